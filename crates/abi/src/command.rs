@@ -1,0 +1,185 @@
+//! The device's commands: `ioctl` numbers and their arguments.
+//!
+//! A session is one open of [`DEVICE_PATH`]: [`START`] it, [`WATCH`] physical ranges, map the rings, read; closing the file, however that happens, ends it and
+//! puts everything back. One session exists at a time: a second [`START`] is refused with `EBUSY`.
+
+use crate::RingGeometry;
+
+/// The character device.
+pub const DEVICE_PATH: &str = "/dev/trapline";
+
+/// `_IOWR('T', nr, size)` as on x86-64 (include/uapi/asm-generic/ioctl.h).
+const fn iowr(nr: u32, size: usize) -> u32 {
+    3 << 30 | (size as u32) << 16 | (b'T' as u32) << 8 | nr
+}
+
+/// Fills an [`Info`]. Any open file may ask; no session is needed.
+pub const INFO: u32 = iowr(1, size_of::<Info>());
+/// Starts the session described by a [`Start`], which it completes.
+pub const START: u32 = iowr(2, size_of::<Start>());
+/// Watches a [`Watch`]: arms what is mapped of it now and whatever comes to be mapped later.
+pub const WATCH: u32 = iowr(3, size_of::<Watch>());
+/// Puts a [`Mark`] into the trace.
+pub const MARK: u32 = iowr(4, size_of::<Mark>());
+/// Stops the session's watches: when it returns nothing is armed and no access is in flight. The rings stay readable until the file is closed.
+pub const STOP: u32 = iowr(5, size_of::<Counters>());
+
+/// What [`INFO`] tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// [`ABI_VERSION`](crate::ABI_VERSION) of the module.
+    pub version: u32,
+    /// [`HookState`] of the fault hook.
+    pub hook: u32,
+    /// What the self-test at load found: [`SelfTest`].
+    pub self_test: u32,
+    /// Thread group id of the session's owner, 0 if there is no session.
+    pub session: u32,
+    /// Pages armed now, of 4 KiB and of 2 MiB together.
+    pub armed_pages: u64,
+    /// Access probes registered now, those of a session and of other modules together.
+    pub probes: u64,
+    /// Page-fault handlers registered now by other modules.
+    pub handlers: u64,
+    /// Bytes of memory that Trapline holds now: rings, tables, alias mappings' tables not counted.
+    pub memory: u64,
+    /// Since the module was loaded.
+    pub counters: Counters,
+}
+
+/// States of [`Info::hook`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HookState {
+    /// Not installed.
+    Absent = 0,
+    /// ftrace with IPMODIFY on `fixup_exception`.
+    FixupException = 1,
+}
+
+/// Outcomes in [`Info::self_test`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SelfTest {
+    /// Not run yet.
+    NotRun = 0,
+    /// A page of our own was armed and accessed in each way; each access arrived once, with the right value.
+    Passed = 1,
+    /// The fault did not reach the hook; nothing else will be armed.
+    NoFault = 2,
+    /// The fault arrived but the value was wrong; nothing else will be armed.
+    WrongValue = 3,
+}
+
+/// Counts of what happened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Faults that the engine was asked about.
+    pub faults: u64,
+    /// Accesses performed, by [`Way`](crate::Way).
+    pub accesses: [u64; 3],
+    /// Accesses on an armed page outside every probe, performed without an event.
+    pub beside: u64,
+    /// Records that found a ring full.
+    pub dropped: u64,
+    /// Times a page was open for a single step, when another CPU's access could pass unseen.
+    pub windows: u64,
+    /// Faults on a page that had just been put back: retried.
+    pub stale: u64,
+    /// Accesses inside a handler too deep to call handlers for; performed and recorded all the same.
+    pub nested: u64,
+}
+
+/// Argument of [`START`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// In: [`ABI_VERSION`](crate::ABI_VERSION) of the caller.
+    pub version: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// In: bytes of records wanted per CPU; rounded up to a power of two records.
+    pub buffer: u64,
+    /// Out: how the rings lie.
+    pub rings: RingGeometry,
+}
+
+/// Argument of [`WATCH`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// In: first physical address.
+    pub physical: u64,
+    /// In: bytes; not 0, and `physical + length` must not wrap.
+    pub length: u64,
+    /// In: [`WATCH_READS`], [`WATCH_WRITES`] or both.
+    pub flags: u32,
+    /// Out: mappings of it that were found and armed.
+    pub mappings: u32,
+    /// Out: pages that are armed for it now.
+    pub pages: u64,
+    /// Out, when it failed: the address it failed at.
+    pub failed_at: u64,
+    /// Out, when it failed: [`WatchError`] code.
+    pub error: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Record reads.
+pub const WATCH_READS: u32 = 1;
+/// Record writes.
+pub const WATCH_WRITES: u32 = 2;
+
+/// Why a [`WATCH`] was refused; `ioctl` itself returns the `errno` given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WatchError {
+    /// Length 0, no direction, or wraps around (`EINVAL`).
+    BadRange = 1,
+    /// The range holds system RAM (`EPERM`).
+    Ram = 2,
+    /// A mapping of the range uses a page larger than 2 MiB (`EOPNOTSUPP`).
+    HugePage = 3,
+    /// No memory for the tables or the alias mapping (`ENOMEM`).
+    NoMemory = 4,
+    /// The self-test at load failed: nothing may be armed (`EPERM`).
+    SelfTest = 5,
+    /// More than 1 GiB in one range (`E2BIG`).
+    TooLong = 6,
+    /// The alias mapping could not be made or has other cache attributes (`EIO`).
+    Alias = 7,
+}
+
+impl WatchError {
+    /// The error with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::BadRange,
+            2 => Self::Ram,
+            3 => Self::HugePage,
+            4 => Self::NoMemory,
+            5 => Self::SelfTest,
+            6 => Self::TooLong,
+            7 => Self::Alias,
+            _ => return None,
+        })
+    }
+}
+
+/// Bytes of text in a [`Mark`].
+pub const MARK_LENGTH: usize = 120;
+
+/// Argument of [`MARK`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Bytes of `text` used.
+    pub length: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// UTF-8 text without a line end.
+    pub text: [u8; MARK_LENGTH],
+}

@@ -1,0 +1,17 @@
+//! What Trapline's kernel module, its command and its other readers share: records, rings, commands.
+//!
+//! Everything here is plain data with a fixed layout, so that one side may be newer than the other only if
+//! [`ABI_VERSION`] is the same; both sides check. No behaviour lives here.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+mod command;
+mod record;
+mod ring;
+
+pub use command::*;
+pub use record::*;
+pub use ring::*;
+
+/// Version of everything in this crate. The device refuses a session that asks for another one.
+pub const ABI_VERSION: u32 = 1;

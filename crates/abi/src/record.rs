@@ -1,0 +1,263 @@
+//! The fixed-size record of one thing that happened, as it lies in a ring.
+//!
+//! A record is one cache line. Its first word is its *stamp*, stored last with release order: a reader that finds the stamp of
+//! position `p` (see [`stamp`]) sees the whole record of position `p`. So a writer that is interrupted between reserving and finishing a slot (an NMI
+//! that traps as well) needs no lock: the reader simply waits at the unfinished slot.
+
+/// Size of a record in bytes: one cache line.
+pub const RECORD_SIZE: usize = 64;
+
+/// One record.
+///
+/// The meaning of `payload` depends on `kind`; [`Record`] is only ever read through the `*Payload` views.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// [`stamp`] of the record's position once it is complete; any other value before.
+    pub stamp: u64,
+    /// Nanoseconds on the kernel log's clock (`local_clock()`).
+    pub time: u64,
+    /// What it is: one of [`Kind`].
+    pub kind: u8,
+    /// [`Flags`] of an access; 0 for other kinds.
+    pub flags: u8,
+    /// Bytes accessed (1 to 64, 0 if not known), or bytes of text used.
+    pub width: u8,
+    /// How the access was performed: one of [`Way`].
+    pub way: u8,
+    /// CPU it happened on.
+    pub cpu: u16,
+    /// How many [`Kind::More`] records follow at the next positions.
+    pub more: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Thread id of the interrupted task; 0 is the idle task.
+    pub task: u32,
+    /// Number of the mapping (see [`MapPayload`]).
+    pub mapping: u32,
+    /// The rest, by kind.
+    pub payload: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Record>() == RECORD_SIZE);
+
+impl Record {
+    /// A record of nothing: what an unused slot holds.
+    pub const EMPTY: Record = Record {
+        stamp: 0,
+        time: 0,
+        kind: 0,
+        flags: 0,
+        width: 0,
+        way: 0,
+        cpu: 0,
+        more: 0,
+        reserved: 0,
+        task: 0,
+        mapping: 0,
+        payload: [0; 4],
+    };
+}
+
+/// The stamp of a complete record at position `position`; never 0.
+pub const fn stamp(position: u64) -> u64 {
+    position.wrapping_add(1)
+}
+
+/// What a record tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// One access: `payload` is [`AccessPayload`].
+    Access = 1,
+    /// 32 more bytes of the value of the access before it on this CPU: `payload` holds them, lowest address first.
+    More = 2,
+    /// The task that the following records of this CPU belong to: `payload` is [`TaskPayload`].
+    Task = 3,
+    /// A mapping came to be or was found: `payload` is [`MapPayload`]; `task` is who made it, 0 if it was found.
+    Map = 4,
+    /// Mapping `mapping` is gone.
+    Unmap = 5,
+    /// A person's marker: 32 bytes of text in `payload` and more in [`Kind::More`] records; `width` is its length in bytes.
+    Mark = 6,
+    /// `payload[0]` records could not be written between the record before this one on this CPU and this one.
+    Lost = 7,
+    /// Accesses of other CPUs may have been missed while a page was open for a single step: `payload[0]` is the page's
+    /// linear address, `payload[1]` the nanoseconds it was open.
+    Window = 8,
+}
+
+impl Kind {
+    /// The kind with code `code`, if there is one.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Access,
+            2 => Self::More,
+            3 => Self::Task,
+            4 => Self::Map,
+            5 => Self::Unmap,
+            6 => Self::Mark,
+            7 => Self::Lost,
+            8 => Self::Window,
+            _ => return None,
+        })
+    }
+}
+
+/// Bits of [`Record::flags`] in an access record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// It wrote; else it read.
+    pub const WRITE: u8 = 1 << 0;
+    /// Half of a read-modify-write: the write follows the read as the next access of this CPU.
+    pub const MODIFY: u8 = 1 << 1;
+    /// The instruction had a lock prefix, or is `xchg`.
+    pub const LOCKED: u8 = 1 << 2;
+    /// One element of a string instruction.
+    pub const STRING: u8 = 1 << 3;
+    /// A pre handler supplied the value; the device was not read.
+    pub const SUPPLIED: u8 = 1 << 4;
+    /// A pre handler dropped the write; the device was not written.
+    pub const DROPPED: u8 = 1 << 5;
+    /// The value is not known (performed by single step).
+    pub const UNKNOWN: u8 = 1 << 6;
+
+    /// Whether `bit` is set.
+    pub const fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+}
+
+/// How an access was performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Way {
+    /// In Rust, on the alias.
+    Emulate = 0,
+    /// By a copy of the instruction, the device accessed once through the alias.
+    Redirect = 1,
+    /// By the instruction itself, its page open for one step: other CPUs may have slipped through.
+    Step = 2,
+}
+
+impl Way {
+    /// How many ways there are.
+    pub const COUNT: usize = 3;
+
+    /// The way with code `code`, if there is one.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Emulate,
+            1 => Self::Redirect,
+            2 => Self::Step,
+            _ => return None,
+        })
+    }
+}
+
+/// `payload` of [`Kind::Access`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessPayload {
+    /// Linear address of the first byte accessed.
+    pub address: u64,
+    /// Address of the accessing instruction.
+    pub ip: u64,
+    /// Bytes 0..16 of the value, little endian, zero-extended; bytes 16.. are in [`Kind::More`] records.
+    pub value: [u64; 2],
+}
+
+impl AccessPayload {
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        [self.address, self.ip, self.value[0], self.value[1]]
+    }
+
+    /// From a record of kind [`Kind::Access`].
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self { address: words[0], ip: words[1], value: [words[2], words[3]] }
+    }
+}
+
+/// `payload` of [`Kind::Task`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskPayload {
+    /// `comm`, padded with zeros.
+    pub name: [u8; 16],
+    /// Thread group (process) id.
+    pub process: u32,
+}
+
+impl TaskPayload {
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        let [low, high] = halves(self.name);
+        [low, high, self.process as u64, 0]
+    }
+
+    /// From a record of kind [`Kind::Task`].
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        let whole = words[0] as u128 | (words[1] as u128) << 64;
+        Self { name: whole.to_le_bytes(), process: words[2] as u32 }
+    }
+}
+
+const fn halves(bytes: [u8; 16]) -> [u64; 2] {
+    let whole = u128::from_le_bytes(bytes);
+    [whole as u64, (whole >> 64) as u64]
+}
+
+/// `payload` of [`Kind::Map`]: where a mapping lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapPayload {
+    /// Linear address of its first byte, as the driver was given it.
+    pub address: u64,
+    /// Physical address of its first byte.
+    pub physical: u64,
+    /// Length in bytes, as the driver asked for it.
+    pub length: u64,
+    /// Address in the code that called `ioremap`; 0 if not known (the mapping was found, not watched being made).
+    pub caller: u64,
+}
+
+impl MapPayload {
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        [self.address, self.physical, self.length, self.caller]
+    }
+
+    /// From a record of kind [`Kind::Map`].
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self { address: words[0], physical: words[1], length: words[2], caller: words[3] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_survive_the_way_through_a_record() {
+        let task = TaskPayload { name: *b"kworker/3:2\0\0\0\0\0", process: 4711 };
+        assert_eq!(TaskPayload::from_words(task.to_words()), task);
+        let access = AccessPayload { address: 1, ip: 2, value: [3, 4] };
+        assert_eq!(AccessPayload::from_words(access.to_words()), access);
+        let map = MapPayload { address: 1, physical: 2, length: 3, caller: 4 };
+        assert_eq!(MapPayload::from_words(map.to_words()), map);
+    }
+
+    #[test]
+    fn every_code_names_one_kind_and_one_way() {
+        for code in 0..=u8::MAX {
+            if let Some(kind) = Kind::from_code(code) {
+                assert_eq!(kind as u8, code);
+            }
+            if let Some(way) = Way::from_code(code) {
+                assert_eq!(way as u8, code);
+            }
+        }
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 8);
+        assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT);
+    }
+}

@@ -1,0 +1,2 @@
+//! What a person types to try, test and measure Trapline.
+fn main() {}
