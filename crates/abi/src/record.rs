@@ -123,6 +123,8 @@ impl Flags {
     pub const DROPPED: u8 = 1 << 5;
     /// The value is not known (performed by single step).
     pub const UNKNOWN: u8 = 1 << 6;
+    /// It was made by an interrupt handler (hard or soft); `task` is whom it interrupted.
+    pub const INTERRUPT: u8 = 1 << 7;
 
     /// Whether `bit` is set.
     pub const fn has(self, bit: u8) -> bool {
