@@ -1,0 +1,450 @@
+//! Bytes to a plan: what `yaxpeax-x86` says of them, turned into what this crate performs.
+//!
+//! Of the decoder is taken: length, opcode, operands and the width of the memory operand; for what is not emulated, also how that operand is accessed.
+//! Anything it leaves open makes the instruction one to step. The figures it was chosen by are in `docs/decoder.md`.
+
+use yaxpeax_arch::LengthedInstruction;
+use yaxpeax_x86::Access;
+use yaxpeax_x86::long_mode::{
+    DecodeError as Refusal, InstDecoder, Instruction, Opcode, Operand as Raw, RegSpec, Segment as RawSegment,
+    register_class,
+};
+
+use crate::address::{Address, Base};
+use crate::layout::{Encoding, Layout};
+use crate::opcodes::{alu, bit, shift, text};
+use crate::operation::{Operation, Repeat, Source, Text, Unary};
+use crate::plan::{Plan, Stack};
+use crate::redirect::{choose_scratch, is_redirectable};
+use crate::slot::Slot;
+use crate::{DecodeError, Direction, Gpr, MAX_LENGTH, Method, Segment};
+
+/// Decodes the instruction at the start of `bytes`, as a CPU in 64-bit mode does.
+///
+/// `bytes` are up to 15 of the site's; fewer will do if the instruction is shorter.
+///
+/// # Errors
+///
+/// [`DecodeError::Truncated`] if the bytes end early, [`DecodeError::Unknown`] if they are no instruction that is known.
+pub fn decode(bytes: &[u8]) -> Result<Plan, DecodeError> {
+    let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
+    let instruction = InstDecoder::default().decode_slice(bytes).map_err(|refusal| match refusal {
+        Refusal::ExhaustedInput if bytes.len() < MAX_LENGTH => DecodeError::Truncated,
+        _ => DecodeError::Unknown,
+    })?;
+    let length = instruction.len().to_const() as u8;
+    let bytes = bytes.get(..usize::from(length)).ok_or(DecodeError::Truncated)?;
+    let layout = Layout::of(bytes).ok_or(DecodeError::Unknown)?;
+    Ok(Reading::new(&instruction, length, layout).plan(bytes))
+}
+
+/// An operand, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Absent,
+    Register(Slot),
+    Immediate(u64),
+    Memory,
+    /// A segment or vector register and the like.
+    Other,
+}
+
+/// A decoded instruction while its plan is made.
+struct Reading<'a> {
+    instruction: &'a Instruction,
+    layout: Layout,
+    parts: [Part; 4],
+    address: Address,
+    width: u16,
+    length: u8,
+}
+
+impl<'a> Reading<'a> {
+    fn new(instruction: &'a Instruction, length: u8, layout: Layout) -> Self {
+        let mut reading = Self {
+            instruction,
+            layout,
+            parts: [Part::Absent; 4],
+            address: Address::NONE,
+            width: instruction.mem_size().and_then(|size| size.bytes_size()).map_or(0, u16::from),
+            length,
+        };
+        reading.address.narrow = instruction.prefixes.address_size();
+        reading.address.segment = match instruction.prefixes.segment() {
+            RawSegment::FS => Some(Segment::Fs),
+            RawSegment::GS => Some(Segment::Gs),
+            _ => None,
+        };
+        for number in 0..instruction.operand_count().min(4) {
+            let part = reading.part(instruction.operand(number));
+            if let Some(slot) = reading.parts.get_mut(usize::from(number)) {
+                *slot = part;
+            }
+        }
+        reading
+    }
+
+    /// The operand; a memory operand also fills in the address, of which an instruction has one.
+    fn part(&mut self, operand: Raw) -> Part {
+        match operand {
+            Raw::ImmediateI8 { imm } => Part::Immediate(imm as u64),
+            Raw::ImmediateU8 { imm } => Part::Immediate(imm.into()),
+            Raw::ImmediateI16 { imm } => Part::Immediate(imm as u64),
+            Raw::ImmediateU16 { imm } => Part::Immediate(imm.into()),
+            Raw::ImmediateI32 { imm } => Part::Immediate(imm as u64),
+            Raw::ImmediateU32 { imm } => Part::Immediate(imm.into()),
+            Raw::ImmediateI64 { imm } => Part::Immediate(imm as u64),
+            Raw::ImmediateU64 { imm } => Part::Immediate(imm),
+            Raw::Register { reg } => slot(reg).map_or(Part::Other, Part::Register),
+            // Four bytes of displacement are sign-extended; 32-bit addressing cuts that off again.
+            Raw::AbsoluteU32 { addr } => self.memory(None, None, 1, addr as i32),
+            Raw::AbsoluteU64 { addr } => {
+                self.address.displacement = addr;
+                Part::Memory
+            }
+            Raw::MemDeref { base } | Raw::MemDerefMasked { base, .. } => self.memory(Some(base), None, 1, 0),
+            Raw::Disp { base, disp } | Raw::DispMasked { base, disp, .. } => {
+                self.memory(Some(base), None, 1, disp)
+            }
+            Raw::MemIndexScale { index, scale } | Raw::MemIndexScaleMasked { index, scale, .. } => {
+                self.memory(None, Some(index), scale, 0)
+            }
+            Raw::MemIndexScaleDisp { index, scale, disp }
+            | Raw::MemIndexScaleDispMasked { index, scale, disp, .. } => {
+                self.memory(None, Some(index), scale, disp)
+            }
+            Raw::MemBaseIndexScale { base, index, scale }
+            | Raw::MemBaseIndexScaleMasked { base, index, scale, .. } => {
+                self.memory(Some(base), Some(index), scale, 0)
+            }
+            Raw::MemBaseIndexScaleDisp { base, index, scale, disp }
+            | Raw::MemBaseIndexScaleDispMasked { base, index, scale, disp, .. } => {
+                self.memory(Some(base), Some(index), scale, disp)
+            }
+            _ => Part::Other,
+        }
+    }
+
+    /// `Other` where an index is a vector register: a gather or scatter.
+    fn memory(
+        &mut self,
+        base: Option<RegSpec>,
+        index: Option<RegSpec>,
+        scale: u8,
+        displacement: i32,
+    ) -> Part {
+        self.address.displacement = displacement as u64;
+        self.address.scale = scale.trailing_zeros() as u8 & 3;
+        self.address.base = match base {
+            None => Base::None,
+            Some(base) if matches!(base.class(), register_class::RIP | register_class::EIP) => {
+                self.address.displacement = self.address.displacement.wrapping_add(self.length.into());
+                Base::Rip
+            }
+            Some(base) => match slot(base) {
+                Some(slot) => Base::Register(slot.register()),
+                None => return Part::Other,
+            },
+        };
+        self.address.index = match index {
+            None => None,
+            Some(index) => match slot(index) {
+                Some(slot) => Some(slot.register()),
+                None => return Part::Other,
+            },
+        };
+        Part::Memory
+    }
+
+    fn plan(&self, bytes: &[u8]) -> Plan {
+        let mut plan = Plan {
+            address: self.address,
+            immediate: self.immediate(),
+            width: self.width,
+            operation: Operation::Foreign(None),
+            register: self.register(),
+            stack: Stack::None,
+            length: self.length,
+            method: Method::Step,
+            scratch: Gpr::Rax,
+            locked: self.instruction.prefixes.lock(),
+            partial: false,
+            complete: true,
+        };
+        match self.emulated() {
+            Some(operation) => {
+                plan.operation = operation;
+                plan.method = Method::Emulate;
+                // `xchg` with memory is atomic without being told (Intel SDM volume 2, `XCHG`).
+                plan.locked |= operation == Operation::Exchange;
+                plan.stack = match operation {
+                    Operation::PushMemory | Operation::Push(_) => Stack::Push(self.stack_width()),
+                    Operation::PopMemory | Operation::Pop => Stack::Pop(self.stack_width()),
+                    _ => Stack::None,
+                };
+                if let Operation::Push(_) | Operation::Pop = operation {
+                    plan.address = Address::NONE;
+                }
+            }
+            None => self.foreign(bytes, &mut plan),
+        }
+        plan
+    }
+
+    /// The first register operand; any register if there is none.
+    fn register(&self) -> Slot {
+        let named = self.parts.iter().find_map(|part| match part {
+            Part::Register(slot) => Some(*slot),
+            _ => None,
+        });
+        named.unwrap_or(Slot::low(Gpr::Rax, 8))
+    }
+
+    fn immediate(&self) -> u64 {
+        let given = self.parts.iter().find_map(|part| match part {
+            Part::Immediate(value) => Some(*value),
+            _ => None,
+        });
+        given.unwrap_or(0)
+    }
+
+    /// Pushes and pops move eight bytes, or two with 66h (Intel SDM volume 2, `PUSH`); REX.W makes that eight again.
+    fn stack_width(&self) -> u8 {
+        let prefixes = &self.instruction.prefixes;
+        let wide = prefixes.rex().is_some_and(|rex| rex.w());
+        if prefixes.operand_size() && !wide { 2 } else { 8 }
+    }
+
+    /// What the instruction computes, if it is performed here; `None` leaves it to the CPU.
+    fn emulated(&self) -> Option<Operation> {
+        if self.layout.encoding != Encoding::Legacy {
+            return None;
+        }
+        let opcode = self.instruction.opcode();
+        if let Some(text) = text(opcode) {
+            let known = matches!(self.width, 1 | 2 | 4 | 8);
+            return known.then_some(Operation::Text(text, self.repeat(text)));
+        }
+        let operation = match self.parts {
+            [Part::Memory, second, third, Part::Absent] => self.to_memory(opcode, second, third)?,
+            [Part::Register(_), Part::Memory, third, Part::Absent] => self.from_memory(opcode, third)?,
+            [Part::Register(slot), Part::Absent, ..] if slot.width() == self.stack_width() => match opcode {
+                Opcode::PUSH => return Some(Operation::Push(Source::Register)),
+                Opcode::POP => return Some(Operation::Pop),
+                _ => return None,
+            },
+            [Part::Immediate(_), Part::Absent, ..] if opcode == Opcode::PUSH => {
+                return Some(Operation::Push(Source::Immediate));
+            }
+            _ => return None,
+        };
+        self.has_emulated_width(operation).then_some(operation)
+    }
+
+    /// Whether the decoder's widths are ones that `operation` can have; anything else would be a guess.
+    fn has_emulated_width(&self, operation: Operation) -> bool {
+        let register = self.parts.iter().find_map(|part| match part {
+            Part::Register(slot) => Some(u16::from(slot.width())),
+            _ => None,
+        });
+        match operation {
+            Operation::CompareExchangePair => matches!(self.width, 8 | 16),
+            // Extension: the register may be wider.
+            Operation::Load | Operation::LoadSigned => {
+                matches!(self.width, 1 | 2 | 4 | 8) && register.is_some_and(|register| register >= self.width)
+            }
+            // The register, where there is one, is the count.
+            Operation::Shift(..) => matches!(self.width, 1 | 2 | 4 | 8),
+            Operation::PushMemory | Operation::PopMemory => self.width == self.stack_width().into(),
+            _ => {
+                matches!(self.width, 1 | 2 | 4 | 8) && register.is_none_or(|register| register == self.width)
+            }
+        }
+    }
+
+    /// The first operand is memory.
+    fn to_memory(&self, opcode: Opcode, second: Part, third: Part) -> Option<Operation> {
+        let source = match second {
+            Part::Register(_) => Some(Source::Register),
+            Part::Immediate(_) => Some(Source::Immediate),
+            _ => None,
+        };
+        let alone = second == Part::Absent;
+        let by_register = source == Some(Source::Register) && third == Part::Absent;
+        if third != Part::Absent && !matches!(opcode, Opcode::SHLD | Opcode::SHRD) {
+            return None;
+        }
+        if let Some(alu) = alu(opcode) {
+            return Some(Operation::AluToMemory(alu, source?));
+        }
+        if let Some(shift) = shift(opcode) {
+            return Some(Operation::Shift(shift, source?));
+        }
+        if let Some(bit) = bit(opcode) {
+            return Some(Operation::Bit(bit, source?));
+        }
+        if opcode.is_setcc() && alone {
+            return Some(Operation::SetIf(self.layout.opcode & 15));
+        }
+        let count = match third {
+            Part::Immediate(_) => Source::Immediate,
+            _ => Source::Register,
+        };
+        match opcode {
+            Opcode::MOV => Some(Operation::Store(source?)),
+            Opcode::MOVNTI if by_register => Some(Operation::Store(Source::Register)),
+            Opcode::MOVBE if by_register => Some(Operation::StoreSwapped),
+            Opcode::XCHG if by_register => Some(Operation::Exchange),
+            Opcode::XADD if by_register => Some(Operation::ExchangeAdd),
+            Opcode::CMPXCHG if by_register => Some(Operation::CompareExchange),
+            Opcode::CMPXCHG8B | Opcode::CMPXCHG16B if alone => Some(Operation::CompareExchangePair),
+            Opcode::INC if alone => Some(Operation::Unary(Unary::Inc)),
+            Opcode::DEC if alone => Some(Operation::Unary(Unary::Dec)),
+            Opcode::NOT if alone => Some(Operation::Unary(Unary::Not)),
+            Opcode::NEG if alone => Some(Operation::Unary(Unary::Neg)),
+            Opcode::MUL if alone => Some(Operation::MultiplyWide(false)),
+            Opcode::IMUL if alone => Some(Operation::MultiplyWide(true)),
+            Opcode::PUSH if alone => Some(Operation::PushMemory),
+            Opcode::POP if alone => Some(Operation::PopMemory),
+            Opcode::SHLD if source == Some(Source::Register) => Some(Operation::ShiftLeftDouble(count)),
+            Opcode::SHRD if source == Some(Source::Register) => Some(Operation::ShiftRightDouble(count)),
+            _ => None,
+        }
+    }
+
+    /// The first operand is a general register, the second is memory.
+    fn from_memory(&self, opcode: Opcode, third: Part) -> Option<Operation> {
+        match (opcode, third) {
+            (Opcode::IMUL, Part::Absent) => return Some(Operation::MultiplySigned(Source::Register)),
+            (Opcode::IMUL, Part::Immediate(_)) => return Some(Operation::MultiplySigned(Source::Immediate)),
+            (_, Part::Absent) => {}
+            _ => return None,
+        }
+        if let Some(alu) = alu(opcode) {
+            return Some(Operation::AluToRegister(alu));
+        }
+        if opcode.is_cmovcc() {
+            return Some(Operation::MoveIf(self.layout.opcode & 15));
+        }
+        match opcode {
+            Opcode::MOV | Opcode::MOVZX => Some(Operation::Load),
+            Opcode::MOVSX | Opcode::MOVSXD => Some(Operation::LoadSigned),
+            Opcode::MOVBE => Some(Operation::LoadSwapped),
+            Opcode::XCHG => Some(Operation::Exchange),
+            _ => None,
+        }
+    }
+
+    fn repeat(&self, text: Text) -> Repeat {
+        let prefixes = &self.instruction.prefixes;
+        let compares = matches!(text, Text::Scas | Text::Cmps);
+        match (prefixes.rep_any(), compares, prefixes.repnz()) {
+            (false, ..) => Repeat::Once,
+            (true, false, _) => Repeat::Count,
+            (true, true, false) => Repeat::WhileEqual,
+            (true, true, true) => Repeat::WhileNotEqual,
+        }
+    }
+
+    /// Fills in the plan of an instruction that only the CPU can perform.
+    fn foreign(&self, bytes: &[u8], plan: &mut Plan) {
+        let opcode = self.instruction.opcode();
+        plan.complete = false;
+        let at = self.parts.iter().position(|part| *part == Part::Memory);
+        let (access, used) = match known_access(opcode, self.instruction.prefixes.operand_size()) {
+            Some((access, width)) => {
+                plan.width = width;
+                (Some(access), 0)
+            }
+            None => {
+                let behavior = self.instruction.behavior();
+                let Ok(operands) = behavior.all_operands() else { return };
+                let mut used = 0u16;
+                let mut memory_operands = 0usize;
+                for (operand, access) in operands.iter() {
+                    match operand {
+                        Raw::Register { reg } => {
+                            used |= slot(reg).map_or(0, |slot| 1 << slot.register() as u16);
+                        }
+                        operand if operand.is_memory() && access != Access::None => {
+                            memory_operands = memory_operands.wrapping_add(1);
+                        }
+                        _ => {}
+                    }
+                }
+                let access =
+                    at.and_then(|at| behavior.operand_access(at as u8)).and_then(|access| match access {
+                        Access::Read => Some(Direction::Read),
+                        Access::Write => Some(Direction::Write),
+                        Access::ReadWrite => Some(Direction::ReadWrite),
+                        Access::None => None,
+                    });
+                if opcode == Opcode::LEA || memory_operands == 0 {
+                    // No memory at all: nothing to perform, and that is all there is to know.
+                    plan.complete = true;
+                    plan.width = 0;
+                    return;
+                }
+                if memory_operands != 1 {
+                    plan.operation = Operation::Foreign(access);
+                    return;
+                }
+                (access, used)
+            }
+        };
+        plan.operation = Operation::Foreign(access);
+        if at.is_none() || access.is_none() || plan.width == 0 {
+            return;
+        }
+        plan.complete = true;
+        plan.partial = self.is_partial();
+        let fits = is_redirectable(&self.layout, bytes) && !plan.locked;
+        if let (true, Some(scratch)) = (fits, choose_scratch(used)) {
+            plan.scratch = scratch;
+            plan.method = Method::Redirect;
+        }
+    }
+
+    /// Whether a mask chooses the bytes: an EVEX mask register, or the sign bits of `vmaskmov` and `vpmaskmov`.
+    fn is_partial(&self) -> bool {
+        let by_sign = self.layout.map == 2 && matches!(self.layout.opcode, 0x2c..=0x2f | 0x8c | 0x8e);
+        match self.layout.encoding {
+            Encoding::Legacy => false,
+            Encoding::Vex2 | Encoding::Vex3 => by_sign,
+            Encoding::Evex => self.instruction.prefixes.evex().is_none_or(|evex| evex.mask_reg() != 0),
+        }
+    }
+}
+
+/// The general register, or part of one, that `register` is.
+fn slot(register: RegSpec) -> Option<Slot> {
+    let number = register.num();
+    let low = |width| Some(Slot::low(Gpr::from_number(number), width));
+    match register.class() {
+        register_class::Q => low(8),
+        register_class::D => low(4),
+        register_class::W => low(2),
+        register_class::RB => low(1),
+        register_class::B if number < 4 => low(1),
+        register_class::B => Some(Slot::high(Gpr::from_number(number.wrapping_sub(4)))),
+        _ => None,
+    }
+}
+
+/// How instructions that save and restore processor state access their operand, and its width: the decoder says neither of these, the
+/// manual does (Intel SDM volume 2, the instruction's page, volume 1, 8.1.10).
+fn known_access(opcode: Opcode, operand_size_16: bool) -> Option<(Direction, u16)> {
+    let environment = if operand_size_16 { 14 } else { 28 };
+    Some(match opcode {
+        Opcode::FNSTCW | Opcode::FNSTSW => (Direction::Write, 2),
+        Opcode::FLDENV => (Direction::Read, environment),
+        Opcode::FNSTENV => (Direction::Write, environment),
+        Opcode::FRSTOR => (Direction::Read, environment + 80),
+        Opcode::FNSAVE => (Direction::Write, environment + 80),
+        Opcode::FXSAVE => (Direction::Write, 512),
+        Opcode::FXRSTOR => (Direction::Read, 512),
+        Opcode::LDMXCSR | Opcode::VLDMXCSR => (Direction::Read, 4),
+        Opcode::STMXCSR | Opcode::VSTMXCSR => (Direction::Write, 4),
+        _ => return None,
+    })
+}
