@@ -1,2 +1,38 @@
-//! What a person types to try, test and measure Trapline.
-fn main() {}
+//! `cargo xtask`: the commands a person types. See the library for what they do.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::failure::{FAILED, Failure};
+use xtask::{interrupt, vm};
+
+/// Try, test and measure Trapline in a virtual machine.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Boot a stock Debian kernel in QEMU and run a command in it.
+    ///
+    /// The exit status is COMMAND's, or 122: packages are missing and only root can install them; 123: with
+    /// --strict-log, the kernel log is not clean; 124: the time ran out; 125: the machine went down; 130: Ctrl-C.
+    Vm(Box<vm::Options>),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = interrupt::catch().and_then(|()| match arguments.task {
+        Task::Vm(options) => vm::command(&options),
+    });
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILED, |failure| failure.status))
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Builds the `trapline` command for the guest, which runs the host's own C library.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::progress::Step;
+use crate::workspace;
+
+/// The release build of the `trapline` command; cargo decides whether there is anything to do.
+pub fn command() -> Result<PathBuf> {
+    let _step = Step::new("building the trapline command");
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["build", "--quiet", "--release", "--package", "trapline", "--bin", "trapline"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(workspace::root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !built.status.success() {
+        bail!("the trapline command does not build (`--bare` boots without it)");
+    }
+    // Only cargo knows its target folder; the message about the binary names it.
+    let messages = String::from_utf8_lossy(&built.stdout);
+    let path = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.context("cargo built trapline but did not say where it is")
+}

@@ -1,0 +1,126 @@
+//! Builds the kernel modules against a stock kernel's headers, and rebuilds them only when a source changed.
+//!
+//! The contract with `kernel/Makefile`: `make -C kernel KDIR=HEADERS OUT=FOLDER` leaves every module in FOLDER as
+//! `*.ko`, `trapline.ko` among them. Its Rust half is compiled by Debian's own rustc, whose package of core's source
+//! has exactly its version.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use walkdir::WalkDir;
+
+use crate::progress::Step;
+use crate::setup::Kernel;
+use crate::{exec, workspace};
+
+const RUSTC: &str = "/usr/bin/rustc";
+/// The folders whose files decide whether the modules are up to date.
+const SOURCES: &[&str] = &["kernel", "crates/abi", "crates/engine", "crates/insn"];
+const SOURCE_EXTENSIONS: &[&str] = &["rs", "c", "h", "S", "toml", "lock", "lds", "json", "sh", "mk"];
+
+/// The modules for a kernel, built if need be; none while `kernel/` holds no Makefile.
+pub fn modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
+    let folder = workspace::root().join("kernel");
+    if !folder.join("Makefile").exists() {
+        eprintln!("xtask: kernel/Makefile is not there: the guest gets no trapline.ko");
+        return Ok(Vec::new());
+    }
+    let out = workspace::cache_dir(Path::new("modules").join(&kernel.release))?;
+    let _lock = workspace::lock("modules")?;
+    let fingerprint = format!("{:016x}", fingerprint()?);
+    let stamp = out.join("fingerprint");
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(&fingerprint) {
+        build(&folder, kernel, &out)?;
+        fs::write(&stamp, &fingerprint)?;
+    }
+    let mut modules: Vec<PathBuf> = fs::read_dir(&out)?
+        .map(|entry| Ok(entry?.path()))
+        .filter(|path: &Result<PathBuf>| {
+            path.as_ref().is_ok_and(|path| path.extension().is_some_and(|e| e == "ko"))
+        })
+        .collect::<Result<_>>()?;
+    modules.sort();
+    ensure!(
+        modules.iter().any(|module| module.ends_with("trapline.ko")),
+        "kernel/Makefile succeeded but left no trapline.ko in {}",
+        out.display()
+    );
+    Ok(modules)
+}
+
+fn build(folder: &Path, kernel: &Kernel, out: &Path) -> Result<()> {
+    let _step = Step::new(format!("building the kernel module for {}", kernel.release));
+    let mut command = Command::new("make");
+    command
+        .arg("-C")
+        .arg(folder)
+        .arg(format!("KDIR={}", kernel.headers().display()))
+        .arg(format!("OUT={}", out.display()))
+        .envs([("RUSTC", RUSTC), ("RUSTC_BOOTSTRAP", "1")]);
+    // A make that calls cargo, under a make or a cargo: neither's settings are meant for it.
+    for inherited in ["MAKEFLAGS", "CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        command.env_remove(inherited);
+    }
+    let result = exec::raw(&mut command)?;
+    let said = String::from_utf8_lossy(&[&result.stdout[..], &result.stderr[..]].concat()).into_owned();
+    let log = out.join("build.log");
+    fs::write(&log, &said).with_context(|| format!("cannot write {}", log.display()))?;
+    ensure!(
+        result.status.success(),
+        "the kernel module does not build for {} (all of it: {}):\n{}",
+        kernel.release,
+        log.display(),
+        exec::tail(&said, 40)
+    );
+    // objtool, modpost and the compilers say what is wrong with a module that they build all the same.
+    for warning in said.lines().filter(|line| line.to_ascii_lowercase().contains("warning")) {
+        eprintln!("xtask: {warning}");
+    }
+    Ok(())
+}
+
+/// A hash of the names and the contents of every source.
+fn fingerprint() -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    for source in SOURCES {
+        let walk = WalkDir::new(workspace::root().join(source)).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(|entry| entry.file_name() != "target") {
+            let entry = entry?;
+            if entry.file_type().is_file() && is_source(entry.path()) {
+                entry.path().hash(&mut hasher);
+                fs::read(entry.path())?.hash(&mut hasher);
+            }
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Whether a person wrote this file: kbuild leaves its own beside the sources.
+fn is_source(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let by_hand = !name.ends_with(".mod.c") && !name.starts_with('.');
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    by_hand && (SOURCE_EXTENSIONS.contains(&&*extension) || name == "Makefile" || name == "Kbuild")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kbuild_generates_is_no_source() {
+        for (path, expected) in [
+            ("kernel/glue/hook.c", true),
+            ("kernel/Makefile", true),
+            ("kernel/Kbuild", true),
+            ("kernel/trapline.mod.c", false),
+            ("kernel/trapline.o", false),
+            ("kernel/.trapline.o.cmd", false),
+        ] {
+            assert_eq!(is_source(Path::new(path)), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What a person types to try, test and measure Trapline: a stock kernel in a virtual machine, and what runs in it.
+
+pub mod build;
+pub mod exec;
+pub mod failure;
+pub mod interrupt;
+pub mod progress;
+pub mod setup;
+pub mod vm;
+pub mod workspace;

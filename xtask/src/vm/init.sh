@@ -1,0 +1,56 @@
+#!/bin/busybox sh
+# The guest's first process: makes the system a Debian program expects, runs COMMAND, hands back what it left.
+# Ports to the host are found by name, since a user's own virtio devices may come before ours.
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+mount -t devtmpfs devtmpfs /dev
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /run
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t debugfs debugfs /sys/kernel/debug
+mkdir /dev/shm
+mount -t tmpfs tmpfs /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s /proc/self/fd/0 /dev/stdin
+ln -s /proc/self/fd/1 /dev/stdout
+ln -s /proc/self/fd/2 /dev/stderr
+hostname trapline
+ip link set lo up
+
+modprobe -a virtio_pci virtio_console
+
+port() {
+    for attempt in $(seq 500); do
+        for candidate in /sys/class/virtio-ports/*; do
+            if read -r name <"$candidate/name" && [ "$name" = "trapline.$1" ]; then
+                echo "/dev/${candidate##*/}"
+                return
+            fi
+        done 2>/dev/null
+        sleep 0.01
+    done
+    echo "init: the port trapline.$1 did not appear" >/dev/console
+}
+
+exec 3>"$(port status)"
+echo booted >&3
+
+# Through pipes, not the ports themselves, which only one process may open: a COMMAND may open /dev/stdout.
+mkfifo /run/stdout /run/stderr
+cat /run/stdout >"$(port stdout)" 3>&- &
+stdout=$!
+cat /run/stderr >"$(port stderr)" 3>&- &
+stderr=$!
+sh /etc/trapline/command >/run/stdout 2>/run/stderr </dev/null 3>&-
+status=$?
+
+# What COMMAND left in the background keeps its pipes open; do not wait for that.
+{ sleep 2; kill $stdout $stderr; } >/dev/null 2>&1 3>&- &
+wait $stdout $stderr
+
+echo "exited $status" >&3
+[ -e /etc/trapline/copy-out ] && tar -c -C /out . >"$(port out)"
+dmesg -r >"$(port log)"
+echo done >&3
+poweroff -f

@@ -1,0 +1,69 @@
+//! The guest's kernel log, and whether it holds anything that a good run does not.
+
+/// What the kernel prints at the start of a report about itself. Sources: the kernel's lib/bug.c, kernel/panic.c,
+/// arch/x86/kernel/dumpstack.c, mm/page_alloc.c, kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/hung_task.c.
+const REPORTS: &[&str] = &[
+    "WARNING: ",
+    "BUG: ",
+    "kernel BUG at",
+    "Oops",
+    "Kernel panic",
+    "general protection fault",
+    "unchecked MSR access",
+    "Unpatched return thunk",
+    "Bad page state",
+    "INFO: rcu_",
+    "INFO: task ",
+    "rcu: INFO:",
+    "soft lockup",
+    "Call Trace:",
+];
+
+/// A kernel log in raw form: `<level>[time] text` lines, as `dmesg -r` prints them.
+#[derive(Clone, Debug, Default)]
+pub struct KernelLog {
+    text: String,
+}
+
+impl KernelLog {
+    /// Takes a log as `dmesg -r` or the console printed it.
+    pub fn new(raw: &[u8]) -> Self {
+        Self { text: String::from_utf8_lossy(raw).into_owned() }
+    }
+
+    /// The log without the level marks.
+    pub fn text(&self) -> String {
+        self.lines().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether nothing was logged, or nothing arrived.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The lines in which the kernel reports a fault in itself.
+    pub fn reports(&self) -> Vec<&str> {
+        self.lines().filter(|line| REPORTS.iter().any(|report| line.contains(report))).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+            Some((level, text)) if level.bytes().all(|byte| byte.is_ascii_digit()) => text,
+            _ => line,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_found_and_an_ordinary_line_is_not() {
+        let log = KernelLog::new(
+            b"<6>[    0.1] Linux version 6.1\n<4>[    2.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1\n<12>[    3.0] ok\n",
+        );
+        assert_eq!(log.reports(), ["[    2.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1"]);
+        assert!(log.text().starts_with("[    0.1] Linux"));
+    }
+}

@@ -1,0 +1,318 @@
+//! A stock Debian kernel in QEMU, and a command run in it.
+
+mod archive;
+mod guest;
+mod log;
+mod modules;
+mod options;
+mod ports;
+mod qemu;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+pub use log::KernelLog;
+pub use options::Options;
+
+use crate::setup::{self, Kernel};
+use crate::{build, failure, interrupt};
+use guest::Guest;
+use ports::Listener;
+
+/// Where COMMAND's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To xtask's own standard output and error, as it happens.
+    Terminal,
+    /// Into the [`Outcome`].
+    Captured,
+}
+
+/// How the run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// COMMAND ended with this status.
+    Exited(u8),
+    /// The time ran out while COMMAND ran, or before it.
+    TimedOut,
+    /// Ctrl-C.
+    Interrupted,
+    /// The machine went down before COMMAND ended: a panic, a reset, a power off.
+    Died,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// COMMAND's standard output, if captured.
+    pub stdout: Vec<u8>,
+    /// COMMAND's standard error, if captured.
+    pub stderr: Vec<u8>,
+    /// The whole kernel log if the machine lived to hand it over, else what reached the console.
+    pub log: KernelLog,
+    /// From power on to the start of COMMAND, if it got there.
+    pub boot: Option<Duration>,
+}
+
+impl Outcome {
+    /// COMMAND's standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// `cargo xtask vm`: runs, says on standard error what a person must know, and returns the exit status.
+pub fn command(options: &Options) -> Result<u8> {
+    let outcome = run(options, Output::Terminal)?;
+    let say_log = |lines| {
+        if outcome.log.is_empty() {
+            eprintln!("xtask: the kernel printed nothing; --verbose shows its whole console");
+        } else {
+            eprintln!("xtask: the kernel log ended with:\n{}", crate::exec::tail(&outcome.log.text(), lines));
+        }
+    };
+    if options.verbose {
+        eprintln!("{}", outcome.log.text());
+    }
+    let status = match outcome.ended {
+        Ended::Exited(status) => status,
+        Ended::TimedOut => {
+            let stage =
+                if outcome.boot.is_some() { "COMMAND had not ended" } else { "the guest had not booted" };
+            eprintln!("xtask: {stage} after {} s, the limit of --timeout", options.timeout.as_secs());
+            say_log(30);
+            return Ok(failure::TIMED_OUT);
+        }
+        Ended::Interrupted => return Ok(failure::INTERRUPTED),
+        Ended::Died => {
+            eprintln!("xtask: the virtual machine went down before COMMAND ended");
+            say_log(60);
+            return Ok(failure::MACHINE_FAILED);
+        }
+    };
+    let reports = outcome.log.reports();
+    if !reports.is_empty() {
+        eprintln!("xtask: the kernel log holds {} lines of warning or worse, such as:", reports.len());
+        reports.iter().take(5).for_each(|line| eprintln!("    {line}"));
+        if !options.verbose {
+            eprintln!("xtask: --verbose shows the whole log");
+        }
+        if options.strict_log && status == 0 {
+            return Ok(failure::LOG_NOT_CLEAN);
+        }
+    }
+    Ok(status)
+}
+
+/// Sets up what is missing, boots the machine, runs COMMAND in it and collects what it left.
+///
+/// # Errors
+/// Set-up failed, or QEMU did not start. What happens in the guest is not an error but an [`Outcome`].
+pub fn run(options: &Options, output: Output) -> Result<Outcome> {
+    setup::host::ensure()?;
+    let kernel = Kernel::ensure(options.kernel)?;
+    let trapline = if options.bare { None } else { Some(build::command()?) };
+    let own_modules = if options.bare { Vec::new() } else { build::modules(&kernel)? };
+
+    let folder = tempfile::Builder::new()
+        .prefix("trapline-vm-")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    let initramfs = folder.path().join("initramfs");
+    let guest = Guest {
+        kernel: &kernel,
+        modules: &options.modules,
+        own_modules: &own_modules,
+        trapline: trapline.as_deref(),
+        copy_in: &options.copy_in,
+        copy_out: options.copy_out.is_some(),
+        command: &options.command,
+    };
+    guest.write(&initramfs)?;
+    if let Some(destination) = &options.copy_out {
+        fs::create_dir_all(destination).with_context(|| format!("cannot make {}", destination.display()))?;
+    }
+    if let Some(record) = &options.record {
+        // QEMU would say nothing if it could not write here.
+        fs::File::create(record).with_context(|| format!("cannot write {}", record.display()))?;
+    }
+    let ports = Listener::all(folder.path())?;
+    let started = Instant::now();
+    let child = qemu::start(options, &kernel, &initramfs, &ports)?;
+    Running { child, started, options, output, sinks: Sinks::default(), threads: Vec::new() }.watch(ports)
+}
+
+/// What the threads that read the ports have got.
+#[derive(Clone, Default)]
+struct Sinks {
+    stdout: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    log: Arc<Mutex<Vec<u8>>>,
+    console: Arc<Mutex<Vec<u8>>>,
+    status: Arc<Mutex<Status>>,
+}
+
+/// What the guest's init reported.
+#[derive(Clone, Copy, Default)]
+struct Status {
+    booted: Option<Instant>,
+    exited: Option<u8>,
+    done: bool,
+}
+
+struct Running<'a> {
+    child: Child,
+    started: Instant,
+    options: &'a Options,
+    output: Output,
+    sinks: Sinks,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Running<'_> {
+    fn watch(mut self, mut ports: Vec<Listener>) -> Result<Outcome> {
+        let console = self.child.stdout.take().context("QEMU's standard output is a pipe")?;
+        let (sink, verbose) = (self.sinks.console.clone(), self.options.verbose);
+        self.threads.push(thread::spawn(move || {
+            ports::drain(console, |bytes| {
+                if verbose {
+                    // A closed standard error must not stop the machine.
+                    let _ = std::io::stderr().write_all(bytes);
+                }
+                append(&sink, bytes);
+            });
+            Ok(())
+        }));
+
+        let cut_short = loop {
+            for index in (0..ports.len()).rev() {
+                if let Some(stream) = ports[index].accept()? {
+                    let name = ports.swap_remove(index).name;
+                    self.listen(name, stream);
+                }
+            }
+            if self.child.try_wait().context("cannot wait for QEMU")?.is_some() {
+                break None;
+            }
+            if interrupt::seen() {
+                break Some(Ended::Interrupted);
+            }
+            if self.started.elapsed() > self.options.timeout {
+                break Some(Ended::TimedOut);
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        qemu::stop(&mut self.child)?;
+        for thread in self.threads {
+            thread.join().expect("a thread that reads a port does not panic")?;
+        }
+
+        let status = *self.sinks.status.lock().expect("no thread panics while it holds the lock");
+        let log = take(&self.sinks.log);
+        let console = take(&self.sinks.console);
+        ensure!(ports.is_empty() || cut_short.is_some(), "QEMU did not start; its message is above");
+        let ended = match (status.exited, cut_short) {
+            (Some(code), None) if status.done => Ended::Exited(code),
+            (_, Some(how)) => how,
+            (_, None) => Ended::Died,
+        };
+        Ok(Outcome {
+            ended,
+            stdout: take(&self.sinks.stdout),
+            stderr: take(&self.sinks.stderr),
+            log: KernelLog::new(if status.done { &log } else { &console }),
+            boot: status.booted.map(|at| at - self.started),
+        })
+    }
+
+    /// Starts a thread that reads a port.
+    fn listen(&mut self, name: &str, stream: UnixStream) {
+        let sinks = self.sinks.clone();
+        let to_terminal = self.output == Output::Terminal;
+        let destination = self.options.copy_out.clone();
+        // A broken pipe at our end must not stop the machine: what cannot be shown is dropped.
+        self.threads.push(match (name, destination) {
+            ("status", _) => thread::spawn(move || read_status(stream, &sinks.status)),
+            ("stdout", _) if to_terminal => spawn_copy(stream, |bytes| {
+                let mut stdout = std::io::stdout().lock();
+                let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+            }),
+            ("stderr", _) if to_terminal => {
+                spawn_copy(stream, |bytes| drop(std::io::stderr().write_all(bytes)))
+            }
+            ("stdout", _) => spawn_copy(stream, move |bytes| append(&sinks.stdout, bytes)),
+            ("stderr", _) => spawn_copy(stream, move |bytes| append(&sinks.stderr, bytes)),
+            ("log", _) => spawn_copy(stream, move |bytes| append(&sinks.log, bytes)),
+            (_, Some(destination)) => thread::spawn(move || unpack(stream, &destination)),
+            (_, None) => spawn_copy(stream, |_| {}),
+        });
+    }
+}
+
+fn spawn_copy(
+    stream: impl Read + Send + 'static,
+    sink: impl FnMut(&[u8]) + Send + 'static,
+) -> JoinHandle<Result<()>> {
+    thread::spawn(move || {
+        ports::drain(stream, sink);
+        Ok(())
+    })
+}
+
+fn append(sink: &Mutex<Vec<u8>>, bytes: &[u8]) {
+    sink.lock().expect("no thread panics while it holds the lock").extend_from_slice(bytes);
+}
+
+fn take(sink: &Mutex<Vec<u8>>) -> Vec<u8> {
+    std::mem::take(&mut sink.lock().expect("no thread panics while it holds the lock"))
+}
+
+fn read_status(stream: UnixStream, status: &Mutex<Status>) -> Result<()> {
+    for line in BufReader::new(stream).lines() {
+        // QEMU's end goes away with a reset rather than an end of file if it was killed.
+        let Ok(line) = line else { break };
+        let mut status = status.lock().expect("no thread panics while it holds the lock");
+        match line.split_once(' ') {
+            Some(("exited", code)) => status.exited = code.parse().ok(),
+            _ if line == "booted" => status.booted = Some(Instant::now()),
+            _ if line == "done" => status.done = true,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Unpacks the archive of /out that comes through a port.
+fn unpack(stream: UnixStream, destination: &Path) -> Result<()> {
+    // Nothing comes if the machine went down first, and tar takes that for a broken archive.
+    let mut reader = BufReader::new(stream);
+    if reader.fill_buf().map_or(0, <[u8]>::len) == 0 {
+        return Ok(());
+    }
+    let mut tar = Command::new("tar")
+        .args(["--extract", "--no-same-owner", "--file", "-", "--directory"])
+        .arg(destination)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run `tar`")?;
+    let mut input = tar.stdin.take().context("tar's standard input is a pipe")?;
+    let copied = std::io::copy(&mut reader, &mut input);
+    drop(input);
+    let status = tar.wait().context("cannot wait for `tar`")?;
+    ensure!(
+        status.success() && copied.is_ok(),
+        "what COMMAND left in /out did not arrive whole in {}",
+        destination.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! What kind of machine, and what to do in it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::setup::Series;
+
+/// A machine and the command to run in it; `cargo xtask vm` is this and no more.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Series of Debian's stock kernel.
+    #[arg(long, value_enum, default_value_t = Series::V6_1)]
+    pub kernel: Series,
+
+    /// Number of CPUs.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: u32,
+
+    /// Memory in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..))]
+    pub memory: u32,
+
+    /// One argument added to QEMU's command line; give it again for each further one.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu: Vec<OsString>,
+
+    /// Modules of the kernel's own package that modprobe shall find in the guest, with what they need.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub modules: Vec<String>,
+
+    /// Write QEMU's own record of every device access to this file.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// A file or folder to put into the guest's `/`.
+    #[arg(long, value_name = "PATH")]
+    pub copy_in: Vec<PathBuf>,
+
+    /// Where to put what COMMAND leaves in the guest's `/out`.
+    #[arg(long, value_name = "DIR")]
+    pub copy_out: Option<PathBuf>,
+
+    /// Longest time from power on to the end, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// Further words for the kernel's command line.
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    pub append: Option<String>,
+
+    /// Boot the compressed image, so that the kernel randomises its addresses (some seconds slower).
+    #[arg(long)]
+    pub kaslr: bool,
+
+    /// Build and install neither the trapline command nor its modules.
+    #[arg(long)]
+    pub bare: bool,
+
+    /// End with status 123 if the kernel log holds a warning or worse although COMMAND succeeded.
+    #[arg(long)]
+    pub strict_log: bool,
+
+    /// Show the guest's console and, at the end, its kernel log on standard error.
+    #[arg(long, short)]
+    pub verbose: bool,
+
+    /// What to run: one string for the guest's shell, or a program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl Options {
+    /// The default machine, of a series, to run a line of shell.
+    pub fn new(kernel: Series, command: impl Into<OsString>) -> Self {
+        Self {
+            kernel,
+            cpus: 4,
+            memory: 1024,
+            qemu: Vec::new(),
+            modules: Vec::new(),
+            record: None,
+            copy_in: Vec::new(),
+            copy_out: None,
+            timeout: Duration::from_secs(300),
+            append: None,
+            kaslr: false,
+            bare: false,
+            strict_log: false,
+            verbose: false,
+            command: vec![command.into()],
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of seconds, 1 or more".to_owned()),
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(words: &[&str]) -> Options {
+        Line::try_parse_from([&["vm"], words].concat()).unwrap_or_else(|error| panic!("{error}")).options
+    }
+
+    #[test]
+    fn a_command_line_without_options_is_the_default_machine() {
+        let (typed, built) = (parse(&["--", "true"]), Options::new(Series::V6_1, "true"));
+        assert_eq!(format!("{typed:?}"), format!("{built:?}"));
+    }
+
+    #[test]
+    fn arguments_for_qemu_may_begin_with_a_dash_and_command_is_what_follows_the_dashes() {
+        let options =
+            parse(&["--qemu", "-device", "--qemu", "edu", "--modules", "e1000e,nvme", "--", "ls", "-l"]);
+        assert_eq!(options.qemu, ["-device", "edu"]);
+        assert_eq!(options.modules, ["e1000e", "nvme"]);
+        assert_eq!(options.command, ["ls", "-l"]);
+    }
+}
