@@ -1,1 +1,42 @@
-//! engine.
+//! The portable core of Trapline: page-fault handlers, armed pages, access probes, recovery, events and rings.
+//!
+//! It runs on any [`Platform`]: the simulated machine, the Linux kernel. Two halves meet in it. *Traps* ([`Engine::page_fault`],
+//! [`Engine::debug_exception`]) run in exceptions with interrupts off, on all CPUs at once; they read immutable snapshots, touch what is their CPU's own, write to
+//! preallocated rings, and never allocate, lock, format or panic. The *writer* ([`Control`]) runs where it may sleep; it replaces snapshots and waits until the
+//! old ones are out of use. All its allocations can fail, and failing leaves everything as it was.
+#![cfg_attr(not(any(test, loom)), no_std)]
+
+extern crate alloc;
+
+mod cache;
+mod control;
+mod counters;
+mod engine;
+mod error;
+mod fault;
+mod handlers;
+mod percpu;
+mod perform;
+mod platform;
+mod primitive;
+mod probe;
+mod published;
+mod redirect;
+mod ring;
+mod sink;
+mod space;
+mod step;
+mod trap;
+
+pub use control::{Control, Mapping};
+pub use engine::Engine;
+pub use error::{ControlError, OutOfMemory};
+pub use fault::{ErrorCode, Fault, Verdict};
+pub use handlers::{FaultHandler, HandleFault, HandlerList};
+pub use platform::{Code, Mapped, Page, PageError, PageSize, PageTables, Platform, Task};
+pub use probe::{Access, Decision, Handlers, PostHandler, PreHandler, Probe, ProbeId};
+pub use published::{Owned, Retired};
+pub use ring::RingWriter;
+pub use sink::{CpuSink, Sink};
+pub use space::ArmedPage;
+pub use trap::Trap;

@@ -94,10 +94,16 @@ pub trait Platform: Sync {
     ///
     /// # Safety
     /// `operand` up to `operand + width` is memory the copy may access: an alias, or the engine's own buffer.
-    unsafe fn run_copy(&self, nesting: usize, copy: &Redirect, registers: &mut Registers, operand: u64) -> bool;
+    unsafe fn run_copy(
+        &self,
+        nesting: usize,
+        copy: &Redirect,
+        registers: &mut Registers,
+        operand: u64,
+    ) -> bool;
 
-    /// Makes the page's own translation present (`present`) or not, on this CPU at once (its TLB included), on others at their leisure.
-    /// `entry` is what [`PageTables::arm`] returned for the page.
+    /// Makes the page's own translation present (`present`: exactly `entry`, see [`Mapped`]) or not, on this CPU at once (its TLB included), on others at
+    /// their leisure.
     fn set_present(&self, page: Page, entry: u64, present: bool);
 
     /// Asks for [`Control::repair`](crate::Control::repair) to be called soon, outside of the trap.
@@ -153,17 +159,26 @@ pub enum PageError {
     HugePage,
 }
 
+/// A page and its translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// The page.
+    pub page: Page,
+    /// Its page-table entry, bit for bit: what it must be again in the end.
+    pub entry: u64,
+}
+
 /// The control side.
 pub trait PageTables {
-    /// The page that maps `address` now.
-    fn page_at(&self, address: u64) -> Result<Page, PageError>;
+    /// The page that maps `address` now, which is not armed.
+    fn page_at(&self, address: u64) -> Result<Mapped, PageError>;
 
-    /// Makes `page` not present for all that access it, and returns its entry as it was. CPUs may go on using the old translation
-    /// until [`PageTables::shoot_down`].
-    fn arm(&self, page: Page) -> Result<u64, PageError>;
+    /// Makes the page not present for all that access it. CPUs may go on using the old translation until [`PageTables::shoot_down`]. Arming
+    /// what is armed changes nothing.
+    fn arm(&self, mapped: Mapped);
 
-    /// Puts back what [`PageTables::arm`] returned. Disarming twice is allowed.
-    fn disarm(&self, page: Page, entry: u64);
+    /// Puts the entry back as it was. Disarming what is not armed changes nothing.
+    fn disarm(&self, mapped: Mapped);
 
     /// Returns when no CPU uses a translation that was removed before the call.
     fn shoot_down(&self);

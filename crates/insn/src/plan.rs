@@ -74,6 +74,12 @@ impl Plan {
         self.method
     }
 
+    /// Whether it is a string instruction: each access is one element's.
+    #[inline]
+    pub const fn is_string(&self) -> bool {
+        matches!(self.operation, Operation::Text(..))
+    }
+
     /// Whether the instruction's read and write are one atomic step.
     #[inline]
     pub const fn locked(&self) -> bool {

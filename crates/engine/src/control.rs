@@ -1,0 +1,314 @@
+//! The writer's side: mappings, probes, and which pages are armed for them.
+//!
+//! There is one [`Control`], behind a lock that may sleep; holding `&mut` of it is the right to write. Each change builds a new [`Space`], and the order of steps
+//! is what keeps promise 3: a page is in the published snapshot before it is armed and until no fault on it can be in flight any more.
+
+use crate::space::{ActiveProbe, ArmedPage, Space};
+use crate::{ControlError, Engine, FaultHandler, Owned, PageTables, Platform, Probe, ProbeId};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+/// A range of linear addresses that may be armed, and where its second mapping lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its number, for events.
+    pub id: u32,
+    /// First address.
+    pub start: u64,
+    /// Bytes; whole pages.
+    pub length: u64,
+    /// Linear address of the alias of `start`; the alias is contiguous.
+    pub alias: u64,
+    /// Whether RAM is behind it.
+    pub ram: bool,
+}
+
+impl Mapping {
+    fn holds(&self, start: u64, last: u64) -> bool {
+        self.start <= start && last <= self.start.wrapping_add(self.length - 1)
+    }
+}
+
+/// The writer's state.
+#[derive(Debug, Default)]
+pub struct Control {
+    mappings: Vec<Mapping>,
+    /// Sorted by start, then by id.
+    probes: Vec<(ProbeId, Probe)>,
+    /// What is armed, sorted by address.
+    pages: Vec<ArmedPage>,
+    ids: u64,
+    memory: usize,
+}
+
+impl Control {
+    /// Nothing mapped, nothing probed.
+    pub const fn new() -> Self {
+        Self { mappings: Vec::new(), probes: Vec::new(), pages: Vec::new(), ids: 0, memory: 0 }
+    }
+
+    /// The armed pages, sorted by address.
+    pub fn pages(&self) -> &[ArmedPage] {
+        &self.pages
+    }
+
+    /// How many probes are registered.
+    pub fn probes(&self) -> usize {
+        self.probes.len()
+    }
+
+    /// The mappings that were added and not removed.
+    pub fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+
+    /// How many probes touch the page that holds `address`: its count of users.
+    pub fn users(&self, address: u64) -> usize {
+        let Some(page) = page_in(&self.pages, address) else { return 0 };
+        let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
+        self.probes.iter().filter(|(_, probe)| probe.start <= last && probe.last() >= first).count()
+    }
+
+    /// Bytes of memory that the tables take.
+    pub fn memory(&self) -> usize {
+        self.memory
+            + self.probes.capacity() * size_of::<(ProbeId, Probe)>()
+            + self.pages.capacity() * size_of::<ArmedPage>()
+            + self.mappings.capacity() * size_of::<Mapping>()
+    }
+
+    /// Makes a range known that probes may lie in.
+    pub fn add_mapping(&mut self, mapping: Mapping) -> Result<(), ControlError> {
+        let Mapping { start, length, .. } = mapping;
+        let last = last_of(start, length)?;
+        let before = self.mappings.partition_point(|other| other.start < start);
+        let follows = |other: &Mapping| other.start <= last;
+        let precedes = |other: &Mapping| other.start + (other.length - 1) >= start;
+        let clash = self.mappings.get(before).is_some_and(follows)
+            || before.checked_sub(1).and_then(|at| self.mappings.get(at)).is_some_and(precedes);
+        if clash {
+            return Err(ControlError::Overlap { start });
+        }
+        self.mappings.try_reserve(1)?;
+        self.mappings.insert(before, mapping);
+        Ok(())
+    }
+
+    /// Forgets the mapping that begins at `start`, and removes all probes in it. Nothing of it is armed and no access in flight when this returns, so
+    /// its alias can go.
+    pub fn remove_mapping<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        tables: &impl PageTables,
+        start: u64,
+    ) -> Option<Mapping> {
+        let at = self.mappings.iter().position(|mapping| mapping.start == start)?;
+        let mapping = self.mappings.remove(at);
+        self.remove_where(engine, tables, |_, probe| mapping.holds(probe.start, probe.last()));
+        Some(mapping)
+    }
+
+    /// Registers all of `probes`, or none; appends their ids to `ids`, which has room for them.
+    ///
+    /// When it returns, every access to their bytes is trapped, on all CPUs.
+    ///
+    /// # Safety
+    /// The handlers of each probe may be called with its data in any trap on any CPU until it was removed; the alias of the mapping it lies in
+    /// maps the same memory as the mapping itself, with the same cache attributes, until the mapping was removed.
+    pub unsafe fn add_probes<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        tables: &impl PageTables,
+        probes: &[Probe],
+        ids: &mut Vec<ProbeId>,
+    ) -> Result<(), ControlError> {
+        ids.try_reserve(probes.len())?;
+        let mut pages = Vec::new();
+        pages.try_reserve(self.pages.len())?;
+        pages.extend_from_slice(&self.pages);
+        for probe in probes {
+            self.cover(tables, probe, &mut pages)?;
+        }
+        pages.sort_unstable_by_key(|page| page.page().address);
+        let mut all = Vec::new();
+        all.try_reserve(self.probes.len() + probes.len())?;
+        all.extend_from_slice(&self.probes);
+        for (number, probe) in (self.ids..).zip(probes) {
+            all.push((ProbeId(number), *probe));
+        }
+        all.sort_unstable_by_key(|(id, probe)| (probe.start, *id));
+        let space = snapshot(&pages, &all)?;
+        let memory = space.memory();
+
+        // Nothing below can fail. Published first, armed then: a fault on a page that is armed finds it.
+        let old = engine.space.replace(Some(Owned::new(space)?));
+        for page in &pages {
+            if page_in(&self.pages, page.page().address).is_none() {
+                tables.arm(page.mapped);
+            }
+        }
+        tables.shoot_down();
+        tables.synchronize();
+        // SAFETY: every trap that began before the replacement has ended.
+        unsafe { old.free() };
+        ids.extend((self.ids..).take(probes.len()).map(ProbeId));
+        self.ids += probes.len() as u64;
+        (self.pages, self.probes, self.memory) = (pages, all, memory);
+        Ok(())
+    }
+
+    /// Removes the probes with these ids; unknown ones are ignored. When it returns, none of their handlers is running or will run.
+    pub fn remove_probes<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        tables: &impl PageTables,
+        ids: &[ProbeId],
+    ) {
+        self.remove_where(engine, tables, |id, _| ids.contains(&id));
+    }
+
+    /// Arms again what a single step left open, and shoots down what other CPUs kept of it.
+    pub fn repair(&self, tables: &impl PageTables) {
+        for page in &self.pages {
+            tables.arm(page.mapped);
+        }
+        tables.shoot_down();
+    }
+
+    /// Puts a page-fault handler at the head of the list.
+    ///
+    /// # Safety
+    /// `node` is in no list, stays where it is and alive until it was unregistered and [`PageTables::synchronize`] has returned since, and its handler may be
+    /// called with it in any trap until then.
+    pub unsafe fn register_handler<P: Platform>(&mut self, engine: &Engine<P>, node: NonNull<FaultHandler>) {
+        // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
+        unsafe { engine.handlers.register(node) }
+    }
+
+    /// Takes a page-fault handler out; returns whether it was registered. It may go on running until [`PageTables::synchronize`] has returned.
+    ///
+    /// # Safety
+    /// Every registered handler's node is alive.
+    pub unsafe fn unregister_handler<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        node: NonNull<FaultHandler>,
+    ) -> bool {
+        // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
+        unsafe { engine.handlers.unregister(node) }
+    }
+
+    /// Adds the pages of `probe` that are not among `pages` yet.
+    fn cover(
+        &self,
+        tables: &impl PageTables,
+        probe: &Probe,
+        pages: &mut Vec<ArmedPage>,
+    ) -> Result<(), ControlError> {
+        let last = last_of(probe.start, probe.length)?;
+        let (start, length) = (probe.start, probe.length);
+        let mapping = self
+            .mappings
+            .iter()
+            .find(|mapping| mapping.holds(start, last))
+            .ok_or(ControlError::NoMapping { start, length })?;
+        let armed = pages.len();
+        let mut address = start;
+        loop {
+            // The pages up to `armed` may be of several batches; those this probe adds are in order, and only the last can hold `address`.
+            let known = page_in(&self.pages, address)
+                .or_else(|| pages[self.pages.len()..armed].iter().find(|page| holds(page, address)));
+            let page = match known {
+                Some(page) => page.page(),
+                None => {
+                    let mapped =
+                        tables.page_at(address).map_err(|error| ControlError::Page { address, error })?;
+                    let alias = mapping.alias.wrapping_add(mapped.page.address.wrapping_sub(mapping.start));
+                    pages.try_reserve(1)?;
+                    pages.push(ArmedPage::new(mapped, alias, mapping.id, mapping.ram));
+                    mapped.page
+                }
+            };
+            match page.end() {
+                0 => break,
+                end if end > last => break,
+                end => address = end,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the probes that `gone` holds for. Can't fail: the published snapshot is struck out in place, and only its compaction needs memory.
+    fn remove_where<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        tables: &impl PageTables,
+        gone: impl Fn(ProbeId, &Probe) -> bool,
+    ) {
+        let before = self.probes.len();
+        self.probes.retain(|(id, probe)| !gone(*id, probe));
+        if self.probes.len() == before {
+            return;
+        }
+        // SAFETY: `&mut self` makes this the writer, and the borrow ends before anything is replaced.
+        if let Some(space) = unsafe { engine.space.current() } {
+            // 1. No handler of theirs begins any more.
+            space.probes().iter().filter(|active| gone(active.id, &active.probe)).for_each(ActiveProbe::end);
+            // 2. Pages that nobody uses become as they were. A fault on one that is in flight still finds it in the snapshot.
+            let used = |page: &ArmedPage| self.is_used(page);
+            self.pages.iter().filter(|page| !used(page)).for_each(|page| tables.disarm(page.mapped));
+            // 3. No fault from before the disarming is in flight after this, and no handler from before its probe's end.
+            tables.synchronize();
+            // 4. Only now may traps no longer know the pages.
+            self.pages.iter().filter(|page| !used(page)).for_each(|page| space.forget(page.page()));
+        }
+        let probes = core::mem::take(&mut self.probes);
+        self.pages.retain(|page| is_used(&probes, page));
+        self.probes = probes;
+        if let Ok(space) = snapshot(&self.pages, &self.probes) {
+            let memory = space.memory();
+            if let Ok(space) = Owned::new(space) {
+                let old = engine.space.replace(Some(space));
+                tables.synchronize();
+                // SAFETY: every trap that began before the replacement has ended.
+                unsafe { old.free() };
+                self.memory = memory;
+            }
+        }
+    }
+
+    fn is_used(&self, page: &ArmedPage) -> bool {
+        is_used(&self.probes, page)
+    }
+}
+
+/// Whether one of `probes`, sorted by start, touches `page`.
+fn is_used(probes: &[(ProbeId, Probe)], page: &ArmedPage) -> bool {
+    let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
+    let begin_before_end = probes.partition_point(|(_, probe)| probe.start <= last);
+    probes.iter().take(begin_before_end).rev().any(|(_, probe)| probe.last() >= first)
+}
+
+fn holds(page: &ArmedPage, address: u64) -> bool {
+    address.wrapping_sub(page.page().address) < page.page().size.bytes()
+}
+
+fn page_in(pages: &[ArmedPage], address: u64) -> Option<&ArmedPage> {
+    let after = pages.partition_point(|page| page.page().address <= address);
+    pages.get(after.checked_sub(1)?).filter(|page| holds(page, address))
+}
+
+fn last_of(start: u64, length: u64) -> Result<u64, ControlError> {
+    let bad = ControlError::BadRange { start, length };
+    length.checked_sub(1).and_then(|rest| start.checked_add(rest)).ok_or(bad)
+}
+
+fn snapshot(pages: &[ArmedPage], probes: &[(ProbeId, Probe)]) -> Result<Space, ControlError> {
+    let mut own_pages = Vec::new();
+    own_pages.try_reserve_exact(pages.len())?;
+    own_pages.extend_from_slice(pages);
+    let mut active = Vec::new();
+    active.try_reserve_exact(probes.len())?;
+    active.extend(probes.iter().map(|(id, probe)| ActiveProbe::new(*id, *probe)));
+    Ok(Space::build(own_pages, active)?)
+}

@@ -1,0 +1,288 @@
+//! The engine: what a fault goes through.
+
+use crate::counters::{CpuCounters, count};
+use crate::percpu::{Level, PerCpu};
+use crate::perform::{Performer, Stop, count_nested};
+use crate::published::Published;
+use crate::space::{ArmedPage, Space};
+use crate::step::{Refault, Step};
+use crate::{Fault, HandlerList, OutOfMemory, Platform, Sink, Trap, Verdict};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use trapline_abi::{Counters, Flags, Kind, Record, Way};
+use trapline_insn::{Direction, Method, Operand, Progress, Registers};
+
+/// Elements of a string instruction performed before the interrupted code is let go, so that interrupts wait no longer than that.
+const STRING_BURST: u32 = 64;
+
+/// How deep accesses inside of handlers of accesses may nest before handlers are no longer called.
+const HANDLER_LEVELS: usize = 2;
+
+/// The portable core of Trapline: one for the whole machine.
+pub struct Engine<P> {
+    platform: P,
+    pub(crate) handlers: HandlerList,
+    pub(crate) space: Published<Space>,
+    sink: Published<Sink>,
+    cpus: Box<[PerCpu]>,
+    memory: usize,
+}
+
+impl<P: Platform> Engine<P> {
+    /// An engine for CPUs `0..cpus`, with nothing armed.
+    pub fn new(platform: P, cpus: usize) -> Result<Self, OutOfMemory> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(cpus)?;
+        for _ in 0..cpus {
+            all.push(PerCpu::new()?);
+        }
+        let memory = size_of::<Self>() + all.iter_mut().map(PerCpu::memory).sum::<usize>();
+        Ok(Self {
+            platform,
+            handlers: HandlerList::new(),
+            space: Published::empty(),
+            sink: Published::empty(),
+            cpus: all.into_boxed_slice(),
+            memory,
+        })
+    }
+
+    /// The platform.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// How many page-fault handlers are registered.
+    pub fn handlers(&self) -> usize {
+        self.handlers.len()
+    }
+
+    /// Bytes of memory that the engine itself holds; see [`Control::memory`](crate::Control::memory) for its tables.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// What happened so far. `dropped` is the sink's to tell.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for cpu in &self.cpus {
+            cpu.counters.add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// Decides about a page fault, and does what is to be done about it.
+    ///
+    /// # Safety
+    /// Called in the exception, with interrupts off until it returns, with the registers of the context that faulted.
+    pub unsafe fn page_fault(&self, fault: Fault, registers: &mut Registers) -> Verdict {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        match self.handlers.ask(&trap, &fault, registers) {
+            // The access probes are the oldest handler of all, so they are asked last.
+            Verdict::NotOurs => self.access_fault(&trap, fault, registers),
+            claimed => claimed,
+        }
+    }
+
+    /// Decides about a debug exception that a single step raised; returns whether it was ours.
+    ///
+    /// # Safety
+    /// As for [`Engine::page_fault`].
+    pub unsafe fn debug_exception(&self, registers: &mut Registers) -> bool {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
+        // SAFETY: in the trap of a debug exception, on this CPU.
+        let Some(step) = (unsafe { cpu.step.finish(&self.platform, registers) }) else { return false };
+        self.stepped(&trap, cpu, &step);
+        true
+    }
+
+    /// Writes a record that is not of a trap (a mapping, a marker) to this CPU's ring. Time, CPU and task are filled in.
+    ///
+    /// # Safety
+    /// Interrupts are off until it returns.
+    pub unsafe fn note(&self, record: Record, more: &[Record]) {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        if let Some(sink) = self.sink.read(&trap) {
+            sink.push(&trap, &self.platform, record, more);
+        }
+    }
+
+    /// Where events go from now on: `None` for nowhere. Returns the sink before, which traps may still be writing to.
+    pub fn set_sink(&self, sink: Option<crate::Owned<Sink>>) -> crate::Retired<Sink> {
+        self.sink.replace(sink)
+    }
+
+    /// The access probes' page-fault handler.
+    fn access_fault(&self, trap: &Trap, fault: Fault, registers: &mut Registers) -> Verdict {
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return Verdict::NotOurs };
+        let found = if fault.error_code.is_armed_page() {
+            self.space.read(trap).and_then(|space| Some((space, space.find(fault.address)?)))
+        } else {
+            None
+        };
+        let Some((space, page)) = found else { return self.foreign_fault(trap, cpu, fault, registers) };
+        count(&cpu.counters.faults);
+        // SAFETY: in a trap on this CPU.
+        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped) } {
+            Refault::Elsewhere => {}
+            Refault::Opened => return Verdict::Resume,
+            Refault::Foreign => return Verdict::NotOurs,
+        }
+        let level = cpu.enter(trap);
+        let site = level.site(&self.platform, registers.rip);
+        let method = site.map_or(Method::Step, |site| site.plan.method());
+        let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
+        if space.has_handlers() && !handlers {
+            count_nested(&cpu.counters);
+        }
+        let mut performer = Performer {
+            platform: &self.platform,
+            trap,
+            space,
+            sink: self.sink.read(trap),
+            counters: &cpu.counters,
+            page,
+            before: handlers.then_some(*registers),
+            ip: registers.rip,
+            flags: 0,
+            way: Way::Emulate,
+        };
+        match (method, site) {
+            (Method::Emulate, Some(site)) => {
+                if site.plan.is_string() {
+                    performer.flags |= Flags::STRING;
+                }
+                if site.plan.locked() {
+                    performer.flags |= Flags::LOCKED;
+                }
+                match site.plan.execute(registers, &mut performer, STRING_BURST) {
+                    Ok(Progress::Done | Progress::More) | Err(Stop::Retry) => return Verdict::Resume,
+                    Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
+                    Ok(Progress::Refused) => {}
+                }
+            }
+            (Method::Redirect, Some(site)) => {
+                performer.way = Way::Redirect;
+                let operands = site.plan.operands(registers, |segment| self.platform.segment_base(segment));
+                if let (Some(copy), [operand]) = (site.redirect, operands.as_slice()) {
+                    match performer.redirect(level.number(), &copy, registers, operand.address) {
+                        Ok(true) => {
+                            registers.rip = registers.rip.wrapping_add(site.plan.length().into());
+                            return Verdict::Resume;
+                        }
+                        Ok(false) | Err(Stop::Retry) => {}
+                        Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
+                    }
+                }
+            }
+            (Method::Step, _) | (_, None) => {}
+        }
+        let operands = site.map(|site| site.plan.operands(registers, |s| self.platform.segment_base(s)));
+        let known = operands.as_ref().filter(|all| all.is_complete()).map_or(&[][..], |all| all.as_slice());
+        self.step(trap, cpu, &level, fault, page, known, registers);
+        Verdict::Resume
+    }
+
+    /// A fault that no armed page explains.
+    fn foreign_fault(&self, trap: &Trap, cpu: &PerCpu, fault: Fault, registers: &mut Registers) -> Verdict {
+        // If it hit an instruction that is being stepped, the system must find that as it was before the step.
+        // SAFETY: in a trap on this CPU.
+        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers) } {
+            self.window(trap, cpu, &step);
+        }
+        // A page that was disarmed between the fault and now: the access succeeds if it is tried again. This ends, since whoever makes pages not
+        // present and present again without end, so that each try faults and each look finds it present, is not us.
+        if fault.error_code.is_armed_page() && self.platform.is_present(fault.address) {
+            count(&cpu.counters.stale);
+            return Verdict::Resume;
+        }
+        Verdict::NotOurs
+    }
+
+    /// Lets the CPU run the instruction itself, with `page` open.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of the trap, used once")]
+    fn step(
+        &self,
+        trap: &Trap,
+        cpu: &PerCpu,
+        level: &Level,
+        fault: Fault,
+        page: &ArmedPage,
+        known: &[Operand],
+        registers: &mut Registers,
+    ) {
+        let unknown = Operand {
+            address: fault.address,
+            width: 0,
+            direction: if fault.error_code.has(crate::ErrorCode::WRITE) {
+                Direction::Write
+            } else {
+                Direction::Read
+            },
+        };
+        let operands = match known {
+            [] => [Some(unknown), None],
+            [one] => [Some(*one), None],
+            [one, two, ..] => [Some(*one), Some(*two)],
+        };
+        let outermost = level.number() == 0;
+        // SAFETY: in the outermost trap, if it is called at all.
+        if !(outermost && unsafe { cpu.step.begin(&self.platform, registers, page.mapped, operands) }) {
+            // A second step on this CPU, inside of a handler or an NMI: leave the page open until it is repaired.
+            self.platform.set_present(page.page(), page.mapped.entry, true);
+            count(&cpu.counters.windows);
+            self.record_window(trap, page.page().address, 0);
+            self.platform.request_repair();
+        }
+    }
+
+    /// The stepped instruction has run.
+    fn stepped(&self, trap: &Trap, cpu: &PerCpu, step: &Step) {
+        let level = cpu.enter(trap);
+        if let Some(space) = self.space.read(trap) {
+            for operand in step.operands.iter().flatten() {
+                self.show_stepped(trap, cpu, space, operand, step.ip());
+            }
+        }
+        self.window(trap, cpu, step);
+        drop(level);
+    }
+
+    fn show_stepped(&self, trap: &Trap, cpu: &PerCpu, space: &Space, operand: &Operand, ip: u64) {
+        let Some(page) = space.find(operand.address) else { return };
+        let counters: &CpuCounters = &cpu.counters;
+        let sink = self.sink.read(trap);
+        let platform = &self.platform;
+        let (before, flags, way) = (None, 0, Way::Step);
+        let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
+        let Some(span) = performer.span(operand.address, operand.width) else { return };
+        if operand.direction != Direction::Write {
+            performer.show_unknown(&span, false);
+        }
+        if operand.direction != Direction::Read {
+            performer.show_unknown(&span, true);
+        }
+    }
+
+    /// Says that the pages of `step` were open, and has their translations shot down on the CPUs that may have them now.
+    fn window(&self, trap: &Trap, cpu: &PerCpu, step: &Step) {
+        let open = self.platform.now().wrapping_sub(step.since);
+        for page in step.pages() {
+            count(&cpu.counters.windows);
+            self.record_window(trap, page.page.address, open);
+        }
+        self.platform.request_repair();
+    }
+
+    fn record_window(&self, trap: &Trap, address: u64, nanoseconds: u64) {
+        if let Some(sink) = self.sink.read(trap) {
+            let payload = [address, nanoseconds, 0, 0];
+            let record = Record { kind: Kind::Window as u8, payload, ..Record::EMPTY };
+            sink.push(trap, &self.platform, record, &[]);
+        }
+    }
+}

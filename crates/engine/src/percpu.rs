@@ -1,0 +1,78 @@
+//! What each CPU has for itself.
+
+use crate::cache::{Cache, Site};
+use crate::counters::CpuCounters;
+use crate::step::StepState;
+use crate::{Code, OutOfMemory, Platform, Trap};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// One CPU's state.
+///
+/// # Invariants
+/// `cache` is touched only by the outermost trap on this CPU: the one whose level is 0.
+pub(crate) struct PerCpu {
+    pub counters: CpuCounters,
+    pub step: StepState,
+    /// Traps that this CPU is inside of.
+    depth: AtomicUsize,
+    cache: UnsafeCell<Cache>,
+}
+
+// SAFETY: everything but `cache` is atomic or guards itself; `cache` is used by one trap at a time, by the invariant.
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    pub(crate) fn new() -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            counters: CpuCounters::default(),
+            step: StepState::new(),
+            depth: AtomicUsize::new(0),
+            cache: UnsafeCell::new(Cache::new()?),
+        })
+    }
+
+    /// Enters a trapped access on this CPU, which `_trap` is on.
+    pub(crate) fn enter<'a>(&'a self, _trap: &'a Trap) -> Level<'a> {
+        // Only this CPU counts here, and what nests undoes its own count before it returns, so each level is given out to one trap at a time.
+        Level { cpu: self, level: self.depth.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Bytes of memory it takes.
+    pub(crate) fn memory(&mut self) -> usize {
+        size_of::<Self>() + self.cache.get_mut().memory()
+    }
+}
+
+/// How deep inside of trapped accesses of this CPU we are: 0 for the outermost.
+pub(crate) struct Level<'a> {
+    cpu: &'a PerCpu,
+    level: usize,
+}
+
+impl Level<'_> {
+    pub(crate) fn number(&self) -> usize {
+        self.level
+    }
+
+    /// The instruction at `ip`; `None` if it can't be read or is none we know.
+    pub(crate) fn site(&self, platform: &impl Platform, ip: u64) -> Option<Site> {
+        let code = platform.fetch(ip);
+        self.decode(ip, code)
+    }
+
+    fn decode(&self, ip: u64, code: Code) -> Option<Site> {
+        if self.level == 0 {
+            // SAFETY: the outermost trap is the only one that touches the cache, it runs on one CPU, and the borrow ends here.
+            unsafe { (*self.cpu.cache.get()).site(ip, code) }.ok()
+        } else {
+            Site::decode(code).ok()
+        }
+    }
+}
+
+impl Drop for Level<'_> {
+    fn drop(&mut self) {
+        self.cpu.depth.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,89 @@
+//! Performs an instruction by running a copy of it: SSE, AVX, and whatever is not worth emulating.
+//!
+//! The device is not accessed by the copy but by us, once, with the operand's width, between the alias and a buffer that the copy works on. So the value is
+//! known, handlers can change it, and the copy can be of any instruction. The buffer has the operand's alignment within a cache line, so the copy
+//! raises no alignment fault that the original would not have raised.
+
+use crate::perform::{Performer, Span, WIDEST, bytes_of};
+use crate::{Platform, perform::Stop};
+use trapline_insn::{Direction, Redirect, Registers};
+
+/// Room for the widest operand at any offset within a cache line.
+#[repr(C, align(64))]
+struct Bounce([u8; 2 * WIDEST]);
+
+impl<P: Platform> Performer<'_, P> {
+    /// Runs `copy`, whose operand is at `address`. Returns false if that can't be done here: nothing has happened then.
+    pub(crate) fn redirect(
+        &mut self,
+        nesting: usize,
+        copy: &Redirect,
+        registers: &mut Registers,
+        address: u64,
+    ) -> Result<bool, Stop> {
+        let Some(span) = self.span(address, copy.width.max(1)) else { return Ok(false) };
+        let known = !copy.partial && copy.width > 0 && usize::from(copy.width) <= WIDEST;
+        match copy.direction {
+            Direction::Read if known => self.redirect_read(nesting, copy, registers, &span),
+            Direction::Write if known => self.redirect_write(nesting, copy, registers, &span),
+            direction => {
+                // Masked, longer than a vector, or read-modify-write: the copy itself accesses the alias, once, as the original would.
+                // SAFETY: the span lies on the alias.
+                let ran = unsafe { self.platform.run_copy(nesting, copy, registers, span.alias()) };
+                if ran {
+                    if direction != Direction::Write {
+                        self.show_unknown(&span, false);
+                    }
+                    if direction != Direction::Read {
+                        self.show_unknown(&span, true);
+                    }
+                }
+                Ok(ran)
+            }
+        }
+    }
+
+    fn redirect_read(
+        &mut self,
+        nesting: usize,
+        copy: &Redirect,
+        registers: &mut Registers,
+        span: &Span,
+    ) -> Result<bool, Stop> {
+        let mut words = [0; WIDEST / 8];
+        self.read_span(span, 0, &mut words);
+        let mut bounce = Bounce([0; 2 * WIDEST]);
+        let offset = (span.alias() % WIDEST as u64) as usize;
+        let value = bytes_of(&words, copy.width);
+        if let Some(operand) = bounce.0.get_mut(offset..offset + usize::from(copy.width)) {
+            operand.copy_from_slice(value.as_slice());
+        }
+        let operand = (&raw mut bounce).cast::<u8>() as u64 + offset as u64;
+        // SAFETY: the buffer is ours, and the operand lies inside it.
+        Ok(unsafe { self.platform.run_copy(nesting, copy, registers, operand) })
+    }
+
+    fn redirect_write(
+        &mut self,
+        nesting: usize,
+        copy: &Redirect,
+        registers: &mut Registers,
+        span: &Span,
+    ) -> Result<bool, Stop> {
+        let mut bounce = Bounce([0; 2 * WIDEST]);
+        let offset = (span.alias() % WIDEST as u64) as usize;
+        let operand = (&raw mut bounce).cast::<u8>() as u64 + offset as u64;
+        // SAFETY: as in `redirect_read`.
+        if !unsafe { self.platform.run_copy(nesting, copy, registers, operand) } {
+            return Ok(false);
+        }
+        let mut words = [0; WIDEST / 8];
+        for (number, byte) in bounce.0.iter().skip(offset).take(usize::from(copy.width)).enumerate() {
+            if let Some(word) = words.get_mut(number / 8) {
+                *word |= u64::from(*byte) << (8 * (number % 8));
+            }
+        }
+        self.write_span(span, 0, &mut words);
+        Ok(true)
+    }
+}

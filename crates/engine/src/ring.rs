@@ -1,0 +1,139 @@
+//! The writing end of one CPU's ring.
+//!
+//! Writers are the trap path of that CPU and whatever interrupts it: a trap in an NMI may write in the middle of another write. So a slot is
+//! reserved by one compare-exchange and completed by storing its stamp last (see [`trapline_abi::Record`]); nobody waits for anybody. The reader's tail is
+//! only a claim: whatever it says, the writer stays inside the ring.
+
+use crate::primitive::atomic::{AtomicU64, Ordering};
+use core::ptr::NonNull;
+use trapline_abi::{Kind, Record, RingControl, stamp};
+
+/// More records than one event can need: itself, the mark that records were lost, and 64 bytes of value or a marker's text.
+const MAX_RECORDS: u64 = 8;
+
+/// Words of a record; the first is its stamp.
+const WORDS: usize = trapline_abi::RECORD_SIZE / 8;
+
+/// How often a reservation is tried again. It fails only when a deeper trap on this CPU got in between, so twice would do.
+const RESERVE_ATTEMPTS: usize = 16;
+
+/// The writing end.
+///
+/// # Invariants
+/// `control` and `capacity` (a power of two, at least [`MAX_RECORDS`]) records from `records` on are valid for as long as the value lives.
+#[derive(Debug)]
+pub struct RingWriter {
+    control: NonNull<RingControl>,
+    records: NonNull<Record>,
+    mask: u64,
+    /// Positions reserved. Ours: what the reader can see of it is a copy.
+    head: AtomicU64,
+    /// Records dropped since the last [`Kind::Lost`] record.
+    lost: AtomicU64,
+}
+
+// SAFETY: all access is through atomics or to slots that the writer has reserved for itself.
+unsafe impl Sync for RingWriter {}
+// SAFETY: as above; nothing is tied to a thread.
+unsafe impl Send for RingWriter {}
+
+impl RingWriter {
+    /// The writing end of a ring whose memory is all zeros but for its control page's constants.
+    ///
+    /// Returns `None` if `capacity` is not a power of two or too small to be of use.
+    ///
+    /// # Safety
+    /// `control` and `capacity` records from `records` on are valid for reads and writes while the value lives, and only readers (of the records)
+    /// and the reader (of `tail`) use them otherwise.
+    pub unsafe fn new(
+        control: NonNull<RingControl>,
+        records: NonNull<Record>,
+        capacity: u64,
+    ) -> Option<Self> {
+        if !capacity.is_power_of_two() || capacity < MAX_RECORDS {
+            return None;
+        }
+        let (head, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+        // INVARIANT: as the caller vouches, and checked above.
+        Some(Self { control, records, mask: capacity - 1, head, lost })
+    }
+
+    fn control(&self) -> &RingControl {
+        // SAFETY: valid by the invariant; all its fields that change are atomics.
+        unsafe { self.control.as_ref() }
+    }
+
+    /// Writes `record` and, right after it, `more`; stamps and `more` counts are filled in here. Returns whether there was room: if not, all of
+    /// them are dropped and counted.
+    ///
+    /// Runs on the ring's own CPU with interrupts off, or nested in such a call. Bounded, lock-free, allocates nothing.
+    pub fn push(&self, record: Record, more: &[Record]) -> bool {
+        let wanted = 1 + more.len() as u64;
+        match self.reserve(wanted) {
+            Some((at, lost)) => {
+                let mut at = at;
+                if lost > 0 {
+                    let payload = [lost, 0, 0, 0];
+                    self.complete(at, Record { kind: Kind::Lost as u8, more: 0, payload, ..record });
+                    at += 1;
+                }
+                // The parts that follow are completed first: whoever sees the head record complete can count on them.
+                for (offset, part) in (1..).zip(more) {
+                    self.complete(at + offset, Record { kind: Kind::More as u8, ..*part });
+                }
+                self.complete(at, Record { more: more.len() as u8, ..record });
+                true
+            }
+            None => {
+                self.lost.fetch_add(wanted, Ordering::Relaxed);
+                self.control().dropped.fetch_add(wanted, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Reserves `wanted` positions, and one more if there are lost records to tell of; returns the first, and how many were lost.
+    fn reserve(&self, wanted: u64) -> Option<(u64, u64)> {
+        let control = self.control();
+        for _ in 0..RESERVE_ATTEMPTS {
+            let head = self.head.load(Ordering::Relaxed);
+            // Acquire pairs with the reader's release: what lies before the tail has been read.
+            let used = head.wrapping_sub(control.tail.load(Ordering::Acquire));
+            let lost = self.lost.load(Ordering::Relaxed);
+            let need = wanted + u64::from(lost > 0);
+            // A tail beyond the head makes `used` huge, and a tail too far behind makes it larger than the ring: both read as full.
+            if need > MAX_RECORDS || used > self.mask + 1 || self.mask + 1 - used < need {
+                return None;
+            }
+            let next = head.wrapping_add(need);
+            if self.head.compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.lost.fetch_sub(lost, Ordering::Relaxed);
+                control.head.store(next, Ordering::Relaxed);
+                return Some((head, lost));
+            }
+        }
+        None
+    }
+
+    /// Fills a reserved slot; its stamp last.
+    fn complete(&self, position: u64, record: Record) {
+        let slot = (position & self.mask) as usize;
+        // SAFETY: a record is eight words without padding (asserted in the ABI).
+        let words: [u64; WORDS] = unsafe { core::mem::transmute(record) };
+        // SAFETY: `slot` is below the capacity. The position is reserved, so no other writer fills it, and the reader does not look past the stamp,
+        // which can't be that of `position` yet; the stamp itself is only ever accessed as an atomic.
+        unsafe {
+            let first = self.records.add(slot).cast::<u64>();
+            for (offset, word) in words.into_iter().enumerate().skip(1) {
+                first.add(offset).write(word);
+            }
+            // Release pairs with the reader's acquire of the stamp: who sees the stamp sees the record.
+            first.cast::<AtomicU64>().as_ref().store(stamp(position), Ordering::Release);
+        }
+    }
+
+    /// Records dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.control().dropped.load(Ordering::Relaxed)
+    }
+}

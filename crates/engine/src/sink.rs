@@ -1,0 +1,74 @@
+//! Where events go: a session's rings, one per CPU.
+
+use crate::{Platform, RingWriter, Trap};
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+use trapline_abi::{Flags, Kind, Record, TaskPayload};
+
+/// One CPU's ring, and whose task its reader was last told of.
+#[derive(Debug)]
+pub struct CpuSink {
+    ring: RingWriter,
+    /// Thread id and name of the task last told of. Changed by this CPU's traps alone; a nested trap between the loads and the stores costs at
+    /// most one more task record.
+    thread: AtomicU64,
+    name: [AtomicU64; 2],
+}
+
+/// No thread: thread ids are 32 bits wide.
+const NOBODY: u64 = u64::MAX;
+
+impl CpuSink {
+    /// A sink that writes to `ring`.
+    pub fn new(ring: RingWriter) -> Self {
+        Self { ring, thread: AtomicU64::new(NOBODY), name: [AtomicU64::new(0), AtomicU64::new(0)] }
+    }
+
+    fn knows(&self, thread: u32, name: [u64; 2]) -> bool {
+        self.thread.load(Ordering::Relaxed) == u64::from(thread)
+            && self.name[0].load(Ordering::Relaxed) == name[0]
+            && self.name[1].load(Ordering::Relaxed) == name[1]
+    }
+}
+
+/// All rings of a session.
+#[derive(Debug)]
+pub struct Sink {
+    cpus: Box<[CpuSink]>,
+}
+
+impl Sink {
+    /// The rings of all CPUs, in order of their numbers.
+    pub fn new(cpus: Box<[CpuSink]>) -> Self {
+        Self { cpus }
+    }
+
+    /// Writes `record` and what belongs to it to this CPU's ring, after telling of its task if that is a new one. Time, CPU and task are filled in here.
+    pub(crate) fn push(&self, trap: &Trap, platform: &impl Platform, record: Record, more: &[Record]) {
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        let task = platform.task();
+        let mut record = Record { time: platform.now(), cpu: trap.cpu() as u16, task: task.thread, ..record };
+        if record.kind == Kind::Access as u8 && task.interrupt {
+            record.flags |= Flags::INTERRUPT;
+        }
+        if !cpu.knows(task.thread, task.name) {
+            let mut name = [0; 16];
+            name[..8].copy_from_slice(&task.name[0].to_le_bytes());
+            name[8..].copy_from_slice(&task.name[1].to_le_bytes());
+            let payload = TaskPayload { name, process: task.process }.to_words();
+            let told =
+                Record { kind: Kind::Task as u8, flags: 0, width: 0, way: 0, mapping: 0, payload, ..record };
+            if cpu.ring.push(told, &[]) {
+                cpu.name[0].store(task.name[0], Ordering::Relaxed);
+                cpu.name[1].store(task.name[1], Ordering::Relaxed);
+                cpu.thread.store(u64::from(task.thread), Ordering::Relaxed);
+            }
+        }
+        cpu.ring.push(record, more);
+    }
+
+    /// Records dropped so far, by all CPUs.
+    pub fn dropped(&self) -> u64 {
+        self.cpus.iter().map(|cpu| cpu.ring.dropped()).sum()
+    }
+}

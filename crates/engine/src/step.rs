@@ -1,0 +1,179 @@
+//! The last resort: the instruction runs where it is, its pages open for one single step, as kmmio did it (seed 1).
+//!
+//! While a page is open other CPUs can access it unseen, so each such *window* is counted and said. One step at a time on each CPU, begun by an outermost
+//! trap only; what can't be stepped by that rule has its page opened until [`Control::repair`](crate::Control::repair) arms it again.
+
+use crate::{Mapped, Platform};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+use trapline_insn::{Operand, Registers};
+
+/// `RFLAGS.TF` (Intel SDM volume 3, 2.3): a debug exception after the next instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+/// `RFLAGS.IF`: interrupts enabled.
+const INTERRUPT_FLAG: u64 = 1 << 9;
+
+/// Pages that one instruction may open: its operands', each across a border.
+const MAX_PAGES: usize = 4;
+
+/// A single step under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// The instruction, and its stack pointer: what else runs on this CPU meanwhile (an NMI) differs in one of them.
+    ip: u64,
+    rsp: u64,
+    /// The flags that stepping replaces, as they were.
+    saved: u64,
+    pages: [Option<Mapped>; MAX_PAGES],
+    /// What the instruction accesses, as far as it is known.
+    pub operands: [Option<Operand>; 2],
+    /// When the first page was opened.
+    pub since: u64,
+}
+
+/// What became of a fault that came up while a step was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refault {
+    /// No step is under way here, or not of this instruction.
+    Elsewhere,
+    /// The stepped instruction accesses this page too: it is open now.
+    Opened,
+    /// The page is open already: the fault has another reason. The step is undone, the fault is the system's.
+    Foreign,
+}
+
+impl Step {
+    fn is_of(&self, registers: &Registers) -> bool {
+        self.ip == registers.rip && self.rsp == registers.rsp
+    }
+
+    /// The pages it opened.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = Mapped> {
+        self.pages.into_iter().flatten()
+    }
+
+    fn open(&mut self, platform: &impl Platform, page: Mapped) -> bool {
+        let Some(free) = self.pages.iter_mut().find(|known| known.is_none()) else { return false };
+        *free = Some(page);
+        platform.set_present(page.page, page.entry, true);
+        true
+    }
+
+    fn close(&self, platform: &impl Platform, registers: &mut Registers) {
+        for page in self.pages() {
+            platform.set_present(page.page, page.entry, false);
+        }
+        let replaced = TRAP_FLAG | INTERRUPT_FLAG;
+        registers.rflags = registers.rflags & !replaced | self.saved & replaced;
+    }
+}
+
+/// A CPU's step, if one is under way.
+///
+/// # Invariants
+/// `step` is written only by this CPU while `active` is clear, and by the trap of the stepped instruction itself; a trap that nests into either finds
+/// `active` clear and is not outermost, or finds a step that is not its own, and leaves it alone.
+pub(crate) struct StepState {
+    active: AtomicBool,
+    step: UnsafeCell<Option<Step>>,
+}
+
+impl StepState {
+    pub(crate) const fn new() -> Self {
+        Self { active: AtomicBool::new(false), step: UnsafeCell::new(None) }
+    }
+
+    /// The step under way, if it is of the interrupted instruction.
+    ///
+    /// # Safety
+    /// Called on the CPU that the state belongs to, in a trap, and the result is given up before the trap ends or another method is called.
+    #[expect(clippy::mut_from_ref, reason = "the state is this CPU's alone, see the invariant")]
+    unsafe fn current(&self) -> Option<&mut Step> {
+        if !self.active.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: active, so completely written; only this CPU uses it, one trap at a time, as the caller vouches.
+        unsafe { (*self.step.get()).as_mut() }
+    }
+
+    /// Begins a step of the interrupted instruction with `page` open: it will run with interrupts off and raise a debug exception after it. Returns false if
+    /// a step is under way already.
+    ///
+    /// # Safety
+    /// Called in the outermost trap of the CPU that the state belongs to.
+    pub(crate) unsafe fn begin(
+        &self,
+        platform: &impl Platform,
+        registers: &mut Registers,
+        page: Mapped,
+        operands: [Option<Operand>; 2],
+    ) -> bool {
+        if self.active.load(Ordering::Acquire) {
+            return false;
+        }
+        let (ip, rsp, saved) = (registers.rip, registers.rsp, registers.rflags);
+        let since = platform.now();
+        let mut step = Step { ip, rsp, saved, pages: [None; MAX_PAGES], operands, since };
+        step.open(platform, page);
+        registers.rflags = registers.rflags & !INTERRUPT_FLAG | TRAP_FLAG;
+        // SAFETY: not active, and outermost: nobody else looks at the cell.
+        unsafe { *self.step.get() = Some(step) };
+        // Release: a trap that nests from here on finds the step complete.
+        self.active.store(true, Ordering::Release);
+        true
+    }
+
+    /// A fault on `page` in a trap on this CPU: is it of the instruction being stepped?
+    ///
+    /// # Safety
+    /// Called in a trap on the CPU that the state belongs to.
+    pub(crate) unsafe fn refault(
+        &self,
+        platform: &impl Platform,
+        registers: &mut Registers,
+        page: Mapped,
+    ) -> Refault {
+        // SAFETY: as the caller vouches; given up at the end of this function.
+        let Some(step) = (unsafe { self.current() }).filter(|step| step.is_of(registers)) else {
+            return Refault::Elsewhere;
+        };
+        if step.pages().any(|open| open.page == page.page) || !step.open(platform, page) {
+            step.close(platform, registers);
+            self.active.store(false, Ordering::Release);
+            return Refault::Foreign;
+        }
+        Refault::Opened
+    }
+
+    /// A fault that is not ours hit the instruction being stepped: the step is undone, as if it had never begun. Returns it.
+    ///
+    /// # Safety
+    /// As for [`StepState::refault`].
+    pub(crate) unsafe fn abandon(&self, platform: &impl Platform, registers: &mut Registers) -> Option<Step> {
+        // SAFETY: as the caller vouches.
+        let step = *(unsafe { self.current() }).filter(|step| step.is_of(registers))?;
+        step.close(platform, registers);
+        self.active.store(false, Ordering::Release);
+        Some(step)
+    }
+
+    /// The debug exception after the instruction: closes the pages and puts the flags back. Returns the step, or `None` if the exception is not ours.
+    ///
+    /// # Safety
+    /// Called in the trap of a debug exception on the CPU that the state belongs to.
+    pub(crate) unsafe fn finish(&self, platform: &impl Platform, registers: &mut Registers) -> Option<Step> {
+        // Interrupts are off since the step began, and an NMI does not single-step: this exception is the step's.
+        // SAFETY: as the caller vouches.
+        let step = *(unsafe { self.current() })?;
+        step.close(platform, registers);
+        self.active.store(false, Ordering::Release);
+        Some(step)
+    }
+}
+
+impl Step {
+    /// The address of the instruction.
+    pub(crate) fn ip(&self) -> u64 {
+        self.ip
+    }
+}
