@@ -1,10 +1,13 @@
 //! What a person types to try, test and measure Trapline: a stock kernel in a virtual machine, and what runs in it.
 
+pub mod access;
 pub mod build;
+pub mod compare;
 pub mod exec;
 pub mod failure;
 pub mod interrupt;
 pub mod progress;
+pub mod record;
 pub mod setup;
 pub mod vm;
 pub mod workspace;

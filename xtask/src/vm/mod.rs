@@ -102,11 +102,12 @@ pub fn command(options: &Options) -> Result<u8> {
     };
     let reports = outcome.log.reports();
     if !reports.is_empty() {
-        eprintln!("xtask: the kernel log holds {} lines of warning or worse, such as:", reports.len());
-        reports.iter().take(5).for_each(|line| eprintln!("    {line}"));
-        if !options.verbose {
-            eprintln!("xtask: --verbose shows the whole log");
-        }
+        let shown = reports.len().min(5);
+        eprintln!(
+            "xtask: the kernel log is not clean ({shown} of {} reports; --verbose shows all):",
+            reports.len()
+        );
+        reports[..shown].iter().for_each(|line| eprintln!("    {line}"));
         if options.strict_log && status == 0 {
             return Ok(failure::LOG_NOT_CLEAN);
         }
@@ -201,7 +202,8 @@ impl Running<'_> {
                     self.listen(name, stream);
                 }
             }
-            if self.child.try_wait().context("cannot wait for QEMU")?.is_some() {
+            if let Some(status) = self.child.try_wait().context("cannot wait for QEMU")? {
+                ensure!(status.success(), "QEMU failed ({status}); what it said is above");
                 break None;
             }
             if interrupt::seen() {
@@ -220,7 +222,6 @@ impl Running<'_> {
         let status = *self.sinks.status.lock().expect("no thread panics while it holds the lock");
         let log = take(&self.sinks.log);
         let console = take(&self.sinks.console);
-        ensure!(ports.is_empty() || cut_short.is_some(), "QEMU did not start; its message is above");
         let ended = match (status.exited, cut_short) {
             (Some(code), None) if status.done => Ended::Exited(code),
             (_, Some(how)) => how,
