@@ -11,6 +11,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Invariants
 /// `cache` is touched only by the outermost trap on this CPU: the one whose level is 0.
+// A cache line pair of its own, so that CPUs that trap at once do not slow each other.
+#[repr(align(128))]
 pub(crate) struct PerCpu {
     pub counters: CpuCounters,
     pub step: StepState,
