@@ -1,0 +1,33 @@
+//! Trace files: an Arrow IPC stream, which survives a cut-off end and which pandas, Polars and DuckDB open as it is.
+//!
+//! One row an event, the columns of [`schema`]. The schema's metadata holds the [`Header`](crate::Header) as JSON under `trapline.header`. The last
+//! row is of kind `end` and holds the [`Totals`](crate::Totals) as JSON in `text`; a file without it was cut off, and what was read of it is right all the same.
+//!
+//! Rejected: the Arrow *file* format, whose footer is written last, so that a crash loses all. Delta dictionaries: Polars doesn't read them; a dictionary
+//! that grew is sent again as a whole, which costs little since texts repeat.
+
+mod columns;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use reader::{Cut, Ending, FileError, TraceReader};
+pub(crate) use rows::Rows;
+pub(crate) use schema::{schema, way_name};
+pub use writer::FileWriter;
+
+use std::io;
+
+use arrow_schema::ArrowError;
+
+/// The writer's own error, as it was, out of Arrow's.
+pub(crate) fn io_error(error: ArrowError) -> io::Error {
+    match error {
+        ArrowError::IoError(_, source) => source,
+        other => io::Error::other(other),
+    }
+}

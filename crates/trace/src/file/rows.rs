@@ -1,0 +1,166 @@
+//! Events become the rows of a batch.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{BinaryBuilder, PrimitiveBuilder, StringBuilder, StringDictionaryBuilder};
+use arrow_array::types::{Int8Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, Schema};
+
+use super::schema::{kind, way_name};
+use crate::{Access, Event, Map, Place, Site, Totals, What};
+
+/// A batch that is being filled. The texts of the dictionaries are kept from batch to batch, so that their numbers stay the same.
+#[derive(Default)]
+pub(crate) struct Rows {
+    length: usize,
+    time: PrimitiveBuilder<UInt64Type>,
+    cpu: PrimitiveBuilder<UInt16Type>,
+    kind: StringDictionaryBuilder<Int8Type>,
+    op: StringDictionaryBuilder<Int8Type>,
+    pid: PrimitiveBuilder<UInt32Type>,
+    tgid: PrimitiveBuilder<UInt32Type>,
+    comm: StringDictionaryBuilder<Int32Type>,
+    device: StringDictionaryBuilder<Int32Type>,
+    bar: PrimitiveBuilder<UInt8Type>,
+    offset: PrimitiveBuilder<UInt64Type>,
+    register: StringDictionaryBuilder<Int32Type>,
+    physical: PrimitiveBuilder<UInt64Type>,
+    address: PrimitiveBuilder<UInt64Type>,
+    width: PrimitiveBuilder<UInt8Type>,
+    value: PrimitiveBuilder<UInt64Type>,
+    value_wide: BinaryBuilder,
+    mapping: PrimitiveBuilder<UInt32Type>,
+    flags: PrimitiveBuilder<UInt8Type>,
+    way: StringDictionaryBuilder<Int8Type>,
+    ip: PrimitiveBuilder<UInt64Type>,
+    function: StringDictionaryBuilder<Int32Type>,
+    function_offset: PrimitiveBuilder<UInt64Type>,
+    module: StringDictionaryBuilder<Int32Type>,
+    amount: PrimitiveBuilder<UInt64Type>,
+    text: StringBuilder,
+}
+
+/// What a row has beside time, CPU, task and kind; by default nothing.
+#[derive(Default)]
+struct Rest<'a> {
+    access: Option<&'a Access<'a>>,
+    mapping: Option<u32>,
+    address: Option<u64>,
+    physical: Option<u64>,
+    place: Option<Place<'a>>,
+    ip: Option<u64>,
+    site: Option<Site<'a>>,
+    amount: Option<u64>,
+    text: Option<&'a str>,
+}
+
+impl Rows {
+    /// Rows so far.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Adds a row for `event`.
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        let (kind, rest) = match &event.what {
+            What::Access(access) => {
+                let &Access { mapping, address, physical, place, ip, site, .. } = access;
+                let (mapping, address, ip) = (Some(mapping), Some(address), Some(ip));
+                let access = Some(access);
+                (
+                    kind::ACCESS,
+                    Rest { access, mapping, address, physical, place, ip, site, ..Rest::default() },
+                )
+            }
+            What::Map(map) => {
+                let &Map { mapping, address, physical, length, caller, place, site } = map;
+                let (mapping, address, physical) = (Some(mapping), Some(address), Some(physical));
+                let (ip, amount) = (Some(caller), Some(length));
+                (kind::MAP, Rest { mapping, address, physical, place, ip, site, amount, ..Rest::default() })
+            }
+            What::Unmap { mapping } => (kind::UNMAP, Rest { mapping: Some(*mapping), ..Rest::default() }),
+            What::Mark { text } => (kind::MARK, Rest { text: Some(text), ..Rest::default() }),
+            What::Lost { count } => (kind::LOST, Rest { amount: Some(*count), ..Rest::default() }),
+            What::Window { address, nanoseconds } => (
+                kind::WINDOW,
+                Rest { address: Some(*address), amount: Some(*nanoseconds), ..Rest::default() },
+            ),
+        };
+        self.row(event.time, event.cpu, (event.pid, event.tgid, event.comm), kind, &rest);
+    }
+
+    /// Adds the last row, with `time` that of the last event.
+    pub(crate) fn end(&mut self, time: u64, totals: &Totals) -> serde_json::Result<()> {
+        let text = serde_json::to_string(totals)?;
+        self.row(time, 0, (0, 0, ""), kind::END, &Rest { text: Some(&text), ..Rest::default() });
+        Ok(())
+    }
+
+    fn row(&mut self, time: u64, cpu: u16, (pid, tgid, comm): (u32, u32, &str), kind: &str, rest: &Rest<'_>) {
+        self.length += 1;
+        self.time.append_value(time);
+        self.cpu.append_value(cpu);
+        self.kind.append_value(kind);
+        self.pid.append_value(pid);
+        self.tgid.append_value(tgid);
+        self.comm.append_value(comm);
+        self.access(rest.access);
+        self.device.append_option(rest.place.map(|place| place.device));
+        self.bar.append_option(rest.place.map(|place| place.bar));
+        self.offset.append_option(rest.place.map(|place| place.offset));
+        self.register.append_option(rest.place.and_then(|place| place.register));
+        self.physical.append_option(rest.physical);
+        self.address.append_option(rest.address);
+        self.mapping.append_option(rest.mapping);
+        self.ip.append_option(rest.ip);
+        self.function.append_option(rest.site.map(|site| site.function));
+        self.function_offset.append_option(rest.site.map(|site| site.offset));
+        self.module.append_option(rest.site.and_then(|site| site.module));
+        self.amount.append_option(rest.amount);
+        self.text.append_option(rest.text);
+    }
+
+    fn access(&mut self, access: Option<&Access<'_>>) {
+        let value = access.and_then(|access| access.value.as_ref());
+        self.op.append_option(access.map(|access| access.direction.letter()));
+        self.width.append_option(access.map(|access| access.width));
+        self.value.append_option(value.map(|value| value.low()));
+        self.value_wide.append_option(value.map(|value| value.bytes()).filter(|bytes| bytes.len() > 8));
+        self.flags.append_option(access.map(|access| access.flags.0));
+        self.way.append_option(access.map(|access| way_name(access.way)));
+    }
+
+    /// The rows so far as a batch; the next one starts empty.
+    pub(crate) fn finish(&mut self, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+        self.length = 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.time.finish()),
+            Arc::new(self.cpu.finish()),
+            Arc::new(self.kind.finish_preserve_values()),
+            Arc::new(self.op.finish_preserve_values()),
+            Arc::new(self.pid.finish()),
+            Arc::new(self.tgid.finish()),
+            Arc::new(self.comm.finish_preserve_values()),
+            Arc::new(self.device.finish_preserve_values()),
+            Arc::new(self.bar.finish()),
+            Arc::new(self.offset.finish()),
+            Arc::new(self.register.finish_preserve_values()),
+            Arc::new(self.physical.finish()),
+            Arc::new(self.address.finish()),
+            Arc::new(self.width.finish()),
+            Arc::new(self.value.finish()),
+            Arc::new(self.value_wide.finish()),
+            Arc::new(self.mapping.finish()),
+            Arc::new(self.flags.finish()),
+            Arc::new(self.way.finish_preserve_values()),
+            Arc::new(self.ip.finish()),
+            Arc::new(self.function.finish_preserve_values()),
+            Arc::new(self.function_offset.finish()),
+            Arc::new(self.module.finish_preserve_values()),
+            Arc::new(self.amount.finish()),
+            Arc::new(self.text.finish()),
+        ];
+        RecordBatch::try_new(Arc::clone(schema), columns)
+    }
+}

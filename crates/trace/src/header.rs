@@ -1,0 +1,57 @@
+//! What a trace says of itself: at its start where it was taken, at its end what was counted.
+
+use serde::{Deserialize, Serialize};
+use trapline_abi::{Counters, Way};
+
+use crate::Device;
+
+/// What is known when a trace starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the Trapline that took it.
+    pub trapline: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Possible CPUs of the machine.
+    pub cpus: u32,
+    /// Start of the trace: nanoseconds since 1970 by the wall clock.
+    pub started: u64,
+    /// The same moment on the trace's own clock, the kernel log's: nanoseconds. 0 if not known.
+    pub started_clock: u64,
+    /// What was asked for, as a person would type it.
+    pub command: String,
+    /// All PCI devices of the machine at the start, in the order of their addresses.
+    pub devices: Vec<Device>,
+}
+
+/// What was counted by the end of a trace. A file without it was cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// End of the trace: nanoseconds since 1970 by the wall clock.
+    pub ended: u64,
+    /// Accesses that the engine performed, by [`Way`]: emulated, redirected, stepped.
+    pub performed: [u64; Way::COUNT],
+    /// Records that found a ring full: these are missing.
+    pub dropped: u64,
+    /// Times a page was open for a single step: accesses of other CPUs may be missing.
+    pub windows: u64,
+    /// Records that made no sense, not in the trace. Always 0 unless module and command disagree about the ABI.
+    pub malformed: u64,
+    /// Events that came too late to be put in order with those of other CPUs. They are in the trace, in order within their CPU.
+    pub late: u64,
+}
+
+impl Totals {
+    /// From the device's counters at the end of a session and at its start (they count since the module was loaded), and from what the merge
+    /// noticed.
+    pub fn new(before: &Counters, after: &Counters, merge: &crate::Merge) -> Self {
+        Self {
+            ended: 0,
+            performed: std::array::from_fn(|way| after.accesses[way].saturating_sub(before.accesses[way])),
+            dropped: after.dropped.saturating_sub(before.dropped),
+            windows: after.windows.saturating_sub(before.windows),
+            malformed: merge.malformed(),
+            late: merge.late(),
+        }
+    }
+}

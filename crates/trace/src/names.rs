@@ -1,0 +1,94 @@
+//! Addresses become names: device, BAR, offset and register; function and module.
+
+use std::io;
+
+use crate::registers::DeviceRegisters;
+use crate::{Access, Device, Event, Map, Place, Registers, Site, Symbols, What};
+
+/// What is needed to name a trace's addresses.
+#[derive(Debug, Default)]
+pub struct Names {
+    devices: Vec<(Device, Option<DeviceRegisters>)>,
+    /// All memory BARs, sorted by start.
+    ranges: Vec<Range>,
+    symbols: Option<Symbols>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: u64,
+    length: u64,
+    device: usize,
+    bar: u8,
+}
+
+impl Names {
+    /// For these devices. Without `symbols` no function is named, and those that events have already are kept.
+    pub fn new(devices: &[Device], registers: &Registers, symbols: Option<Symbols>) -> Self {
+        let mut names = Self { symbols, ..Self::default() };
+        for (index, device) in devices.iter().enumerate() {
+            let bars = device.memory_bars();
+            names.ranges.extend(bars.map(|(bar, range)| Range {
+                start: range.start,
+                length: range.length,
+                device: index,
+                bar,
+            }));
+            names.devices.push((device.clone(), registers.of(device)));
+        }
+        names.ranges.sort_by_key(|range| range.start);
+        names
+    }
+
+    /// Learns of modules that were loaded since; whether there were any. Call it a few times a second while tracing.
+    ///
+    /// # Errors
+    /// If the kernel's symbols can't be read any more; the names are as before then.
+    pub fn refresh(&mut self) -> io::Result<bool> {
+        self.symbols.as_mut().map_or(Ok(false), Symbols::refresh)
+    }
+
+    /// `event` with all names that are known.
+    pub fn name<'e>(&'e self, event: Event<'e>) -> Event<'e> {
+        let what = match event.what {
+            What::Access(access) => What::Access(Access {
+                place: access.physical.and_then(|physical| self.place(physical)).or(access.place),
+                site: self.site(access.ip).or(access.site),
+                ..access
+            }),
+            What::Map(map) => What::Map(Map {
+                place: self.place(map.physical).map(|place| Place { register: None, ..place }).or(map.place),
+                site: self.site(map.caller).or(map.site),
+                ..map
+            }),
+            other => other,
+        };
+        Event { what, ..event }
+    }
+
+    /// Device, BAR, offset and register at a physical address.
+    pub fn place(&self, physical: u64) -> Option<Place<'_>> {
+        let after = self.ranges.partition_point(|range| range.start <= physical);
+        let range = self.ranges.get(after.checked_sub(1)?)?;
+        let offset = physical - range.start;
+        if offset >= range.length {
+            return None;
+        }
+        let (device, registers) = &self.devices[range.device];
+        let register = registers.as_ref().and_then(|registers| registers.name(range.bar, offset));
+        Some(Place { device: &device.address, bar: range.bar, offset, register })
+    }
+
+    /// Function at an address in the code.
+    pub fn site(&self, ip: u64) -> Option<Site<'_>> {
+        self.symbols.as_ref()?.resolve(ip)
+    }
+
+    /// The fields of what an access read or wrote, as `EN=1 CSS=0 (NVM)`; empty if they are not known.
+    pub fn fields(&self, access: &Access<'_>) -> String {
+        let (Some(place), Some(value)) = (access.place, access.value) else { return String::new() };
+        let device = self.devices.iter().find(|(device, _)| device.address == place.device);
+        let Some((_, Some(registers))) = device else { return String::new() };
+        registers.fields(place.bar, place.offset, access.width, value.low())
+    }
+}

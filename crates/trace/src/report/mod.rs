@@ -1,0 +1,150 @@
+//! What a trace amounts to: accesses by register, by function, by task; polling loops; how complete it is.
+//!
+//! Texts are numbered when they are first seen and everything else is counted by number, so that ten million events take seconds and memory grows with
+//! what is different, not with what happens.
+
+mod render;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use crate::write::Poll;
+use crate::{Access, Direction, Event, Totals, What};
+use tables::Tables;
+pub use tables::{Count, RegisterCount};
+
+/// Counts the events of a trace.
+#[derive(Debug, Default)]
+pub struct Summary {
+    tables: Tables,
+    /// Last read of each CPU, if the next may be equal to it: the read, its row, when it was, how many there are.
+    polls: Vec<Option<Polling>>,
+    events: u64,
+    reads: u64,
+    writes: u64,
+    unknown: u64,
+    marks: u64,
+    maps: u64,
+    lost: u64,
+    windows: u64,
+    span: Option<(u64, u64)>,
+    cpus: Vec<u64>,
+    performed: [u64; 3],
+    totals: Option<Totals>,
+}
+
+#[derive(Debug)]
+struct Polling {
+    read: Poll,
+    row: usize,
+    count: u64,
+}
+
+impl Summary {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts `event`.
+    pub fn add(&mut self, event: &Event<'_>) {
+        self.events += 1;
+        let (first, last) = self.span.unwrap_or((event.time, event.time));
+        self.span = Some((first.min(event.time), last.max(event.time)));
+        match &event.what {
+            What::Access(access) => return self.access(event, access),
+            What::Map(_) => self.maps += 1,
+            What::Unmap { .. } => {}
+            What::Mark { .. } => self.marks += 1,
+            What::Lost { count } => self.lost += count,
+            What::Window { .. } => self.windows += 1,
+        }
+        self.polls_of(event.cpu);
+        self.polls[usize::from(event.cpu)] = None;
+    }
+
+    /// Takes the totals of a session or of a file's end: what they know and the events don't.
+    pub fn end(&mut self, totals: &Totals) {
+        self.totals = Some(*totals);
+    }
+
+    /// Events counted.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Reads and writes counted.
+    pub fn accesses(&self) -> (u64, u64) {
+        (self.reads, self.writes)
+    }
+
+    /// Records that were not written because a ring was full.
+    pub fn dropped(&self) -> u64 {
+        self.lost.max(self.totals.map_or(0, |totals| totals.dropped))
+    }
+
+    /// Times a page was open for a single step, when another CPU's access may have passed unseen.
+    pub fn possibly_missed(&self) -> u64 {
+        self.windows.max(self.totals.map_or(0, |totals| totals.windows))
+    }
+
+    /// First and last time.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        self.span
+    }
+
+    /// Accesses by register, or by offset where none is known, the most used first.
+    pub fn registers(&self) -> Vec<RegisterCount<'_>> {
+        self.tables.registers()
+    }
+
+    /// Accesses by function, the most active first.
+    pub fn functions(&self) -> Vec<Count<'_>> {
+        self.tables.functions()
+    }
+
+    /// Accesses by task, the most active first.
+    pub fn tasks(&self) -> Vec<Count<'_>> {
+        self.tables.tasks()
+    }
+
+    fn access(&mut self, event: &Event<'_>, access: &Access<'_>) {
+        let cpu = usize::from(event.cpu);
+        if self.cpus.len() <= cpu {
+            self.cpus.resize(cpu + 1, 0);
+        }
+        self.cpus[cpu] += 1;
+        self.performed[access.way as usize] += 1;
+        self.unknown += u64::from(access.value.is_none());
+        match access.direction {
+            Direction::Read => self.reads += 1,
+            Direction::Write => self.writes += 1,
+        }
+        self.tables.site(access.site.as_ref(), access.ip);
+        self.tables.task(event.pid, event.comm);
+        let row = self.tables.register(access);
+        self.poll(event, row);
+    }
+
+    /// Notices polling: a read that is equal to the one before it on its CPU.
+    fn poll(&mut self, event: &Event<'_>, row: usize) {
+        let read = Poll::of(event);
+        let slot = self.polls_of(event.cpu);
+        match (slot.as_mut(), read) {
+            (Some(polling), Some(read)) if polling.read == read => {
+                polling.count += 1;
+                let (row, count) = (polling.row, polling.count);
+                self.tables.polled(row, count);
+            }
+            (_, read) => *slot = read.map(|read| Polling { read, row, count: 1 }),
+        }
+    }
+
+    fn polls_of(&mut self, cpu: u16) -> &mut Option<Polling> {
+        let cpu = usize::from(cpu);
+        if self.polls.len() <= cpu {
+            self.polls.resize_with(cpu + 1, || None);
+        }
+        &mut self.polls[cpu]
+    }
+}

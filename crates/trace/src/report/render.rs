@@ -1,0 +1,139 @@
+//! A report as text.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Count, Summary};
+use crate::write::{duration, grouped, paint, printable};
+
+const TITLE: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const FINE: Style = AnsiColor::Green.on_default();
+const ALARM: Style = AnsiColor::Red.on_default().bold();
+
+impl Summary {
+    /// Writes the report to `out`, with terminal colours if `colour`, at most `rows` rows of each table.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
+        let accesses = self.reads + self.writes;
+        let active = self.cpus.iter().filter(|count| **count > 0).count();
+        let (first, last) = self.span.unwrap_or_default();
+        let title = format!(
+            "{} accesses ({} reads, {} writes) in {} on {active} {}",
+            grouped(accesses),
+            grouped(self.reads),
+            grouped(self.writes),
+            duration(last - first),
+            if active == 1 { "CPU" } else { "CPUs" },
+        );
+        writeln!(out, "{}", paint(colour, TITLE, &title))?;
+        self.registers_table(out, colour, rows)?;
+        table(out, colour, rows, "function", &self.functions(), function)?;
+        table(out, colour, rows, "task", &self.tasks(), task)?;
+        self.cpus_line(out)?;
+        self.completeness(out, colour)
+    }
+
+    fn registers_table(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
+        let counts = self.registers();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let title = format!(
+            "\n{:>12} {:>12}  {:24} {:20} {:>18}  {}",
+            "reads", "writes", "device bar+offset", "register", "last value", "polling"
+        );
+        writeln!(out, "{}", paint(colour, DIM, &title))?;
+        for row in counts.iter().take(rows) {
+            let last = row.last.map_or_else(|| "unknown".into(), |value| value.to_string());
+            let polling = if row.folded == 0 {
+                String::new()
+            } else {
+                format!("  {} equal reads folded, longest loop {}", grouped(row.folded), grouped(row.longest))
+            };
+            let (reads, writes) = (grouped(row.reads), grouped(row.writes));
+            let register = row.register.unwrap_or_default();
+            let line =
+                format!("{reads:>12} {writes:>12}  {:24} {register:20} {last:>18}{polling}", row.place);
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        rest(out, colour, counts.len(), rows, "registers")
+    }
+
+    fn cpus_line(&self, out: &mut impl Write) -> io::Result<()> {
+        let active = self.cpus.iter().enumerate().filter(|(_, count)| **count > 0);
+        let cpus: Vec<_> = active.map(|(cpu, count)| format!("CPU {cpu} {}", grouped(*count))).collect();
+        if !cpus.is_empty() {
+            writeln!(out, "\naccesses by CPU: {}", cpus.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn completeness(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
+        let [emulated, redirected, stepped] = self.performed.map(grouped);
+        writeln!(out, "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped")?;
+        let (dropped, missed) = (self.dropped(), self.possibly_missed());
+        let line = format!("{} dropped, {} possibly missed", grouped(dropped), grouped(missed));
+        let style = if dropped == 0 && missed == 0 { FINE } else { ALARM };
+        writeln!(out, "{}", paint(colour, style, &line))?;
+        if dropped > 0 {
+            let text = "THIS TRACE IS NOT COMPLETE: a ring was full. Trace again with a larger --buffer or a smaller range.";
+            writeln!(out, "{}", paint(colour, ALARM, text))?;
+        }
+        if missed > 0 {
+            let text = "THIS TRACE MAY NOT BE COMPLETE: pages were open for single steps, when accesses of other CPUs pass unseen.";
+            writeln!(out, "{}", paint(colour, ALARM, text))?;
+        }
+        let totals = self.totals.unwrap_or_default();
+        let remarks = [
+            (self.unknown, "accesses have no known value"),
+            (totals.malformed, "records made no sense and are left out: module and command do not match"),
+            (totals.late, "events came late and are in order only within their CPU"),
+        ];
+        for (count, text) in remarks.into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(out, "{} {text}", grouped(count))?;
+        }
+        Ok(())
+    }
+}
+
+fn function(count: &Count<'_>) -> String {
+    match (count.number, count.module) {
+        (Some(address), _) => format!("{address:#x}"),
+        (None, Some(module)) => format!("{} [{module}]", count.name),
+        (None, None) => count.name.into(),
+    }
+}
+
+fn task(count: &Count<'_>) -> String {
+    format!("{}-{}", printable(count.name), count.number.unwrap_or_default())
+}
+
+fn table(
+    out: &mut impl Write,
+    colour: bool,
+    rows: usize,
+    what: &str,
+    counts: &[Count<'_>],
+    name: impl Fn(&Count<'_>) -> String,
+) -> io::Result<()> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{}", paint(colour, DIM, &format!("\n{:>12}  {what}", "accesses")))?;
+    for count in counts.iter().take(rows) {
+        writeln!(out, "{:>12}  {}", grouped(count.count), name(count))?;
+    }
+    rest(out, colour, counts.len(), rows, &format!("{what}s"))
+}
+
+fn rest(out: &mut impl Write, colour: bool, all: usize, shown: usize, what: &str) -> io::Result<()> {
+    if all <= shown {
+        return Ok(());
+    }
+    let text = format!("{:>12}  and {} more {what}", "", grouped((all - shown) as u64));
+    writeln!(out, "{}", paint(colour, DIM, &text))
+}

@@ -1,0 +1,253 @@
+//! Kernel addresses become functions: `/proc/kallsyms`, with the limits of the modules from `/proc/modules`.
+//!
+//! Modules come and go while one traces (a driver that is bound on demand is the usual case), so the table is refreshed when the list of modules changed,
+//! and functions of modules that are gone stay known unless something else took their place.
+//!
+//! `blazesym` was looked at and not used: its kernel resolver reads kallsyms once and has no way to keep what a module left behind, and what is
+//! left of the job is one sorted table.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Site;
+
+/// No function is this long: an address further from the function before it belongs to none.
+const LONGEST: u64 = 1 << 20;
+
+/// The functions of the running kernel, by address.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    proc: PathBuf,
+    /// Text of `/proc/modules` without its use counts, to see whether it changed.
+    loaded: Vec<Module>,
+    /// Sorted by address.
+    functions: Vec<Function>,
+    /// All names, one after the other.
+    names: String,
+    modules: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    address: u64,
+    name: (u32, u32),
+    /// Index into `modules`.
+    module: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Module {
+    name: String,
+    size: u64,
+    base: u64,
+}
+
+impl Symbols {
+    /// The table of the system whose proc file system is at `proc` (`/proc`).
+    ///
+    /// Without root, or with `kernel.kptr_restrict`, all addresses read as 0: such a table [`is_empty`](Self::is_empty) and names nothing.
+    ///
+    /// # Errors
+    /// If `kallsyms` or `modules` can't be read. A kernel without modules has no `modules`; that is no error.
+    pub fn load(proc: &Path) -> io::Result<Self> {
+        let mut symbols = Self { proc: proc.into(), ..Self::default() };
+        symbols.loaded = symbols.read_modules()?;
+        symbols.reload()?;
+        Ok(symbols)
+    }
+
+    /// Whether nothing can be named: addresses are hidden from this user.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// Reads the table again if modules came or went since; whether it did. Cheap otherwise: a few times a second is fine.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load); the table is then as before.
+    pub fn refresh(&mut self) -> io::Result<bool> {
+        let loaded = self.read_modules()?;
+        if loaded == self.loaded {
+            return Ok(false);
+        }
+        self.loaded = loaded;
+        self.reload()?;
+        Ok(true)
+    }
+
+    /// The function that `ip` lies in.
+    pub fn resolve(&self, ip: u64) -> Option<Site<'_>> {
+        let after = self.functions.partition_point(|function| function.address <= ip);
+        let last = self.functions.get(after.checked_sub(1)?)?;
+        // Of several names for one address, the first in kallsyms.
+        let first = self.functions.partition_point(|function| function.address < last.address);
+        let function = &self.functions[first];
+        let offset = ip - function.address;
+        if offset >= LONGEST {
+            return None;
+        }
+        let module = function.module.map(|module| self.modules[module as usize].as_str());
+        Some(Site { function: self.name(function), offset, module })
+    }
+
+    fn name(&self, function: &Function) -> &str {
+        &self.names[function.name.0 as usize..function.name.1 as usize]
+    }
+
+    fn read_modules(&self) -> io::Result<Vec<Module>> {
+        match fs::read_to_string(self.proc.join("modules")) {
+            Ok(text) => Ok(text.lines().filter_map(module_line).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reload(&mut self) -> io::Result<()> {
+        let text = fs::read_to_string(self.proc.join("kallsyms"))?;
+        let mut fresh = Self { proc: self.proc.clone(), loaded: self.loaded.clone(), ..Self::default() };
+        for line in text.lines() {
+            if let Some((address, name, module)) = symbol_line(line) {
+                fresh.add(address, name, module);
+            }
+        }
+        // What modules left behind: functions of this table that lie in no module that is loaded now.
+        let gone = |function: &&Function| match function.module {
+            None => false,
+            Some(module) => {
+                let name = &self.modules[module as usize];
+                !self.loaded.iter().any(|now| now.name == *name || now.holds(function.address))
+            }
+        };
+        for function in self.functions.iter().filter(gone) {
+            let module = function.module.map(|module| self.modules[module as usize].as_str());
+            fresh.add(function.address, self.name(function), module);
+        }
+        // Stable: kallsyms' order decides between names for one address.
+        fresh.functions.sort_by_key(|function| function.address);
+        *self = fresh;
+        Ok(())
+    }
+
+    fn add(&mut self, address: u64, name: &str, module: Option<&str>) {
+        // Symbols of one module follow each other, so the last is nearly always the one.
+        let module = module.map(|module| {
+            let known = self.modules.iter().rposition(|known| known == module);
+            known.unwrap_or_else(|| {
+                self.modules.push(module.into());
+                self.modules.len() - 1
+            }) as u32
+        });
+        let start = self.names.len() as u32;
+        self.names.push_str(name);
+        self.functions.push(Function { address, name: (start, self.names.len() as u32), module });
+    }
+}
+
+impl Module {
+    fn holds(&self, address: u64) -> bool {
+        address.checked_sub(self.base).is_some_and(|offset| offset < self.size)
+    }
+}
+
+/// `nvme 65536 3 - Live 0xffffffffc0400000` (kernel/module/procfs.c, `m_show`).
+fn module_line(line: &str) -> Option<Module> {
+    let mut words = line.split_whitespace();
+    let (name, size, base) = (words.next()?, words.next()?, words.nth(3)?);
+    let base = u64::from_str_radix(base.strip_prefix("0x")?, 16).ok()?;
+    Some(Module { name: name.into(), size: size.parse().ok()?, base })
+}
+
+/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): the functions, unless their address is hidden.
+fn symbol_line(line: &str) -> Option<(u64, &str, Option<&str>)> {
+    let mut words = line.split_whitespace();
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    if !matches!(kind, "t" | "T" | "w" | "W") {
+        return None;
+    }
+    let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
+    let module = words.next().and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
+    Some((address, name, module))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNEL: &str = "ffffffff81000000 T _text\nffffffff81000000 T startup_64\nffffffff81001000 T memcpy_fromio\n\
+                          ffffffff82000000 D jiffies\n";
+    const E1000E: &str =
+        "ffffffffc0400100 t e1000_probe\t[e1000e]\nffffffffc0400000 t e1000e_read_phy\t[e1000e]\n";
+    const NVME: &str = "ffffffffc0400080 t nvme_reset_work\t[nvme]\n";
+
+    struct Proc(tempfile::TempDir);
+
+    impl Proc {
+        fn new(kallsyms: &str, modules: &str) -> Self {
+            let proc = Self(tempfile::tempdir().unwrap());
+            proc.set(kallsyms, modules);
+            proc
+        }
+
+        fn set(&self, kallsyms: &str, modules: &str) {
+            fs::write(self.0.path().join("kallsyms"), kallsyms).unwrap();
+            fs::write(self.0.path().join("modules"), modules).unwrap();
+        }
+    }
+
+    fn name(symbols: &Symbols, ip: u64) -> Option<String> {
+        let site = symbols.resolve(ip)?;
+        Some(format!("{}+{:#x} {}", site.function, site.offset, site.module.unwrap_or("-")))
+    }
+
+    #[test]
+    fn an_address_is_named_by_the_function_before_it_and_its_module() {
+        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+        let symbols = Symbols::load(proc.0.path()).unwrap();
+        assert_eq!(name(&symbols, 0xffff_ffff_8100_1010).unwrap(), "memcpy_fromio+0x10 -");
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_00ff).unwrap(), "e1000e_read_phy+0xff e1000e");
+    }
+
+    #[test]
+    fn of_several_names_for_one_address_the_first_is_taken() {
+        let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
+        assert_eq!(name(&symbols, 0xffff_ffff_8100_0004).unwrap(), "_text+0x4 -");
+    }
+
+    #[test]
+    fn an_address_far_from_every_function_has_no_name() {
+        let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
+        assert_eq!(name(&symbols, 0xffff_ffff_8200_0000), None);
+        assert_eq!(name(&symbols, 0x1000), None);
+    }
+
+    #[test]
+    fn hidden_addresses_name_nothing() {
+        let symbols = Symbols::load(Proc::new("0000000000000000 T _text\n", "").0.path()).unwrap();
+        assert!(symbols.is_empty());
+        assert_eq!(name(&symbols, 0), None);
+    }
+
+    #[test]
+    fn a_module_that_is_loaded_later_is_known_after_a_refresh() {
+        let proc = Proc::new(KERNEL, "");
+        let mut symbols = Symbols::load(proc.0.path()).unwrap();
+        assert!(!symbols.refresh().unwrap());
+        proc.set(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+        assert!(symbols.refresh().unwrap());
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
+    }
+
+    #[test]
+    fn a_module_that_was_unloaded_stays_known_until_another_takes_its_place() {
+        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+        let mut symbols = Symbols::load(proc.0.path()).unwrap();
+        proc.set(KERNEL, "");
+        assert!(symbols.refresh().unwrap());
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
+        proc.set(&format!("{KERNEL}{NVME}"), "nvme 20480 0 - Live 0xffffffffc0400000\n");
+        assert!(symbols.refresh().unwrap());
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "nvme_reset_work+0x81 nvme");
+    }
+}

@@ -1,0 +1,43 @@
+//! Writing a trace: one trait, a renderer for each format. Each takes any writer, so tests read a `Vec<u8>`.
+
+mod fold;
+mod human;
+mod json;
+mod mmiotrace;
+mod parquet;
+
+use std::io;
+
+use crate::{Event, Totals};
+pub(crate) use fold::Poll;
+pub use human::Human;
+pub(crate) use human::{duration, grouped, paint, printable};
+pub use json::JsonLines;
+pub use mmiotrace::Mmiotrace;
+pub use parquet::ParquetFile;
+
+/// Takes the events of a trace, in the order of their times.
+///
+/// An `io::Error` of the writer below comes back as it was, with its kind, so that the caller can tell a broken pipe from a full disk.
+pub trait Sink {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
+
+    /// Passes on what was held back, so that a crash loses little and a person sees it: to be called about once a second.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Ends the trace.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn end(&mut self, totals: &Totals) -> io::Result<()>;
+
+    /// Events that have been handed to the writer for good: what is kept if a later one fails.
+    fn kept(&self) -> u64;
+}
