@@ -8,6 +8,8 @@ pub mod failure;
 pub mod interrupt;
 pub mod progress;
 pub mod record;
+pub mod scenarios;
 pub mod setup;
+pub mod test;
 pub mod vm;
 pub mod workspace;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::failure::{FAILED, Failure};
-use xtask::{interrupt, vm};
+use xtask::{interrupt, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
 #[derive(Parser)]
@@ -21,12 +21,15 @@ enum Task {
     /// The exit status is COMMAND's, or 122: packages are missing and only root can install them; 123: with
     /// --strict-log, the kernel log is not clean; 124: the time ran out; 125: the machine went down; 130: Ctrl-C.
     Vm(Box<vm::Options>),
+    /// Run everything that must hold, step by step; the last line is `N passed, N failed`.
+    Test(test::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = interrupt::catch().and_then(|()| match arguments.task {
         Task::Vm(options) => vm::command(&options),
+        Task::Test(options) => test::command(&options),
     });
     match result {
         Ok(status) => ExitCode::from(status),

@@ -1,0 +1,75 @@
+//! Scenarios: what must hold on a stock kernel in the virtual machine, each on every series of kernel.
+//!
+//! A scenario is a sentence and a function that boots what it needs, runs a command, and checks from outside what came
+//! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
+
+mod record;
+
+use std::fmt;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::exec;
+use crate::setup::Series;
+use crate::vm::{self, Ended, Options, Outcome, Output};
+
+/// What must hold.
+pub struct Scenario {
+    /// As a sentence.
+    pub name: &'static str,
+    check: fn(Series) -> Result<()>,
+}
+
+const ALL: &[&Scenario] = &[&record::OF_EDU];
+
+/// A scenario on a series of kernel.
+#[derive(Clone, Copy)]
+pub struct Run {
+    scenario: &'static Scenario,
+    series: Series,
+}
+
+/// Every scenario on every series.
+pub fn runs() -> Vec<Run> {
+    let on = |series| ALL.iter().map(move |&scenario| Run { scenario, series });
+    Series::ALL.into_iter().flat_map(on).collect()
+}
+
+impl Run {
+    /// Runs it, says how it went, and returns whether it passed.
+    pub fn run(self) -> bool {
+        let started = Instant::now();
+        let result = (self.scenario.check)(self.series);
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("{self} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
+        if let Err(error) = &result {
+            println!("{error:#}\n");
+        }
+        result.is_ok()
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.series, self.scenario.name)
+    }
+}
+
+/// Runs a machine whose COMMAND must succeed and whose kernel log must be clean.
+fn succeeds(options: &Options) -> Result<Outcome> {
+    let outcome = vm::run(options, Output::Captured)?;
+    let said = || {
+        let text = [&outcome.stdout[..], &outcome.stderr[..]].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        format!(
+            "it said:\n{}\nand the kernel:\n{}",
+            exec::tail(&text, 40),
+            exec::tail(&outcome.log.text(), 40)
+        )
+    };
+    ensure!(outcome.ended == Ended::Exited(0), "the machine ended so: {:?}; {}", outcome.ended, said());
+    let reports = outcome.log.reports();
+    ensure!(reports.is_empty(), "the kernel log is not clean: {}; {}", reports.join(" | "), said());
+    Ok(outcome)
+}
