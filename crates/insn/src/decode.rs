@@ -4,7 +4,6 @@
 //! Anything it leaves open makes the instruction one to step. The figures it was chosen by are in `docs/decoder.md`.
 
 use yaxpeax_arch::LengthedInstruction;
-use yaxpeax_x86::Access;
 use yaxpeax_x86::long_mode::{
     DecodeError as Refusal, InstDecoder, Instruction, Opcode, Operand as Raw, RegSpec, Segment as RawSegment,
     register_class,
@@ -15,9 +14,8 @@ use crate::layout::{Encoding, Layout};
 use crate::opcodes::{alu, bit, shift, text};
 use crate::operation::{Operation, Repeat, Source, Text, Unary};
 use crate::plan::{Plan, Stack};
-use crate::redirect::{choose_scratch, is_redirectable};
 use crate::slot::Slot;
-use crate::{DecodeError, Direction, Gpr, MAX_LENGTH, Method, Segment};
+use crate::{DecodeError, Gpr, MAX_LENGTH, Method, Segment, corrections, foreign};
 
 /// Decodes the instruction at the start of `bytes`, as a CPU in 64-bit mode does.
 ///
@@ -66,11 +64,13 @@ impl<'a> Reading<'a> {
             layout,
             parts: [Part::Absent; 4],
             address: Address::NONE,
-            width: instruction.mem_size().and_then(|size| size.bytes_size()).map_or(0, u16::from),
+            width: corrections::width(instruction, &layout, told_width(instruction)),
             length,
         };
         reading.address.narrow = instruction.prefixes.address_size();
         reading.address.segment = match instruction.prefixes.segment() {
+            // `ins` writes to %es whatever the prefix says (Intel SDM volume 2, `INS`).
+            _ if instruction.opcode() == Opcode::INS => None,
             RawSegment::FS => Some(Segment::Fs),
             RawSegment::GS => Some(Segment::Gs),
             _ => None,
@@ -95,7 +95,10 @@ impl<'a> Reading<'a> {
             Raw::ImmediateU32 { imm } => Part::Immediate(imm.into()),
             Raw::ImmediateI64 { imm } => Part::Immediate(imm as u64),
             Raw::ImmediateU64 { imm } => Part::Immediate(imm),
-            Raw::Register { reg } => slot(reg).map_or(Part::Other, Part::Register),
+            Raw::Register { reg } => {
+                let slot = slot(reg).map(|slot| corrections::register(self.instruction, slot));
+                slot.map_or(Part::Other, Part::Register)
+            }
             // Four bytes of displacement are sign-extended; 32-bit addressing cuts that off again.
             Raw::AbsoluteU32 { addr } => self.memory(None, None, 1, addr as i32),
             Raw::AbsoluteU64 { addr } => {
@@ -186,9 +189,14 @@ impl<'a> Reading<'a> {
                     plan.address = Address::NONE;
                 }
             }
-            None => self.foreign(bytes, &mut plan),
+            None => foreign::fill_in(&mut plan, self.instruction, &self.layout, self.memory_at(), bytes),
         }
         plan
+    }
+
+    /// Which operand is memory.
+    fn memory_at(&self) -> Option<usize> {
+        self.parts.iter().position(|part| *part == Part::Memory)
     }
 
     /// The first register operand; any register if there is none.
@@ -226,8 +234,8 @@ impl<'a> Reading<'a> {
             return known.then_some(Operation::Text(text, self.repeat(text)));
         }
         let operation = match self.parts {
-            [Part::Memory, second, third, Part::Absent] => self.to_memory(opcode, second, third)?,
-            [Part::Register(_), Part::Memory, third, Part::Absent] => self.from_memory(opcode, third)?,
+            [Part::Memory, second, third, Part::Absent] => self.memory_first(opcode, second, third)?,
+            [Part::Register(_), Part::Memory, third, Part::Absent] => self.memory_second(opcode, third)?,
             [Part::Register(slot), Part::Absent, ..] if slot.width() == self.stack_width() => match opcode {
                 Opcode::PUSH => return Some(Operation::Push(Source::Register)),
                 Opcode::POP => return Some(Operation::Pop),
@@ -253,6 +261,10 @@ impl<'a> Reading<'a> {
             Operation::Load | Operation::LoadSigned => {
                 matches!(self.width, 1 | 2 | 4 | 8) && register.is_some_and(|register| register >= self.width)
             }
+            // What a count above 16 makes of two bytes is undefined, so only the CPU at hand can tell.
+            Operation::ShiftLeftDouble(_) | Operation::ShiftRightDouble(_) => {
+                matches!(self.width, 4 | 8) && register == Some(self.width)
+            }
             // The register, where there is one, is the count.
             Operation::Shift(..) => matches!(self.width, 1 | 2 | 4 | 8),
             Operation::PushMemory | Operation::PopMemory => self.width == self.stack_width().into(),
@@ -263,7 +275,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The first operand is memory.
-    fn to_memory(&self, opcode: Opcode, second: Part, third: Part) -> Option<Operation> {
+    fn memory_first(&self, opcode: Opcode, second: Part, third: Part) -> Option<Operation> {
         let source = match second {
             Part::Register(_) => Some(Source::Register),
             Part::Immediate(_) => Some(Source::Immediate),
@@ -313,7 +325,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The first operand is a general register, the second is memory.
-    fn from_memory(&self, opcode: Opcode, third: Part) -> Option<Operation> {
+    fn memory_second(&self, opcode: Opcode, third: Part) -> Option<Operation> {
         match (opcode, third) {
             (Opcode::IMUL, Part::Absent) => return Some(Operation::MultiplySigned(Source::Register)),
             (Opcode::IMUL, Part::Immediate(_)) => return Some(Operation::MultiplySigned(Source::Immediate)),
@@ -345,79 +357,10 @@ impl<'a> Reading<'a> {
             (true, true, true) => Repeat::WhileNotEqual,
         }
     }
-
-    /// Fills in the plan of an instruction that only the CPU can perform.
-    fn foreign(&self, bytes: &[u8], plan: &mut Plan) {
-        let opcode = self.instruction.opcode();
-        plan.complete = false;
-        let at = self.parts.iter().position(|part| *part == Part::Memory);
-        let (access, used) = match known_access(opcode, self.instruction.prefixes.operand_size()) {
-            Some((access, width)) => {
-                plan.width = width;
-                (Some(access), 0)
-            }
-            None => {
-                let behavior = self.instruction.behavior();
-                let Ok(operands) = behavior.all_operands() else { return };
-                let mut used = 0u16;
-                let mut memory_operands = 0usize;
-                for (operand, access) in operands.iter() {
-                    match operand {
-                        Raw::Register { reg } => {
-                            used |= slot(reg).map_or(0, |slot| 1 << slot.register() as u16);
-                        }
-                        operand if operand.is_memory() && access != Access::None => {
-                            memory_operands = memory_operands.wrapping_add(1);
-                        }
-                        _ => {}
-                    }
-                }
-                let access =
-                    at.and_then(|at| behavior.operand_access(at as u8)).and_then(|access| match access {
-                        Access::Read => Some(Direction::Read),
-                        Access::Write => Some(Direction::Write),
-                        Access::ReadWrite => Some(Direction::ReadWrite),
-                        Access::None => None,
-                    });
-                if opcode == Opcode::LEA || memory_operands == 0 {
-                    // No memory at all: nothing to perform, and that is all there is to know.
-                    plan.complete = true;
-                    plan.width = 0;
-                    return;
-                }
-                if memory_operands != 1 {
-                    plan.operation = Operation::Foreign(access);
-                    return;
-                }
-                (access, used)
-            }
-        };
-        plan.operation = Operation::Foreign(access);
-        if at.is_none() || access.is_none() || plan.width == 0 {
-            return;
-        }
-        plan.complete = true;
-        plan.partial = self.is_partial();
-        let fits = is_redirectable(&self.layout, bytes) && !plan.locked;
-        if let (true, Some(scratch)) = (fits, choose_scratch(used)) {
-            plan.scratch = scratch;
-            plan.method = Method::Redirect;
-        }
-    }
-
-    /// Whether a mask chooses the bytes: an EVEX mask register, or the sign bits of `vmaskmov` and `vpmaskmov`.
-    fn is_partial(&self) -> bool {
-        let by_sign = self.layout.map == 2 && matches!(self.layout.opcode, 0x2c..=0x2f | 0x8c | 0x8e);
-        match self.layout.encoding {
-            Encoding::Legacy => false,
-            Encoding::Vex2 | Encoding::Vex3 => by_sign,
-            Encoding::Evex => self.instruction.prefixes.evex().is_none_or(|evex| evex.mask_reg() != 0),
-        }
-    }
 }
 
 /// The general register, or part of one, that `register` is.
-fn slot(register: RegSpec) -> Option<Slot> {
+pub(crate) fn slot(register: RegSpec) -> Option<Slot> {
     let number = register.num();
     let low = |width| Some(Slot::low(Gpr::from_number(number), width));
     match register.class() {
@@ -431,20 +374,7 @@ fn slot(register: RegSpec) -> Option<Slot> {
     }
 }
 
-/// How instructions that save and restore processor state access their operand, and its width: the decoder says neither of these, the
-/// manual does (Intel SDM volume 2, the instruction's page, volume 1, 8.1.10).
-fn known_access(opcode: Opcode, operand_size_16: bool) -> Option<(Direction, u16)> {
-    let environment = if operand_size_16 { 14 } else { 28 };
-    Some(match opcode {
-        Opcode::FNSTCW | Opcode::FNSTSW => (Direction::Write, 2),
-        Opcode::FLDENV => (Direction::Read, environment),
-        Opcode::FNSTENV => (Direction::Write, environment),
-        Opcode::FRSTOR => (Direction::Read, environment + 80),
-        Opcode::FNSAVE => (Direction::Write, environment + 80),
-        Opcode::FXSAVE => (Direction::Write, 512),
-        Opcode::FXRSTOR => (Direction::Read, 512),
-        Opcode::LDMXCSR | Opcode::VLDMXCSR => (Direction::Read, 4),
-        Opcode::STMXCSR | Opcode::VSTMXCSR => (Direction::Write, 4),
-        _ => return None,
-    })
+/// The width of the memory operand as the decoder has it; 0 where it depends on more than the instruction (`xsave`).
+fn told_width(instruction: &Instruction) -> u16 {
+    instruction.mem_size().and_then(|size| size.bytes_size()).map_or(0, u16::from)
 }

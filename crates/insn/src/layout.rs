@@ -17,7 +17,7 @@ pub(crate) enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) encoding: Encoding,
-    /// Where the REX prefix that counts, the escape bytes or the VEX or EVEX prefix start; legacy prefixes come before.
+    /// Where the REX prefix, the escape bytes or the VEX or EVEX prefix start; legacy prefixes come before.
     pub(crate) start: usize,
     pub(crate) has_rex: bool,
     /// 0 for one-byte opcodes, 1 for 0Fh, 2 for 0Fh 38h, 3 for 0Fh 3Ah, and further ones of EVEX.
@@ -28,14 +28,22 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of the instruction at the start of `bytes`; `None` if they end early.
+    /// The layout of the instruction at the start of `bytes`; `None` if they end early, or a REX prefix is out of place.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let at = |offset: usize| bytes.get(offset).copied();
         let mut start = 0usize;
-        while is_legacy_prefix(at(start)?) || (is_rex(at(start)?) && !is_last_prefix(bytes, start)?) {
+        while is_legacy_prefix(at(start)?) {
             start = start.wrapping_add(1);
         }
         let has_rex = is_rex(at(start)?);
+        if has_rex {
+            // The CPU ignores a REX that is not right before the opcode (Intel SDM volume 2, 2.2.1). No assembler writes that, and
+            // decoders differ on it.
+            let next = at(start.wrapping_add(1))?;
+            if is_legacy_prefix(next) || is_rex(next) {
+                return None;
+            }
+        }
         let first = if has_rex { start.wrapping_add(1) } else { start };
         let next = |offset: usize| at(first.wrapping_add(offset));
         let (encoding, map, opcode_at) = match next(0)? {
@@ -75,14 +83,8 @@ const fn is_rex(byte: u8) -> bool {
     byte & 0xf0 == 0x40
 }
 
-/// Whether the REX at `offset` is right before the opcode; elsewhere the CPU ignores it (Intel SDM volume 2, 2.2.1).
-fn is_last_prefix(bytes: &[u8], offset: usize) -> Option<bool> {
-    let next = *bytes.get(offset.wrapping_add(1))?;
-    Some(!is_legacy_prefix(next) && !is_rex(next))
-}
-
 /// Groups 1 to 4 (Intel SDM volume 2, 2.1.1).
-pub(crate) const fn is_legacy_prefix(byte: u8) -> bool {
+const fn is_legacy_prefix(byte: u8) -> bool {
     is_dropped_prefix(byte) || matches!(byte, 0x66 | 0xf0 | 0xf2 | 0xf3)
 }
 

@@ -13,10 +13,12 @@
 
 mod address;
 mod alu;
+mod corrections;
 mod decode;
 mod error;
 mod execute;
 mod flags;
+mod foreign;
 mod layout;
 mod memory;
 mod opcodes;

@@ -5,7 +5,7 @@
 //!
 //! x87 alone can tell the difference: its last-data-pointer register then holds the copy's address.
 
-use crate::layout::{Encoding, Layout, is_dropped_prefix, is_legacy_prefix};
+use crate::layout::{Encoding, Layout, is_dropped_prefix};
 use crate::plan::Plan;
 use crate::{Direction, Gpr, Method};
 
@@ -57,6 +57,8 @@ pub(crate) fn is_redirectable(layout: &Layout, bytes: &[u8]) -> bool {
         (Encoding::Legacy, 1, 0xae) => group < 4,
         // SSE, MMX and bit scans; without 78h and 79h, `vmread` and `vmwrite`.
         (Encoding::Legacy, 1, 0x10..=0x17 | 0x28..=0x2f | 0x51..=0x77 | 0x7c..=0x7f) => true,
+        // `shld`, `shrd`.
+        (Encoding::Legacy, 1, 0xa4 | 0xa5 | 0xac | 0xad) => true,
         (Encoding::Legacy, 1, 0xb8 | 0xbc | 0xbd | 0xc2 | 0xc4..=0xc6 | 0xd0..=0xfe) => true,
         // SSSE3, SSE4, SHA, AES, `crc32`, `adcx`, `adox`, `movdiri`.
         (Encoding::Legacy, 2, 0x00..=0x7f | 0xc8..=0xcf | 0xdb..=0xdf | 0xf0 | 0xf1 | 0xf6 | 0xf9) => true,
@@ -76,8 +78,7 @@ impl Plan {
         let immediates = bytes.get(layout.after_address(bytes)?..)?;
         let mut copy = Code { bytes: [0; 16], length: 0 };
         let prefixes = bytes.get(..layout.start)?;
-        // REX prefixes among these have no effect and must not gain one by what is dropped.
-        for &prefix in prefixes.iter().filter(|&&byte| is_legacy_prefix(byte) && !is_dropped_prefix(byte)) {
+        for &prefix in prefixes.iter().filter(|&&byte| !is_dropped_prefix(byte)) {
             copy.push(prefix)?;
         }
         for (offset, &byte) in bytes.iter().enumerate().take(layout.modrm).skip(layout.start) {

@@ -2,7 +2,7 @@
 //!
 //! OF is defined for counts of one alone; for others it gets what the same formula gives, which is what current CPUs do.
 
-use crate::flags::{AF, CF, OF, PF, SF, STATUS, ZF, of_result, replace, sign_bit, when};
+use crate::flags::{AF, CF, OF, STATUS, of_result, replace, sign_bit, when};
 use crate::operation::Shift;
 use crate::slot::{mask, sign_extend};
 
@@ -82,10 +82,7 @@ fn right(signed: bool, a: u64, count: u32, width: u8, rflags: u64) -> (u64, u64)
     (result, replace(rflags, STATUS & !AF, of_result(result, width) | when(carry, CF) | when(overflow, OF)))
 }
 
-/// `shld` and `shrd`: `a` shifted by `count`, the bits of `filler` coming in; and `rflags` after it.
-///
-/// A count above the operand's bits is possible with two bytes alone and leaves everything undefined; the result is then that of
-/// a ring of `a`, `filler` and `a`.
+/// `shld` and `shrd` of four and eight bytes: `a` shifted by `count`, the bits of `filler` coming in; and `rflags` after it.
 #[inline]
 pub(crate) fn double(to_left: bool, a: u64, filler: u64, count: u64, width: u8, rflags: u64) -> (u64, u64) {
     let bits = u32::from(width) * 8;
@@ -94,23 +91,15 @@ pub(crate) fn double(to_left: bool, a: u64, filler: u64, count: u64, width: u8, 
     if count == 0 {
         return (a, rflags);
     }
-    let (a_wide, filler_wide) = (u128::from(a), u128::from(filler));
-    // At most 48 bits are in play where the ring matters (two bytes), and 128 elsewhere.
-    let ends = if width == 2 { a_wide.wrapping_shl(32) } else { 0 };
+    let join = |high: u64, low: u64| u128::from(high).wrapping_shl(bits) | u128::from(low);
     let (result, carry) = if to_left {
-        let ring = if width == 2 {
-            ends | filler_wide.wrapping_shl(16) | a_wide
-        } else {
-            a_wide.wrapping_shl(bits) | filler_wide
-        };
-        let whole = if width == 2 { 48 } else { bits.wrapping_mul(2) };
-        let result = ring.wrapping_shr(whole.wrapping_sub(bits).wrapping_sub(count)) as u64 & mask(width);
-        (result, ring.wrapping_shr(whole.wrapping_sub(count)) & 1 != 0)
+        let back = bits.wrapping_sub(count);
+        (join(a, filler).wrapping_shr(back), a.wrapping_shr(back))
     } else {
-        let ring = ends | filler_wide.wrapping_shl(bits) | a_wide;
-        (ring.wrapping_shr(count) as u64 & mask(width), ring.wrapping_shr(count.wrapping_sub(1)) & 1 != 0)
+        (join(filler, a).wrapping_shr(count), a.wrapping_shr(count.wrapping_sub(1)))
     };
+    let result = result as u64 & mask(width);
     let overflow = (result ^ a) & sign_bit(width) != 0;
-    let new = of_result(result, width) | when(carry, CF) | when(overflow, OF);
-    (result, replace(rflags, CF | PF | ZF | SF | OF, new))
+    let new = of_result(result, width) | when(carry & 1 != 0, CF) | when(overflow, OF);
+    (result, replace(rflags, STATUS & !AF, new))
 }
