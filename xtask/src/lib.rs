@@ -11,5 +11,6 @@ pub mod record;
 pub mod scenarios;
 pub mod setup;
 pub mod test;
+pub mod trace;
 pub mod vm;
 pub mod workspace;

@@ -89,17 +89,14 @@ impl Record {
         self.entries.iter().map(|entry| &entry.access)
     }
 
-    /// The accesses between the first two marks: what happened while a test looked.
-    ///
-    /// # Errors
-    /// There are fewer than two marks.
-    pub fn between_marks(&self, is_mark: impl Fn(&Access) -> bool) -> Result<Vec<Access>> {
-        let mut parts = self.entries.split(|entry| is_mark(&entry.access));
-        let (_, inside, after) = (parts.next(), parts.next(), parts.next());
-        match (inside, after) {
-            (Some(inside), Some(_)) => Ok(inside.iter().map(|entry| entry.access.clone()).collect()),
-            _ => bail!("the record holds fewer than two marks"),
-        }
+    /// What lies between each pair of marks: what happened while somebody looked. An odd mark at the end, and what is
+    /// outside the pairs, is left out.
+    pub fn marked(&self, is_mark: impl Fn(&Access) -> bool) -> Vec<Vec<Access>> {
+        let mut parts: Vec<&[Entry]> = self.entries.split(|entry| is_mark(&entry.access)).collect();
+        // After the last mark nothing is enclosed.
+        parts.pop();
+        let inside = parts.iter().skip(1).step_by(2);
+        inside.map(|part| part.iter().map(|entry| entry.access.clone()).collect()).collect()
     }
 }
 
@@ -189,10 +186,12 @@ mod tests {
 
     #[test]
     fn marks_cut_out_what_happened_between_them() {
+        // The identification register is read once on each of 4 CPUs: two pairs.
         let record = parse(SAMPLE).unwrap();
-        // The identification register is read once on each CPU.
-        let inside = record.between_marks(|access| access.address == 0xfea0_0000).unwrap();
-        assert_eq!(inside.len(), 3);
-        assert!(record.between_marks(|access| access.address == 0).is_err());
+        let inside = record.marked(|access| access.address == 0xfea0_0000);
+        let cpus: Vec<Vec<u32>> =
+            inside.iter().map(|part| part.iter().map(|access| access.cpu).collect()).collect();
+        assert_eq!(cpus, [[0, 0, 0], [2, 2, 2]]);
+        assert!(record.marked(|access| access.address == 0).is_empty());
     }
 }
