@@ -1,2 +1,79 @@
-//! The `trapline` command.
-fn main() {}
+//! The `trapline` command: traces every access to the registers of a device on a running Linux system.
+//!
+//! Each command has a module of its own name. What they share: [`system`] answers questions about the machine, [`device`] talks to the kernel module
+//! and is the one place with unsafe code, [`error`] has every message and exit status.
+#![deny(unsafe_code)]
+
+mod args;
+mod command;
+mod convert;
+mod device;
+mod doctor;
+mod driver;
+mod error;
+mod mark;
+mod mmio;
+mod module;
+mod output;
+mod pump;
+mod report;
+mod session;
+mod signals;
+mod status;
+mod style;
+mod system;
+mod targets;
+mod tell;
+mod units;
+mod writer;
+
+use std::process::ExitCode;
+
+use anstream::ColorChoice;
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Color, Command};
+use error::{Exit, Result};
+use system::System;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.color {
+        // Already what anstream does: colours on a terminal, unless NO_COLOR says otherwise.
+        Color::Auto => {}
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    match run(cli.command) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            tell::error(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8> {
+    let system = System::here();
+    match command {
+        Command::Mmio(args) => return mmio::run(&system, &args),
+        Command::Doctor => return Ok(doctor::run(&system)? as u8),
+        Command::Report(args) => report::run(&args)?,
+        Command::Convert(args) => convert::run(&args)?,
+        Command::Status => status::run(&system)?,
+        Command::Mark { text } => mark::run(&system, &text)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trapline", &mut script);
+            output::print_bytes(&script)?;
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|source| error::Error::Print { source })?;
+            output::print_bytes(&page)?;
+        }
+    }
+    Ok(Exit::Success as u8)
+}

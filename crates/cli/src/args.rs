@@ -1,0 +1,232 @@
+//! The command line, from which `--help`, the man page and the shell completions are made.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::units::{Bdf, PhysicalRange, parse_duration, parse_size};
+
+/// Trace every access to the registers of a device on a running Linux system
+///
+/// Trapline shows each access that a driver makes to its device's registers: when, on which CPU, by which task and function, which
+/// register, read or write, how wide, which value. All CPUs stay online, and the driver may be bound already.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trapline",
+    version,
+    propagate_version = true,
+    infer_long_args = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "`--help` tells more, with examples and the exit status.",
+    after_long_help = AFTER_HELP
+)]
+pub(crate) struct Cli {
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sudo trapline mmio --driver e1000e -- modprobe e1000e
+  sudo trapline mmio --device 00:03.0 --duration 10s --output nvme.trace
+  trapline report nvme.trace
+
+Exit status:
+  0    done; a reader that closed our output early is no failure
+  1    tracing failed or ended early, or records were dropped; what was written before is good
+  2    the command line is wrong, or names something that is not there
+  3    this machine can't do it as it is: no root, no module, lockdown, failed self-test, another tracer
+  4    a file can't be read or written, or is no trace; a trace that is cut off
+       is read as far as it goes first
+  With `mmio … -- COMMAND`, COMMAND's own status, 128+N if signal N killed it, 127 if it was not found, 126 if it can't be run;
+  should tracing fail meanwhile, that status comes first if it is not 0.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Mmio(Mmio),
+    Report(Report),
+    Convert(Convert),
+    /// Tell the state of the kernel module: hook, self-test, session, probes, memory, counters
+    Status,
+    /// Check whether this machine can trace, what conflicts, and what to do about each
+    ///
+    /// Exit status 3 if there is a problem that prevents tracing.
+    Doctor,
+    /// Put a marker into the trace that is running
+    Mark {
+        /// The marker's text: one line, at most 120 bytes
+        text: String,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// Trace accesses to device registers until Ctrl-C, until --duration is over, or while COMMAND runs
+///
+/// The kernel module is loaded if needed and stays loaded. A device's BARs are watched where they are mapped already and wherever they
+/// come to be mapped, so a driver may be bound before or may bind while the trace runs.
+#[derive(Debug, Args)]
+#[command(after_long_help = MMIO_HELP)]
+#[group(id = "what", required = true, multiple = true, args = ["devices", "drivers", "ranges"])]
+pub(crate) struct Mmio {
+    /// Trace the memory BARs of the PCI device at BDF, as in 0000:00:03.0 or 00:03.0 (may be repeated)
+    #[arg(long = "device", value_name = "BDF")]
+    pub devices: Vec<Bdf>,
+    /// Trace the PCI devices bound to driver NAME, and those without a driver that it matches (may be repeated)
+    #[arg(long = "driver", value_name = "NAME")]
+    pub drivers: Vec<String>,
+    /// Trace LEN bytes from physical address PHYS, as in 0xfebc0000+128K (may be repeated)
+    #[arg(long = "range", value_name = "PHYS+LEN")]
+    pub ranges: Vec<PhysicalRange>,
+    /// Record reads only, unless --writes is given too
+    #[arg(long)]
+    pub reads: bool,
+    /// Record writes only, unless --reads is given too
+    #[arg(long)]
+    pub writes: bool,
+    /// Write the trace to FILE instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to write: human on standard output and arrow to a file if not given
+    #[arg(long, short, value_enum)]
+    pub format: Option<Format>,
+    /// Memory for records that are not read yet, on each CPU
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_buffer)]
+    pub buffer: u64,
+    /// Name registers as FILE says, before the files that Trapline comes with (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub registers: Vec<PathBuf>,
+    /// Stop after TIME, as in 10s or 500ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Print no summary, no notes and no live counter; what was dropped or possibly missed is said all the same
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Trace while COMMAND runs
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+const MMIO_HELP: &str = "\
+COMMAND is started once everything is armed, and the trace ends when it exits, after which its status is ours. Ctrl-C reaches both; a second
+one ends the trace without waiting for COMMAND. With --duration, COMMAND is left to finish after the trace.
+
+Examples:
+  Watch a driver come up:
+    trapline mmio --driver e1000e -- modprobe e1000e
+  Record ten seconds of a disk that is in use, then look at what was hot:
+    trapline mmio --device 00:03.0 --duration 10s --output nvme.trace
+    trapline report nvme.trace
+  Only writes, for a tool that reads the kernel's own mmiotrace format:
+    trapline mmio --device 00:02.0 --writes --format mmiotrace --output mmio.log";
+
+/// Summarise a trace: registers, functions, tasks, time span, what was missed
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// A trace written by `trapline mmio --output`
+    pub file: PathBuf,
+    /// Show at most N rows of each table
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+    /// Name registers as FILE says, whatever they were named when traced (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub registers: Vec<PathBuf>,
+}
+
+/// Write a trace in another format
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// A trace written by `trapline mmio --output`
+    pub file: PathBuf,
+    /// The format to write
+    #[arg(long, value_enum)]
+    pub to: ConvertTo,
+    /// Write to FILE instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Name registers as FILE says, whatever they were named when traced (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub registers: Vec<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What a trace is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned lines, polling loops folded
+    Human,
+    /// JSON Lines, one object an event
+    Json,
+    /// The text format of the kernel's own mmiotrace
+    Mmiotrace,
+    /// Arrow IPC stream: what report and convert read
+    Arrow,
+}
+
+/// What a trace is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertTo {
+    /// Aligned lines, polling loops folded
+    Human,
+    /// JSON Lines, one object an event
+    Json,
+    /// The text format of the kernel's own mmiotrace
+    Mmiotrace,
+    /// Apache Parquet
+    Parquet,
+}
+
+/// A ring's size: at least a page of records, at most what a 32-bit length in the kernel's allocator can be.
+fn parse_buffer(text: &str) -> Result<u64, String> {
+    let size = parse_size(text)?;
+    if !(4096..=1 << 30).contains(&size) {
+        return Err(format!("a buffer of {text} on each CPU can't be: expected 4K to 1G"));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_the_command() {
+        let line = "trapline mmio --device 00:03.0 --range 0x1000+4K --writes -- dd --help if=x";
+        let Command::Mmio(mmio) = Cli::parse_from(line.split(' ')).command else { panic!("not mmio") };
+        assert_eq!(mmio.command, ["dd", "--help", "if=x"]);
+        assert_eq!((mmio.reads, mmio.writes), (false, true));
+        assert_eq!(mmio.buffer, 8 << 20);
+    }
+}

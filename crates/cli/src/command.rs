@@ -1,0 +1,101 @@
+//! COMMAND: started once everything is armed, waited for, passed signals that it did not get itself.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+
+use crate::error::{Error, Result};
+
+/// The running COMMAND.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    child: Child,
+}
+
+impl Traced {
+    /// Starts it.
+    pub(crate) fn start(words: &[OsString]) -> Result<Self> {
+        let [name, arguments @ ..] = words else { unreachable!("only called with a command") };
+        let child = Command::new(name).args(arguments).spawn();
+        let child = child
+            .map_err(|source| Error::Command { command: name.to_string_lossy().into_owned(), source })?;
+        Ok(Self { child })
+    }
+
+    /// Its process id, valid until [`wait`](Self::wait).
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits for it and takes it off the process table; its status as a shell tells it.
+    pub(crate) fn wait(&mut self) -> io::Result<u8> {
+        Ok(status(self.child.wait()?))
+    }
+
+    /// Passes `signal` on.
+    ///
+    /// Not if it is an interrupt from our terminal: that went to COMMAND as well, and a second one makes many programs give up their cleaning up.
+    pub(crate) fn pass_on(&self, signal: i32) {
+        let from_terminal = signal == signal_hook::consts::SIGINT && is_foreground();
+        if let (false, Some(signal)) = (from_terminal, Signal::from_named_raw(signal)) {
+            // It may have ended meanwhile, and then there is nobody to tell.
+            let _ = kill_process(self.pid(), signal);
+        }
+    }
+}
+
+/// Waits until process `pid`, a child of ours, has ended, and leaves it on the process table.
+///
+/// So that its id stays its own until [`Traced::wait`], and a signal can't go to a stranger.
+pub(crate) fn wait_for_end(pid: Pid) {
+    while let Err(rustix::io::Errno::INTR) =
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+    {}
+}
+
+/// Whether our process group has the terminal, so that Ctrl-C went to all of it.
+fn is_foreground() -> bool {
+    let terminal = std::fs::File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}
+
+/// As shells tell it: 128 and the signal's number for one that a signal ended.
+fn status(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str) -> u8 {
+        Traced::start(&["sh".into(), "-c".into(), script.into()]).unwrap().wait().unwrap()
+    }
+
+    #[test]
+    fn the_status_is_the_commands_own_or_128_and_the_signal() {
+        assert_eq!(run("exit 0"), 0);
+        assert_eq!(run("exit 7"), 7);
+        assert_eq!(run("kill -TERM $$"), 128 + 15);
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_told_from_one_that_can_not_run() {
+        let exit = |command: &str| Traced::start(&[command.into()]).unwrap_err().exit();
+        assert_eq!(exit("/nonexistent/command"), 127);
+        assert_eq!(exit("/etc/passwd"), 126);
+    }
+
+    #[test]
+    fn a_signal_is_passed_on_even_when_the_command_was_seen_to_end() {
+        let mut traced = Traced::start(&["sleep".into(), "30".into()]).unwrap();
+        traced.pass_on(signal_hook::consts::SIGTERM);
+        wait_for_end(traced.pid());
+        traced.pass_on(signal_hook::consts::SIGTERM);
+        assert_eq!(traced.wait().unwrap(), 128 + 15);
+    }
+}

@@ -1,0 +1,53 @@
+//! `trapline convert`: a trace in another format.
+
+use std::io;
+
+use trapline_trace::{Cut, Ending, Event, Sink, Totals, TraceReader, What};
+
+use crate::args::Convert;
+use crate::error::{Error, Result};
+use crate::mmio::load_registers;
+use crate::output::{Destination, Kind, is_closed, open_sink};
+use crate::report::renaming;
+
+/// Converts the trace; one that was cut off is converted as far as it goes, with a marker at its end, and then told of.
+pub(crate) fn run(args: &Convert) -> Result<()> {
+    let destination = Destination::new(args.output.as_deref());
+    let kind = Kind::from(args.to);
+    kind.check(&destination)?;
+    let mut reader = TraceReader::open(&args.file)?;
+    let registers = load_registers(&args.registers)?;
+    let names = renaming(&args.registers, &reader)?;
+    let mut sink = open_sink(&destination, kind, reader.header(), &registers)?;
+    let converted = reader
+        .read(|event| match &names {
+            Some(names) => sink.event(&names.name(event.clone())),
+            None => sink.event(event),
+        })
+        .and_then(|ending| {
+            match &ending {
+                Ending::Whole(totals) => sink.end(totals)?,
+                Ending::Cut(cut) => end_cut(sink.as_mut(), kind, cut)?,
+            }
+            Ok(ending)
+        });
+    match converted {
+        Ok(Ending::Whole(_)) => Ok(()),
+        Ok(Ending::Cut(cut)) => Err(Error::Cut { file: args.file.display().to_string(), cut }),
+        Err(source) if is_closed(&source) => Ok(()),
+        Err(source) => Err(Error::Write { path: destination.name(), source, kept: sink.kept() }),
+    }
+}
+
+/// Ends the copy of a trace without an end so that it does not look complete either.
+fn end_cut(sink: &mut dyn Sink, kind: Kind, cut: &Cut) -> io::Result<()> {
+    let text = cut.to_string();
+    let what = What::Mark { text: &text };
+    sink.event(&Event { time: cut.time.unwrap_or(0), cpu: 0, pid: 0, tgid: 0, comm: "", what })?;
+    match kind {
+        // These say what was counted at their end, which nobody knows.
+        Kind::Json | Kind::Arrow => sink.flush(),
+        // These can't be read, or not to their last line, without being ended.
+        Kind::Human | Kind::Mmiotrace | Kind::Parquet => sink.end(&Totals::default()),
+    }
+}

@@ -1,0 +1,136 @@
+//! The kernel module's character device: its commands and its rings. The one place of the command with unsafe code.
+//!
+//! [`Control`] is what a session needs of the device, so that the session can be tested against one in memory.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ptr::{self, NonNull};
+
+use rustix::io::Errno;
+use rustix::ioctl::{self, Opcode, Updater};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use trapline_abi::{
+    Counters, DEVICE_PATH, INFO, Info, MARK, MARK_LENGTH, Mark, RING_CONTROL_SIZE, Record, RingControl,
+    RingGeometry, START, STOP, Start, WATCH, Watch,
+};
+use trapline_trace::RingReader;
+
+/// What a session asks of the module.
+pub(crate) trait Control {
+    /// Tells the module's state.
+    fn info(&self) -> io::Result<Info>;
+    /// Starts a session with `buffer` bytes of records on each CPU.
+    fn start(&self, buffer: u64) -> io::Result<RingGeometry>;
+    /// Watches a range. The module fills in what it did, also when it refuses.
+    fn watch(&self, watch: &mut Watch) -> io::Result<()>;
+    /// Stops the session; when it returns nothing is armed.
+    fn stop(&self) -> io::Result<Counters>;
+}
+
+/// The open device. Closing it ends the session that it started.
+#[derive(Debug)]
+pub(crate) struct Device {
+    file: File,
+}
+
+impl Device {
+    /// Opens it.
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Self { file: OpenOptions::new().read(true).write(true).open(DEVICE_PATH)? })
+    }
+
+    /// Puts a marker into the trace that is running, whosever it is. `text` must fit.
+    pub(crate) fn mark(&self, text: &str) -> io::Result<()> {
+        assert!(text.len() <= MARK_LENGTH, "checked by the caller");
+        let mut mark = Mark { length: text.len() as u32, reserved: 0, text: [0; MARK_LENGTH] };
+        mark.text[..text.len()].copy_from_slice(text.as_bytes());
+        // SAFETY: MARK takes a `Mark`, which is plain data for which every bit pattern is valid.
+        Ok(unsafe { self.command::<{ MARK as Opcode }, _>(&mut mark) }?)
+    }
+
+    /// Gives the module a command.
+    ///
+    /// # Safety
+    /// `COMMAND` must be a command of [`trapline_abi`] whose argument is a `T`, and `T` plain data for which every bit pattern is valid:
+    /// the module reads and writes `size_of::<T>()` bytes at `argument` and nothing else of ours.
+    unsafe fn command<const COMMAND: Opcode, T>(&self, argument: &mut T) -> Result<(), Errno> {
+        // SAFETY: `Updater` passes the address of `argument` to the opcode, which by the caller's word takes a `T` there.
+        unsafe { ioctl::ioctl(&self.file, Updater::<COMMAND, T>::new(argument)) }
+    }
+}
+
+impl Control for Device {
+    fn info(&self) -> io::Result<Info> {
+        let mut info = Info::default();
+        // SAFETY: INFO takes an `Info`, which is integers only.
+        unsafe { self.command::<{ INFO as Opcode }, _>(&mut info) }?;
+        Ok(info)
+    }
+
+    fn start(&self, buffer: u64) -> io::Result<RingGeometry> {
+        let mut start = Start { version: trapline_abi::ABI_VERSION, buffer, ..Start::default() };
+        // SAFETY: START takes a `Start`, which is integers only.
+        unsafe { self.command::<{ START as Opcode }, _>(&mut start) }?;
+        Ok(start.rings)
+    }
+
+    fn watch(&self, watch: &mut Watch) -> io::Result<()> {
+        // SAFETY: WATCH takes a `Watch`, which is integers only.
+        Ok(unsafe { self.command::<{ WATCH as Opcode }, _>(watch) }?)
+    }
+
+    fn stop(&self) -> io::Result<Counters> {
+        let mut counters = Counters::default();
+        // SAFETY: STOP takes a `Counters`, which is integers only.
+        unsafe { self.command::<{ STOP as Opcode }, _>(&mut counters) }?;
+        Ok(counters)
+    }
+}
+
+/// One CPU's ring, mapped.
+///
+/// # Invariants
+/// `base` is the start of a readable and writable shared mapping of `length` bytes, which lasts until drop and holds a control page and `capacity`
+/// records.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    base: NonNull<c_void>,
+    length: usize,
+    capacity: u64,
+}
+
+impl Ring {
+    /// Maps the ring of CPU `cpu` of the session that `device` started.
+    pub(crate) fn map(device: &Device, geometry: &RingGeometry, cpu: u32) -> io::Result<Self> {
+        let length = geometry.stride();
+        let offset = u64::from(cpu) * length as u64;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: with a null address and no MAP_FIXED the kernel chooses unused addresses, so nothing of ours is replaced.
+        let base = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, &device.file, offset) }?;
+        let base = NonNull::new(base).ok_or(Errno::NOMEM)?;
+        // INVARIANT: mapped just now, and only drop unmaps it; the module lays out `stride()` bytes as control page and records.
+        Ok(Self { base, length, capacity: geometry.capacity })
+    }
+
+    /// The reader of it, the only one since it takes the ring's only mutable borrow.
+    pub(crate) fn reader(&mut self) -> Result<RingReader<'_>, trapline_trace::RingError> {
+        // SAFETY: by the invariant a `RingControl` lies at `base`, page-aligned, for as long as self is borrowed; its fields but padding are
+        // atomics, and nobody writes the padding.
+        let control = unsafe { self.base.cast::<RingControl>().as_ref() };
+        // SAFETY: by the invariant the mapping goes on for `capacity` records after the control page.
+        let records = unsafe { self.base.byte_add(RING_CONTROL_SIZE) }.cast::<Record>();
+        // SAFETY: by the invariant `records` points to `capacity` records that stay mapped while self is borrowed. The module is
+        // the ring's one writer, and self is borrowed mutably for the reader's life, so there is one reader.
+        unsafe { RingReader::new(control, records, self.capacity) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant these bytes are our mapping, and no reader borrows it any more. Failure would mean that they are not.
+        let unmapped = unsafe { munmap(self.base.as_ptr(), self.length) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}

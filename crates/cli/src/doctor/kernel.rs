@@ -1,0 +1,209 @@
+//! Checks of the running kernel: how it was built, and what is turned on or off in it.
+
+use super::Finding;
+use crate::module;
+use crate::system::System;
+
+/// Options without which the module can't be loaded or can't hook.
+const NEEDED: [&str; 3] = ["CONFIG_MODULES", "CONFIG_DYNAMIC_FTRACE_WITH_REGS", "CONFIG_KALLSYMS"];
+
+/// The kernel's build configuration.
+pub(super) fn config(system: &System) -> Vec<Finding> {
+    const WHAT: &str = "kernel config";
+    let Some((path, text)) = system.config() else {
+        let found = format!("can't be read: no /boot/config-{} and no /proc/config.gz", system.release());
+        return vec![Finding::warning(WHAT, found, format!("make sure that {} are on", NEEDED.join(", ")))];
+    };
+    let is_on = |option: &&str| text.lines().any(|line| line.strip_prefix(*option) == Some("=y"));
+    let missing: Vec<&str> = NEEDED.iter().copied().filter(|option| !is_on(option)).collect();
+    if missing.is_empty() {
+        return vec![Finding::ok(WHAT, format!("{} has what is needed", path.display()))];
+    }
+    let advice = "run a kernel built with it; the stock kernels of Debian and Ubuntu are";
+    missing.iter().map(|option| Finding::problem(WHAT, format!("{option} is off"), advice)).collect()
+}
+
+/// Whether ftrace, by which the module hooks, is on.
+pub(super) fn ftrace(system: &System) -> Finding {
+    const WHAT: &str = "ftrace";
+    match system.read("proc/sys/kernel/ftrace_enabled").as_deref() {
+        Ok("0") => Finding::problem(WHAT, "kernel.ftrace_enabled is 0", "sysctl kernel.ftrace_enabled=1"),
+        Ok(_) => Finding::ok(WHAT, "enabled"),
+        Err(_) => Finding::problem(WHAT, "not in this kernel", "run a kernel with CONFIG_FUNCTION_TRACER"),
+    }
+}
+
+/// Whether the kernel is locked down against its own administrator.
+pub(super) fn lockdown(system: &System) -> Finding {
+    const WHAT: &str = "lockdown";
+    match system.lockdown().as_deref() {
+        None => Finding::ok(WHAT, "not in this kernel, or not shown (securityfs is not mounted)"),
+        Some("none") => Finding::ok(WHAT, "off"),
+        Some(mode) => Finding::problem(
+            WHAT,
+            format!("the kernel is locked down ({mode})"),
+            "boot without lockdown= and with Secure Boot off, or sign the module with a key that the machine trusts (mokutil --import)",
+        ),
+    }
+}
+
+/// Whether modules must be signed.
+pub(super) fn signatures(system: &System) -> Finding {
+    const WHAT: &str = "signatures";
+    let enforced = system.read("sys/module/module/parameters/sig_enforce").is_ok_and(|value| value == "Y");
+    if enforced && !module::is_loaded(system) {
+        return Finding::warning(
+            WHAT,
+            "modules must be signed (module.sig_enforce)",
+            "sign trapline.ko with a key that the machine trusts (mokutil --import), or boot without module.sig_enforce",
+        );
+    }
+    Finding::ok(
+        WHAT,
+        if enforced { "enforced, and the module was accepted" } else { "unsigned modules may be loaded" },
+    )
+}
+
+/// Whether any module may still be loaded.
+pub(super) fn modules_allowed(system: &System) -> Finding {
+    const WHAT: &str = "module loading";
+    let disabled = system.read("proc/sys/kernel/modules_disabled").is_ok_and(|value| value == "1");
+    if disabled && !module::is_loaded(system) {
+        return Finding::problem(
+            WHAT,
+            "kernel.modules_disabled is 1 until the next boot",
+            "reboot, and load trapline first",
+        );
+    }
+    Finding::ok(WHAT, "allowed")
+}
+
+/// Whether the in-tree tracer, which arms pages as we do, is on.
+pub(super) fn mmiotrace(system: &System) -> Finding {
+    const WHAT: &str = "mmiotrace";
+    match system.current_tracer().as_deref() {
+        Some("mmiotrace") => Finding::problem(
+            WHAT,
+            "the kernel's own mmiotrace is running and would arm the same pages",
+            "end the readers of trace_pipe, then: echo nop > /sys/kernel/tracing/current_tracer",
+        ),
+        Some(tracer) => Finding::ok(WHAT, format!("not running (current_tracer is {tracer})")),
+        None => Finding::warning(
+            WHAT,
+            "can't tell: tracefs is not mounted or not readable",
+            "mount -t tracefs nodev /sys/kernel/tracing",
+        ),
+    }
+}
+
+/// Whether the function that the module hooks is free: only one user may change where it returns to (IPMODIFY).
+pub(super) fn hook_is_free(system: &System) -> Finding {
+    const WHAT: &str = "hook";
+    let advice = "remove the live patch or the other tool that hooks fixup_exception, then load the module";
+    if module::is_loaded(system) {
+        return Finding::ok(WHAT, "fixup_exception is ours");
+    }
+    for patch in system.list("sys/kernel/livepatch") {
+        let patched = system.list(format!("sys/kernel/livepatch/{patch}/vmlinux"));
+        if patched.iter().any(|function| function.starts_with("fixup_exception,")) {
+            return Finding::problem(
+                WHAT,
+                format!("the live patch {patch} has replaced fixup_exception"),
+                advice,
+            );
+        }
+    }
+    // `fixup_exception (1) R I   tramp: ...`: the flag I is IPMODIFY (kernel/trace/ftrace.c, t_show).
+    match system.read("sys/kernel/tracing/enabled_functions") {
+        Ok(functions) => {
+            let taken = functions.lines().any(|line| {
+                let mut words = line.split_whitespace();
+                words.next() == Some("fixup_exception")
+                    && words.take_while(|word| *word != "tramp:").any(|word| word == "I")
+            });
+            if taken {
+                return Finding::problem(WHAT, "another tool has taken fixup_exception (IPMODIFY)", advice);
+            }
+            Finding::ok(WHAT, "fixup_exception is free")
+        }
+        Err(_) => Finding::ok(WHAT, "no live patch has taken fixup_exception"),
+    }
+}
+
+/// Whether functions can be named.
+pub(super) fn symbols(system: &System) -> Finding {
+    const WHAT: &str = "symbols";
+    match system.read("proc/sys/kernel/kptr_restrict").as_deref() {
+        Ok("2") => Finding::warning(
+            WHAT,
+            "kernel.kptr_restrict is 2: addresses in /proc/kallsyms are hidden, so functions would have no names",
+            "sysctl kernel.kptr_restrict=1",
+        ),
+        _ => Finding::ok(WHAT, "functions can be named (as root)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    fn with(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let system = System::at(root.path(), "6.1.0-test");
+        (root, system)
+    }
+
+    #[test]
+    fn an_option_that_is_off_is_named() {
+        let text = "CONFIG_MODULES=y\nCONFIG_KALLSYMS=y\n# CONFIG_DYNAMIC_FTRACE_WITH_REGS is not set\n";
+        let (_root, system) = with(&[("boot/config-6.1.0-test", text)]);
+        let [finding] = config(&system).try_into().unwrap();
+        assert_eq!(finding.level, Level::Problem);
+        assert_eq!(finding.found, "CONFIG_DYNAMIC_FTRACE_WITH_REGS is off");
+    }
+
+    #[test]
+    fn each_obstacle_is_a_problem_with_advice() {
+        type Check = fn(&System) -> Finding;
+        let cases: [(&str, &str, Check); 7] = [
+            ("proc/sys/kernel/ftrace_enabled", "0", ftrace),
+            ("sys/kernel/security/lockdown", "none integrity [confidentiality]", lockdown),
+            ("proc/sys/kernel/modules_disabled", "1", modules_allowed),
+            ("sys/kernel/tracing/current_tracer", "mmiotrace", mmiotrace),
+            ("sys/kernel/livepatch/fix/vmlinux/fixup_exception,1/patched", "1", hook_is_free),
+            (
+                "sys/kernel/tracing/enabled_functions",
+                "fixup_exception (1) R I \ttramp: 0xff (klp+0x0/0x1)",
+                hook_is_free,
+            ),
+            ("sys/module/other", "", ftrace),
+        ];
+        for (path, text, check) in cases {
+            let (_root, system) = with(&[(path, text)]);
+            let finding = check(&system);
+            assert_eq!(finding.level, Level::Problem, "{path}: {finding:?}");
+            assert!(!finding.advice.is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_as_it_should_be_has_no_findings_but_good_ones() {
+        let (_root, system) = with(&[
+            ("proc/sys/kernel/ftrace_enabled", "1\n"),
+            ("sys/kernel/security/lockdown", "[none] integrity confidentiality\n"),
+            ("sys/module/module/parameters/sig_enforce", "N\n"),
+            ("sys/kernel/tracing/current_tracer", "nop\n"),
+            ("sys/kernel/tracing/enabled_functions", "schedule (1) R I\nfixup_exception (1) R\n"),
+            ("proc/sys/kernel/kptr_restrict", "0\n"),
+        ]);
+        for check in [ftrace, lockdown, signatures, modules_allowed, mmiotrace, hook_is_free, symbols] {
+            assert_eq!(check(&system).level, Level::Ok, "{:?}", check(&system));
+        }
+    }
+}

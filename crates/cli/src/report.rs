@@ -1,0 +1,46 @@
+//! `trapline report`: what a trace amounts to.
+
+use std::convert::Infallible;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anstream::ColorChoice;
+use trapline_trace::{Ending, Names, Summary, TraceReader};
+
+use crate::args::Report;
+use crate::error::{Error, Result};
+use crate::mmio::load_registers;
+use crate::output;
+
+/// Reads the trace and prints its summary; a trace that was cut off is summarised as far as it goes, and then told of.
+pub(crate) fn run(args: &Report) -> Result<()> {
+    let mut reader = TraceReader::open(&args.file)?;
+    let names = renaming(&args.registers, &reader)?;
+    let mut summary = Summary::new();
+    let Ok(ending) = reader.read(|event| {
+        match &names {
+            Some(names) => summary.add(&names.name(event.clone())),
+            None => summary.add(event),
+        }
+        Ok::<(), Infallible>(())
+    });
+    if let Ending::Whole(totals) = &ending {
+        summary.end(totals);
+    }
+    output::print(|out| {
+        let colour = out.current_choice() != ColorChoice::Never;
+        summary.write(out, colour, args.rows)
+    })?;
+    match ending {
+        Ending::Whole(_) => Ok(()),
+        Ending::Cut(cut) => Err(Error::Cut { file: args.file.display().to_string(), cut }),
+    }
+}
+
+/// The names to give instead of those in the trace, if register files were given.
+pub(crate) fn renaming<R: Read>(files: &[PathBuf], reader: &TraceReader<R>) -> Result<Option<Names>> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Names::new(&reader.header().devices, &load_registers(files)?, None)))
+}

@@ -1,0 +1,122 @@
+//! What `trapline mmio` says to the person in front of it, beside the trace: notes, the live counter, the summary, what was lost.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anstream::{AutoStream, ColorChoice, eprintln};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use trapline_abi::Watch;
+
+use crate::args::Mmio;
+use crate::error::{Error, Exit, Result};
+use crate::output::{self, Destination, is_closed};
+use crate::style::{BAD, STRONG, WARNING};
+use crate::targets::Target;
+use crate::units::format_size;
+use crate::writer::Finished;
+
+/// How often the live counter is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// Rows of each table of the summary.
+const ROWS: usize = 20;
+
+/// What happens if `trapline` fails: the error, on standard error.
+pub(crate) fn error(error: &Error) {
+    eprintln!("{BAD}trapline{BAD:#}: {error}");
+}
+
+/// What is being watched.
+pub(crate) fn watching(target: &Target, watch: &Watch) {
+    let name = target.name();
+    let driver = target.bar.as_ref().and_then(|(device, _)| device.driver.as_deref());
+    match (watch.mappings, driver) {
+        (0, Some(driver)) => eprintln!("watching {name}: not mapped yet; waiting for {driver} to map it"),
+        (0, None) => eprintln!("watching {name}: not mapped yet; waiting for a driver to map it"),
+        (mappings, _) => {
+            let plural =
+                |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+            eprintln!(
+                "watching {name}: {}, {}",
+                plural(mappings.into(), "mapping"),
+                plural(watch.pages, "page")
+            );
+        }
+    }
+}
+
+/// That functions have no names.
+pub(crate) fn no_symbols() {
+    eprintln!(
+        "{WARNING}warning{WARNING:#}: functions have no names: /proc/kallsyms hides its addresses; sysctl kernel.kptr_restrict=1 shows them"
+    );
+}
+
+/// How the trace will end, if nothing else ends it.
+pub(crate) fn how_to_stop(args: &Mmio) {
+    match args.duration {
+        Some(duration) => eprintln!("tracing for {}; Ctrl-C stops", humantime::format_duration(duration)),
+        None => eprintln!("tracing; Ctrl-C stops"),
+    }
+}
+
+/// A counter of events on a terminal, while the trace itself goes elsewhere; else one that is never drawn.
+pub(crate) fn live_counter(args: &Mmio, destination: &Destination) -> ProgressBar {
+    if args.quiet || *destination == Destination::Stdout || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}");
+    let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar.enable_steady_tick(DRAW_EVERY);
+    bar
+}
+
+/// Tells how the trace ended: the summary, and loudly whatever is missing from it.
+///
+/// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
+pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finished) -> Result<Exit> {
+    let Finished { summary, totals, kept, failure } = finished;
+    let failed = failure.filter(|failure| !is_closed(failure));
+    if !args.quiet {
+        match destination {
+            Destination::File(path) => {
+                output::print(|out| {
+                    let colour = out.current_choice() != ColorChoice::Never;
+                    summary.write(out, colour, ROWS)
+                })?;
+                if failed.is_none() {
+                    eprintln!("{STRONG}{}{STRONG:#}: {kept} events", path.display());
+                }
+            }
+            Destination::Stdout => {
+                let mut err = AutoStream::auto(io::stderr().lock());
+                let colour = err.current_choice() != ColorChoice::Never;
+                // Nobody can be told that standard error is closed.
+                let _ = writeln!(err).and_then(|()| summary.write(&mut err, colour, ROWS));
+            }
+        }
+    }
+    let (dropped, missed) = (summary.dropped(), summary.possibly_missed());
+    if dropped > 0 {
+        let size = format_size(args.buffer);
+        eprintln!(
+            "{BAD}trapline: {dropped} records were dropped: the trace is not complete{BAD:#}; the buffers of {size} were full: \
+             use a larger --buffer, or a smaller --range"
+        );
+    }
+    if missed > 0 && args.quiet {
+        eprintln!(
+            "{BAD}trapline: accesses may have been missed{BAD:#}: a page was open for a single step {missed} times, \
+             when accesses of other CPUs pass unseen"
+        );
+    }
+    if totals.malformed > 0 {
+        eprintln!("{BAD}trapline: {} records made no sense and are missing{BAD:#}", totals.malformed);
+    }
+    match failed {
+        Some(source) => Err(Error::Write { path: destination.name(), source, kept }),
+        None if dropped > 0 || totals.malformed > 0 => Ok(Exit::Failed),
+        None => Ok(Exit::Success),
+    }
+}

@@ -1,0 +1,220 @@
+//! Numbers as a person types them: sizes, addresses, ranges, durations, PCI addresses.
+//!
+//! Our own, because a physical address wants hexadecimal and a size wants `64K`, in one notation; the crates for sizes know decimal only.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A number, decimal or `0x` hexadecimal, with `K`, `M` or `G` (1024 each time, `KiB` and `KB` mean the same) behind it.
+///
+/// A hexadecimal number takes the long suffixes only (`0x10KiB`) where the short one would read as a digit; none of K, M and G is one.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(rest) => (rest, 16),
+        None => (text, 10),
+    };
+    let end = digits.find(|c: char| !(c.is_digit(radix) || c == '_')).unwrap_or(digits.len());
+    let (number, suffix) = digits.split_at(end);
+    let shift = match suffix.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => {
+            return Err(format!("`{text}` is not a number: expected digits or 0x…, then K, M or G if wanted"));
+        }
+    };
+    let number = number.replace('_', "");
+    if number.is_empty() {
+        return Err(format!("`{text}` is not a number: expected digits or 0x…, then K, M or G if wanted"));
+    }
+    u64::from_str_radix(&number, radix)
+        .ok()
+        .and_then(|value| value.checked_mul(1 << shift))
+        .ok_or_else(|| format!("`{text}` does not fit into 64 bits"))
+}
+
+/// A length of time with its unit: `10s`, `500ms`, `1m 30s`; longer than zero.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; expected a number with its unit, as in 10s, 500ms or 2m"))?;
+    if duration.is_zero() {
+        return Err("a trace of no time would hold nothing; expected more than 0".into());
+    }
+    Ok(duration)
+}
+
+/// Bytes as a person reads them: exact, in the largest unit that divides them evenly, else with one decimal.
+pub(crate) fn format_size(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (name, shift) in UNITS {
+        let unit = 1 << shift;
+        if bytes >= unit {
+            return if bytes.is_multiple_of(unit) {
+                format!("{} {name}", bytes / unit)
+            } else {
+                format!("{:.1} {name}", bytes as f64 / unit as f64)
+            };
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// Physical addresses from `physical` on; at least one byte, and the end does not wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PhysicalRange {
+    /// First address.
+    pub physical: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl PhysicalRange {
+    /// What of it lies outside `other`: nothing, one piece, or one on each side.
+    pub(crate) fn outside(&self, other: &Self) -> Vec<Self> {
+        let (end, other_end) = (self.physical + self.length, other.physical + other.length);
+        [(self.physical, end.min(other.physical)), (self.physical.max(other_end), end)]
+            .into_iter()
+            .filter(|(start, end)| start < end)
+            .map(|(start, end)| Self { physical: start, length: end - start })
+            .collect()
+    }
+}
+
+impl fmt::Display for PhysicalRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}+{:#x}", self.physical, self.length)
+    }
+}
+
+impl FromStr for PhysicalRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (start, length) = text
+            .split_once('+')
+            .ok_or_else(|| format!("`{text}` is not PHYS+LEN, as in 0xfebc0000+0x1000 or 0xfebc0000+128K"))?;
+        let (physical, length) = (parse_size(start)?, parse_size(length)?);
+        if length == 0 {
+            return Err(format!("the range {text} has length 0; it needs at least 1 byte"));
+        }
+        if physical.checked_add(length).is_none() {
+            return Err(format!("the range {text} wraps around the end of the address space"));
+        }
+        Ok(Self { physical, length })
+    }
+}
+
+/// Where a PCI function sits: domain, bus, device, function. Ordered as `lspci` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Bdf {
+    domain: u32,
+    bus: u8,
+    device: u8,
+    function: u8,
+}
+
+impl fmt::Display for Bdf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:02x}:{:02x}.{}", self.domain, self.bus, self.device, self.function)
+    }
+}
+
+impl FromStr for Bdf {
+    type Err = String;
+
+    /// Reads `0000:00:03.0` or, in domain 0, `00:03.0`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (path, function) = text.rsplit_once('.')?;
+            let mut parts = path.rsplit(':');
+            let (device, bus, domain) = (parts.next()?, parts.next()?, parts.next().unwrap_or("0"));
+            let bdf = Bdf {
+                domain: u32::from_str_radix(domain, 16).ok()?,
+                bus: u8::from_str_radix(bus, 16).ok()?,
+                device: u8::from_str_radix(device, 16).ok()?,
+                function: function.parse().ok()?,
+            };
+            (parts.next().is_none() && bdf.device < 32 && bdf.function < 8).then_some(bdf)
+        };
+        parse().ok_or_else(|| {
+            format!("`{text}` is not a PCI address such as 0000:00:03.0 or 00:03.0 (lspci lists them)")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_decimal_and_hexadecimal_with_binary_suffixes() {
+        for (text, value) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("0x1000", 4096),
+            ("0xFEBC_0000", 0xfebc_0000),
+            ("8MiB", 8 << 20),
+            ("8M", 8 << 20),
+            ("64k", 64 << 10),
+            ("0x10K", 16 << 10),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_with_the_text_named() {
+        for text in ["", "K", "0x", "12Q", "-1", "1.5M", "0xffffffffffffffffK"] {
+            assert!(parse_size(text).unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_length_0_or_one_that_wraps_is_refused() {
+        assert_eq!("0x1000+4K".parse(), Ok(PhysicalRange { physical: 0x1000, length: 0x1000 }));
+        assert!("0x1000+0".parse::<PhysicalRange>().unwrap_err().contains("length 0"));
+        assert!("0xffffffffffffff00+0x200".parse::<PhysicalRange>().unwrap_err().contains("wraps"));
+        assert!("0x1000".parse::<PhysicalRange>().unwrap_err().contains("PHYS+LEN"));
+    }
+
+    #[test]
+    fn what_lies_outside_another_range_is_up_to_two_pieces() {
+        let range = |physical, length| PhysicalRange { physical, length };
+        let outside = |other| range(0x1000, 0x1000).outside(&other);
+        assert_eq!(outside(range(0x1000, 0x1000)), []);
+        assert_eq!(outside(range(0, 0x10000)), []);
+        assert_eq!(outside(range(0x3000, 1)), [range(0x1000, 0x1000)]);
+        assert_eq!(outside(range(0x800, 0x900)), [range(0x1100, 0xf00)]);
+        assert_eq!(outside(range(0x1800, 0x1000)), [range(0x1000, 0x800)]);
+        assert_eq!(outside(range(0x1100, 0x100)), [range(0x1000, 0x100), range(0x1200, 0xe00)]);
+    }
+
+    #[test]
+    fn a_pci_address_may_leave_out_domain_0() {
+        let bdf: Bdf = "00:1f.3".parse().unwrap();
+        assert_eq!(bdf.to_string(), "0000:00:1f.3");
+        assert_eq!("0000:00:1F.3".parse(), Ok(bdf));
+        for text in ["", "00:03", "00:20.0", "00:03.8", "0:0:0:0.0", "e1000e"] {
+            assert!(text.parse::<Bdf>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_needs_a_unit_and_more_than_nothing() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(parse_duration("10").is_err());
+        assert!(parse_duration("0s").unwrap_err().contains("more than 0"));
+    }
+
+    #[test]
+    fn sizes_are_written_exactly_when_a_unit_divides_them() {
+        assert_eq!(format_size(100), "100 B");
+        assert_eq!(format_size(128 << 10), "128 KiB");
+        assert_eq!(format_size(1536), "1.5 KiB");
+        assert_eq!(format_size(8 << 20), "8 MiB");
+    }
+}

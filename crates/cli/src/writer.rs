@@ -1,0 +1,139 @@
+//! Merges, names and writes what the pump brings, and keeps the sums for the summary.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use trapline_abi::Counters;
+use trapline_trace::{Event, Merge, Names, Sink, Summary, Totals};
+
+use crate::pump::{Backlog, Round};
+use crate::session::Wake;
+
+/// How long to wait for a round, which the pump sends more often than this as long as it runs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The end of the pipeline.
+pub(crate) struct Writer<'a> {
+    rings: usize,
+    merge: Merge,
+    end: End<'a>,
+    flush_every: Duration,
+}
+
+/// What a finished trace leaves.
+pub(crate) struct Finished {
+    /// What it held.
+    pub summary: Summary,
+    /// What was counted.
+    pub totals: Totals,
+    /// Events that were handed over for good.
+    pub kept: u64,
+    /// Why the output took no more, if it did not.
+    pub failure: Option<io::Error>,
+}
+
+impl<'a> Writer<'a> {
+    /// For a session with so many `rings`; `live` counts the events, and no event waits longer than `flush_every` to be seen.
+    pub(crate) fn new(
+        rings: usize,
+        names: Names,
+        sink: Box<dyn Sink + Send + 'a>,
+        live: ProgressBar,
+        flush_every: Duration,
+    ) -> Self {
+        let end = End { names, sink, summary: Summary::new(), live, failure: None };
+        Self { rings, merge: Merge::new(rings), end, flush_every }
+    }
+
+    /// Takes rounds until there are no more.
+    ///
+    /// When the output fails, `wake` is told, and what comes after is dropped: the rings must be emptied all the same.
+    pub(crate) fn receive(&mut self, rounds: &Receiver<Round>, backlog: &Backlog, wake: &Sender<Wake>) {
+        let mut flushed = Instant::now();
+        loop {
+            let first = match rounds.recv_timeout(PATIENCE) {
+                Ok(round) => Some(round),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let held = self.held();
+            let (mut looked, mut taken) = (false, 0);
+            for (cpu, (records, idle)) in
+                first.into_iter().chain(rounds.try_iter()).flat_map(|round| round.into_iter().enumerate())
+            {
+                self.merge.push(cpu, &records, idle);
+                looked = true;
+                taken += records.len();
+            }
+            let healthy = self.end.failure.is_none();
+            if taken > 0 {
+                // After the records were taken and before they are named: a module whose code made one of them is in the list by now. If the
+                // list can't be read the names are as before, which is all there is to do about it.
+                let _ = self.end.names.refresh();
+            }
+            if looked {
+                let Ok(()) = self.merge.release(|event| self.end.event(event));
+            }
+            backlog.written(held + taken - self.held());
+            if flushed.elapsed() >= self.flush_every {
+                self.end.flush();
+                flushed = Instant::now();
+            }
+            if healthy && self.end.failure.is_some() {
+                // Nobody listens any more if the trace is about to end anyway.
+                let _ = wake.send(Wake::OutputEnded);
+            }
+        }
+    }
+
+    /// Ends the trace: writes what the merge still held and what was counted between `before` and `after`.
+    ///
+    /// Without `after` (the module did not say) the end is left out of the trace, so that it reads as cut off.
+    pub(crate) fn finish(self, before: &Counters, after: Option<&Counters>) -> Finished {
+        let Self { mut merge, mut end, .. } = self;
+        let Ok(()) = merge.finish(|event| end.event(event));
+        let totals = Totals::new(before, after.unwrap_or(before), &merge);
+        match after {
+            Some(_) if end.failure.is_none() => end.failure = end.sink.end(&totals).err(),
+            _ => end.flush(),
+        }
+        end.live.finish_and_clear();
+        end.summary.end(&totals);
+        Finished { summary: end.summary, totals, kept: end.sink.kept(), failure: end.failure }
+    }
+
+    /// Records that wait in the merge.
+    fn held(&self) -> usize {
+        (0..self.rings).map(|cpu| self.merge.held(cpu)).sum()
+    }
+}
+
+/// What every event goes to.
+struct End<'a> {
+    names: Names,
+    sink: Box<dyn Sink + Send + 'a>,
+    summary: Summary,
+    live: ProgressBar,
+    failure: Option<io::Error>,
+}
+
+impl End<'_> {
+    fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
+        if self.failure.is_none() {
+            let event = self.names.name(event);
+            self.summary.add(&event);
+            self.failure = self.sink.event(&event).err();
+            self.live.inc(1);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if self.failure.is_none() {
+            self.failure = self.sink.flush().err();
+        }
+    }
+}
