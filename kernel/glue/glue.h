@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the two halves of the module call of each other.
+ *
+ * glue_*: C, called from Rust: one kernel function each, named after it, without a decision of its own. Their Rust declarations are in src/glue.rs.
+ * trapline_*: Rust (src/entry.rs, src/device.rs, src/api.rs), called from here.
+ */
+#ifndef TRAPLINE_GLUE_H
+#define TRAPLINE_GLUE_H
+
+#include <linux/types.h>
+
+struct pt_regs;
+struct file;
+struct vm_area_struct;
+
+/* A page fault as src/entry.rs sees it: engine's Fault. */
+struct trapline_fault_words {
+	u64 error_code;
+	u64 address;
+};
+
+/* What trapline_trap() answers: engine's Verdict. */
+enum trapline_verdict {
+	TRAPLINE_NOT_OURS = 0,
+	TRAPLINE_RESUME = 1,
+	TRAPLINE_INSTEAD = 2,
+};
+
+/* engine's Task. */
+struct glue_task {
+	u64 name[2];
+	u32 thread;
+	u32 process;
+	u8 interrupt;
+};
+
+/* module.c: parts of the module, in the order in which they are set up; each undoes itself. */
+int hook_install(void);
+void hook_remove(void);
+int step_install(void);
+void step_remove(void);
+int tracking_install(void);
+void tracking_remove(void);
+int device_install(void);
+void device_remove(void);
+void repair_remove(void);
+
+/* Rust: entry.rs */
+int trapline_init(void);
+void trapline_exit(void);
+u32 trapline_self_test(void);
+u32 trapline_trap(struct pt_regs *registers, u64 trap, struct trapline_fault_words *fault);
+bool trapline_debug_exception(struct pt_regs *registers);
+void trapline_repair(void);
+/* Rust: tracking.rs */
+void trapline_mapped(u64 physical, u64 length, u64 address);
+void trapline_unmapping(u64 address);
+/* Rust: device.rs */
+int trapline_open(void **session);
+void trapline_release(void *session);
+long trapline_ioctl(void *session, u32 command, void *argument);
+int trapline_mmap(void *session, struct vm_area_struct *area, u64 offset, u64 length);
+
+/* Addresses in the assembly parts. */
+extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
+extern const u64 trapline_slots_size;
+u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot);
+void trapline_resume(void);
+
+/* context.c */
+u32 glue_smp_processor_id(void);
+u64 glue_local_clock(void);
+void glue_current(struct glue_task *task);
+bool glue_get_kernel_nofault(u64 address, u64 *value);
+bool glue_get_kernel_byte_nofault(u64 address, u8 *value);
+bool glue_get_inatomic(u64 address, u32 width, u64 *value);
+bool glue_put_inatomic(u64 address, u32 width, u64 value);
+u64 glue_gs_base(void);
+u64 glue_fs_base(void);
+void glue_sync_core(void);
+unsigned long glue_local_irq_save(void);
+void glue_local_irq_restore(unsigned long flags);
+bool glue_has_avx512(void);
+void glue_request_repair(void);
+void glue_kernel_fpu_begin(void);
+void glue_kernel_fpu_end(void);
+
+/* page_table.c */
+u64 *glue_lookup_address(u64 address, u32 *level);
+u64 glue_entry_not_present(u64 entry, u32 level);
+u64 glue_entry_physical(u64 entry, u32 level);
+void glue_flush_tlb_all_cpus(void);
+void glue_synchronize_rcu(void);
+u64 *glue_page_table_root(u32 *levels);
+u64 *glue_page_table_below(u64 entry);
+u64 glue_vmalloc_start(void);
+u64 glue_vmalloc_end(void);
+
+/* mapping.c */
+u64 glue_ioremap_prot(u64 physical, u64 length, u64 entry, u32 level);
+void glue_iounmap(u64 address);
+u64 glue_vmap_alias(u64 address, u64 pages);
+void glue_vunmap(u64 address);
+bool glue_same_cache_attributes(u64 one, u32 one_level, u64 other, u32 other_level);
+bool glue_is_ram(u64 physical, u64 length);
+
+/* memory.c */
+void *glue_kvmalloc(size_t size, size_t align);
+void glue_kvfree(void *memory);
+void *glue_vmalloc(size_t size);
+void glue_vfree(void *memory);
+void *glue_vmalloc_user(size_t size);
+int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page);
+u32 glue_nr_cpu_ids(void);
+bool glue_cpu_possible(u32 cpu);
+u32 glue_current_tgid(void);
+void glue_control_lock(void);
+void glue_control_unlock(void);
+void glue_set_tracking(bool on);
+bool glue_copy_from_user(void *to, u64 from, size_t length);
+bool glue_copy_to_user(u64 to, const void *from, size_t length);
+void glue_print(const u8 *text, size_t length);
+
+#endif

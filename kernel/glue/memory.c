@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory, the control lock and other services of the control side. All in process context; all may sleep. */
+#include <linux/cpumask.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include "control.h"
+#include "glue.h"
+
+static DEFINE_MUTEX(control);
+static struct task_struct *control_owner;
+
+void glue_control_lock(void)
+{
+	mutex_lock(&control);
+	WRITE_ONCE(control_owner, current);
+}
+
+void glue_control_unlock(void)
+{
+	WRITE_ONCE(control_owner, NULL);
+	mutex_unlock(&control);
+}
+
+bool notrace control_is_mine(void)
+{
+	/* Only the current task can make this true or false for itself. */
+	return READ_ONCE(control_owner) == current;
+}
+
+/* Rust's allocations. Sizes that are powers of two are naturally aligned, from kmalloc() as from vmalloc(). */
+void *glue_kvmalloc(size_t size, size_t align)
+{
+	if (align > PAGE_SIZE)
+		return NULL;
+	if (align > ARCH_KMALLOC_MINALIGN)
+		size = roundup_pow_of_two(max(size, align));
+	return kvmalloc(size, GFP_KERNEL);
+}
+
+void glue_kvfree(void *memory)
+{
+	kvfree(memory);
+}
+
+void *glue_vmalloc(size_t size)
+{
+	return vzalloc(size);
+}
+
+void glue_vfree(void *memory)
+{
+	vfree(memory);
+}
+
+void *glue_vmalloc_user(size_t size)
+{
+	return vmalloc_user(size);
+}
+
+int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page)
+{
+	return remap_vmalloc_range(area, memory, page);
+}
+
+u32 glue_nr_cpu_ids(void)
+{
+	return nr_cpu_ids;
+}
+
+bool glue_cpu_possible(u32 cpu)
+{
+	return cpu < nr_cpu_ids && cpu_possible(cpu);
+}
+
+u32 glue_current_tgid(void)
+{
+	return current->tgid;
+}
+
+bool glue_copy_from_user(void *to, u64 from, size_t length)
+{
+	return copy_from_user(to, (void __user *)(unsigned long)from, length) == 0;
+}
+
+bool glue_copy_to_user(u64 to, const void *from, size_t length)
+{
+	return copy_to_user((void __user *)(unsigned long)to, from, length) == 0;
+}
+
+void glue_print(const u8 *text, size_t length)
+{
+	pr_info("%.*s\n", (int)length, text);
+}

@@ -1,0 +1,118 @@
+//! What the C glue calls: the module's beginning and end, and the traps.
+
+use crate::glue;
+use crate::page_tables::KernelTables;
+use crate::platform::Kernel;
+use crate::self_test;
+use crate::slots::Slots;
+use crate::state::{ENGINE, Guard};
+use trapline_engine::{Engine, ErrorCode, Fault, Verdict};
+use trapline_insn::Registers;
+
+/// `-ENOMEM` (include/uapi/asm-generic/errno-base.h).
+const NO_MEMORY: i32 = -12;
+/// `X86_TRAP_PF` (arch/x86/include/asm/trapnr.h).
+const TRAP_PAGE_FAULT: u64 = 14;
+
+/// `struct trapline_fault_words`.
+#[repr(C)]
+pub(crate) struct FaultWords {
+    error_code: u64,
+    address: u64,
+}
+
+/// `enum trapline_verdict`.
+#[repr(u32)]
+pub(crate) enum VerdictCode {
+    /// The kernel goes on as if we were not there.
+    NotOurs = 0,
+    /// Return to the interrupted context.
+    Resume = 1,
+    /// The kernel deals with the fault that was put in the first one's place.
+    Instead = 2,
+}
+
+/// Sets up what the hooks need. Returns 0 or a negative errno.
+#[unsafe(no_mangle)]
+extern "C" fn trapline_init() -> i32 {
+    let Some(slots) = Slots::map() else { return NO_MEMORY };
+    match Engine::new(Kernel { slots }, glue::glue_nr_cpu_ids() as usize) {
+        Ok(engine) => {
+            // SAFETY: called once, before any hook is installed.
+            unsafe { ENGINE.set(engine) };
+            0
+        }
+        Err(_) => NO_MEMORY,
+    }
+}
+
+/// Undoes [`trapline_init`].
+#[unsafe(no_mangle)]
+extern "C" fn trapline_exit() {
+    // SAFETY: called last, after the hooks were removed and everybody has left them; no other module uses ours.
+    drop(unsafe { ENGINE.take() });
+}
+
+/// Arms a page of our own and looks whether its accesses arrive. Returns a [`SelfTest`](trapline_abi::SelfTest).
+#[unsafe(no_mangle)]
+extern "C" fn trapline_self_test() -> u32 {
+    let mut state = Guard::lock();
+    if let Some(engine) = ENGINE.get() {
+        self_test::run(engine, &mut state);
+    }
+    state.self_test as u32
+}
+
+/// A fault in kernel mode: exception `trap`, of the context that `registers` are of. For a verdict of `Instead`, `fault` is the fault instead.
+///
+/// # Safety
+/// Called with interrupts off in the exception; both pointers are valid and nobody else's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_trap(
+    registers: *mut Registers,
+    trap: u64,
+    fault: *mut FaultWords,
+) -> VerdictCode {
+    // SAFETY: valid and ours, as the caller vouches; `Registers` is laid out as `struct pt_regs`.
+    let (registers, fault) = unsafe { (&mut *registers, &mut *fault) };
+    let Some(engine) = ENGINE.get() else { return VerdictCode::NotOurs };
+    if engine.platform().slots.hold(registers.rip) {
+        // A copy of an instruction faulted, by whatever exception: its runner reports that.
+        registers.rip = &raw const glue::trapline_slot_fault as u64;
+        return VerdictCode::Resume;
+    }
+    if trap != TRAP_PAGE_FAULT {
+        return VerdictCode::NotOurs;
+    }
+    let raised = Fault { error_code: ErrorCode(fault.error_code as u32), address: fault.address };
+    // SAFETY: as the caller vouches.
+    match unsafe { engine.page_fault(raised, registers) } {
+        Verdict::NotOurs => VerdictCode::NotOurs,
+        Verdict::Resume => VerdictCode::Resume,
+        Verdict::Instead(instead) => {
+            fault.error_code = instead.error_code.0.into();
+            fault.address = instead.address;
+            VerdictCode::Instead
+        }
+    }
+}
+
+/// A debug exception that a single step raised; returns whether it was ours.
+///
+/// # Safety
+/// As for [`trapline_trap`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_debug_exception(registers: *mut Registers) -> bool {
+    // SAFETY: as the caller vouches.
+    ENGINE.get().is_some_and(|engine| unsafe { engine.debug_exception(&mut *registers) })
+}
+
+/// Arms again what a step left open. In a worker, since a trap asked for it.
+#[unsafe(no_mangle)]
+extern "C" fn trapline_repair() {
+    Guard::lock().control.repair(&KernelTables);
+}
+#[unsafe(no_mangle)]
+extern "C" fn trapline_mapped(_: u64, _: u64, _: u64) {}
+#[unsafe(no_mangle)]
+extern "C" fn trapline_unmapping(_: u64) {}

@@ -1,0 +1,57 @@
+//! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for; what that function asks of its caller it asks as well.
+
+use trapline_engine::Task;
+use trapline_insn::Registers;
+
+/// `PG_LEVEL_4K` (arch/x86/include/asm/pgtable_types.h).
+pub(crate) const LEVEL_4K: u32 = 1;
+/// `PG_LEVEL_2M`.
+pub(crate) const LEVEL_2M: u32 = 2;
+
+unsafe extern "C" {
+    // Addresses in runner.S.
+    pub(crate) safe static trapline_slots: u8;
+    pub(crate) safe static trapline_slots_size: u64;
+    pub(crate) safe static trapline_slot_done: u8;
+    pub(crate) safe static trapline_slot_fault: u8;
+    /// Runs the code in `slot` with `registers`; returns 0 if it faulted.
+    pub(crate) fn trapline_run_slot(registers: *mut Registers, slot: *const u8) -> u32;
+
+    // context.c: the trap side.
+    pub(crate) safe fn glue_smp_processor_id() -> u32;
+    pub(crate) safe fn glue_local_clock() -> u64;
+    pub(crate) fn glue_current(task: *mut Task);
+    pub(crate) fn glue_get_kernel_nofault(address: u64, value: *mut u64) -> bool;
+    pub(crate) fn glue_get_kernel_byte_nofault(address: u64, value: *mut u8) -> bool;
+    pub(crate) fn glue_get_inatomic(address: u64, width: u32, value: *mut u64) -> bool;
+    pub(crate) safe fn glue_put_inatomic(address: u64, width: u32, value: u64) -> bool;
+    pub(crate) safe fn glue_gs_base() -> u64;
+    pub(crate) safe fn glue_fs_base() -> u64;
+    pub(crate) safe fn glue_sync_core();
+    pub(crate) safe fn glue_local_irq_save() -> usize;
+    pub(crate) safe fn glue_local_irq_restore(flags: usize);
+    pub(crate) safe fn glue_has_avx512() -> bool;
+    pub(crate) safe fn glue_request_repair();
+
+    // page_table.c
+    pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;
+    pub(crate) safe fn glue_entry_not_present(entry: u64, level: u32) -> u64;
+    pub(crate) safe fn glue_entry_physical(entry: u64, level: u32) -> u64;
+    pub(crate) safe fn glue_flush_tlb_all_cpus();
+    pub(crate) safe fn glue_synchronize_rcu();
+
+    // mapping.c
+    pub(crate) safe fn glue_vmap_alias(address: u64, pages: u64) -> u64;
+    pub(crate) fn glue_vunmap(address: u64);
+
+    // memory.c
+    pub(crate) fn glue_kvmalloc(size: usize, align: usize) -> *mut u8;
+    pub(crate) fn glue_kvfree(memory: *mut u8);
+    pub(crate) safe fn glue_vmalloc(size: usize) -> *mut u8;
+    pub(crate) fn glue_vfree(memory: *mut u8);
+    pub(crate) safe fn glue_nr_cpu_ids() -> u32;
+    pub(crate) safe fn glue_control_lock();
+    pub(crate) fn glue_control_unlock();
+    pub(crate) safe fn glue_kernel_fpu_begin();
+    pub(crate) fn glue_kernel_fpu_end();
+}

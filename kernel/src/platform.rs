@@ -1,0 +1,139 @@
+//! The trap side of the kernel platform.
+//!
+//! Everything here runs with interrupts off, on all CPUs at once, maybe in NMI context. An access that is a device's is one volatile access or one instruction of
+//! the exact width; what may fault has a fixup.
+
+use crate::{glue, page_tables, slots, vector};
+use core::mem::MaybeUninit;
+use trapline_engine::{Code, ErrorCode, Fault, Page, Platform, Task};
+use trapline_insn::{Redirect, Registers, Segment};
+
+/// The Linux kernel.
+pub(crate) struct Kernel {
+    pub slots: slots::Slots,
+}
+
+impl Platform for Kernel {
+    fn cpu(&self) -> usize {
+        glue::glue_smp_processor_id() as usize
+    }
+
+    fn now(&self) -> u64 {
+        glue::glue_local_clock()
+    }
+
+    fn task(&self) -> Task {
+        let mut task = MaybeUninit::uninit();
+        // SAFETY: `glue_current` fills all fields of what it is given; `struct glue_task` is laid out as `Task`.
+        unsafe {
+            glue::glue_current(task.as_mut_ptr());
+            task.assume_init()
+        }
+    }
+
+    fn fetch(&self, ip: u64) -> Code {
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: places to write to.
+        let whole = unsafe {
+            glue::glue_get_kernel_nofault(ip, &mut low)
+                && glue::glue_get_kernel_nofault(ip.wrapping_add(8), &mut high)
+        };
+        if whole {
+            return Code { bytes: u128::from(low) | u128::from(high) << 64, length: 16 };
+        }
+        // The last instruction before the end of mapped memory.
+        let mut code = Code { bytes: 0, length: 0 };
+        for offset in 0..16 {
+            let mut byte = 0;
+            // SAFETY: a place to write to.
+            if !unsafe { glue::glue_get_kernel_byte_nofault(ip.wrapping_add(offset), &mut byte) } {
+                break;
+            }
+            code.bytes |= u128::from(byte) << (8 * offset);
+            code.length += 1;
+        }
+        code
+    }
+
+    fn segment_base(&self, segment: Segment) -> u64 {
+        match segment {
+            Segment::Fs => glue::glue_fs_base(),
+            Segment::Gs => glue::glue_gs_base(),
+        }
+    }
+
+    fn is_present(&self, address: u64) -> bool {
+        page_tables::is_present(address)
+    }
+
+    unsafe fn load(&self, alias: u64, width: u8) -> u64 {
+        // SAFETY: the caller vouches that the bytes lie on an alias, which is mapped. A device's registers may be read unaligned, as the interrupted
+        // instruction does it, so these are single instructions and not volatile reads, which Rust wants aligned.
+        unsafe { vector::load(alias, width) }
+    }
+
+    unsafe fn store(&self, alias: u64, width: u8, value: u64) {
+        // SAFETY: as in `load`.
+        unsafe { vector::store(alias, width, value) }
+    }
+
+    unsafe fn load_wide(&self, alias: u64, bytes: &mut [u8]) {
+        // SAFETY: as in `load`; the caller vouches that the CPU has vectors of this width.
+        unsafe { vector::load_wide(alias, bytes) }
+    }
+
+    unsafe fn store_wide(&self, alias: u64, bytes: &[u8]) {
+        // SAFETY: as in `load_wide`.
+        unsafe { vector::store_wide(alias, bytes) }
+    }
+
+    unsafe fn compare_exchange(&self, alias: u64, width: u8, current: u128, new: u128) -> u128 {
+        // SAFETY: as in `load`.
+        unsafe { vector::compare_exchange(alias, width, current, new) }
+    }
+
+    fn read_other(&self, address: u64, width: u8) -> Result<u64, Fault> {
+        let mut value = 0;
+        // SAFETY: a place to write to.
+        if unsafe { glue::glue_get_inatomic(address, width.into(), &mut value) } {
+            Ok(value)
+        } else {
+            Err(Fault { error_code: ErrorCode(0), address })
+        }
+    }
+
+    fn write_other(&self, address: u64, width: u8, value: u64) -> Result<(), Fault> {
+        if glue::glue_put_inatomic(address, width.into(), value) {
+            Ok(())
+        } else {
+            Err(Fault { error_code: ErrorCode(ErrorCode::WRITE), address })
+        }
+    }
+
+    unsafe fn run_copy(
+        &self,
+        nesting: usize,
+        copy: &Redirect,
+        registers: &mut Registers,
+        operand: u64,
+    ) -> bool {
+        // SAFETY: interrupts are off in a trap, the slot of this CPU and level is therefore ours; the caller vouches for the operand.
+        unsafe { self.slots.run(self.cpu(), nesting, copy, registers, operand) }
+    }
+
+    fn set_present(&self, page: Page, entry: u64, present: bool) {
+        page_tables::set_present(page, entry, present);
+        if !present {
+            // What this CPU looked up while the page was open. INVLPG is enough here: since the page was opened, interrupts were off, so no other address
+            // space was current.
+            // SAFETY: dropping a translation changes nothing but speed.
+            unsafe {
+                core::arch::asm!("invlpg [{}]", in(reg) page.address, options(nostack, preserves_flags))
+            };
+        }
+    }
+
+    fn request_repair(&self) {
+        glue::glue_request_repair();
+    }
+}
