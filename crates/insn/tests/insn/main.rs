@@ -3,6 +3,7 @@
 //! The number of random cases is `TRAPLINE_INSN_CASES`, the seed `TRAPLINE_INSN_SEED`; both are printed.
 
 mod agreement;
+mod anything;
 mod copies;
 mod cpu;
 mod forms;

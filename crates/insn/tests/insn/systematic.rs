@@ -6,6 +6,7 @@ use fastrand::Rng;
 use trapline_insn::{Gpr, Method, Registers};
 
 use crate::agreement::{Agreement, compare};
+use crate::anything;
 use crate::forms::{self, Place};
 
 pub(crate) fn random_registers(rng: &mut Rng) -> Registers {
@@ -26,6 +27,7 @@ fn both_decoders_agree_on_every_form_of_instruction() {
             let registers = random_registers(&mut rng);
             let place = Place { rip: registers.rip, target: 0x50_0000 + u64::from(rng.u32(..0x10_0000)) };
             let Some((_, bytes)) = forms::random(code, &mut rng, place) else { continue };
+            anything::check(&bytes, &registers, rng.u64(..));
             match compare(&bytes, &registers) {
                 Ok(agreement) => *tally.entry(format!("{agreement:?}")).or_insert(0u32) += 1,
                 Err(why) => {
@@ -47,7 +49,7 @@ fn both_decoders_agree_on_every_form_of_instruction() {
 }
 
 #[test]
-fn both_decoders_agree_on_random_bytes_with_prefixes() {
+fn random_bytes_never_panic_and_both_decoders_agree_on_them() {
     const PREFIXES: [u8; 12] = [0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x64, 0x65, 0x2e, 0x3e, 0x40, 0x48, 0x4f];
     let mut rng = Rng::with_seed(crate::seed());
     let mut wrong = Vec::new();
@@ -58,6 +60,7 @@ fn both_decoders_agree_on_random_bytes_with_prefixes() {
             *byte = PREFIXES[rng.usize(..PREFIXES.len())];
         }
         let registers = random_registers(&mut rng);
+        anything::check(&bytes, &registers, rng.u64(..));
         if let Err(why) = compare(&bytes, &registers) {
             wrong.push(format!("{bytes:02x?} {why}"));
         }
