@@ -12,9 +12,6 @@ mod rows;
 mod schema;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 pub use reader::{Cut, Ending, FileError, TraceReader};
 pub(crate) use rows::Rows;
 pub(crate) use schema::{schema, way_name};

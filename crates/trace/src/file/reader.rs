@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -127,7 +128,8 @@ impl<R: BufRead> TraceReader<R> {
             return Err(FileError::Foreign { file: file(), found });
         }
         let progress = Arc::new(Progress::default());
-        let stream = StreamReader::try_new(Counted { reader, progress: Arc::clone(&progress) }, None);
+        let stream =
+            guarded(|| StreamReader::try_new(Counted { reader, progress: Arc::clone(&progress) }, None));
         let stream = stream.map_err(|error| match error {
             ArrowError::IoError(_, source) if source.kind() != io::ErrorKind::UnexpectedEof => {
                 FileError::Read { file: file(), source }
@@ -166,7 +168,7 @@ impl<R: Read> TraceReader<R> {
         let mut events = 0;
         let mut time = None;
         let why = loop {
-            let batch = match self.stream.next() {
+            let batch = match guarded(|| self.stream.next().transpose()).transpose() {
                 Some(Ok(batch)) => batch,
                 // Between batches: the process that wrote it ended early.
                 None => break "there is no end record".into(),
@@ -198,6 +200,14 @@ impl<R: Read> TraceReader<R> {
         };
         Ok(Ending::Cut(Cut { events, time, offset: self.progress.count(), why }))
     }
+}
+
+/// Runs Arrow's reader, which panics on some damage (a buffer's offset beyond its message, for one) where an error is due.
+///
+/// Unwind safe: a stream is not used again after it panicked.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ArrowError::IpcError("the file is damaged here".into())))
 }
 
 /// What a file is that doesn't start as an Arrow stream does; `None` if it does.

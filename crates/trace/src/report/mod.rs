@@ -5,8 +5,6 @@
 
 mod render;
 mod tables;
-#[cfg(test)]
-mod tests;
 
 use crate::write::Poll;
 use crate::{Access, Direction, Event, Totals, What};

@@ -1,0 +1,254 @@
+//! Trace files: written, read again, cut off, foreign, on a full disk.
+
+mod common;
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{self, Write};
+
+use common::{header, names, play, totals};
+use trapline_trace::{
+    Cut, Ending, Event, FileError, FileWriter, Header, Names, ParquetFile, Registers, Sink, Summary,
+    TraceReader,
+};
+
+/// The trace as a file, flushed after every `every` events.
+fn file(every: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = FileWriter::new(&mut out, &header()).unwrap();
+    let mut count = 0;
+    play(|event| {
+        writer.event(event).unwrap();
+        count += 1;
+        if count % every == 0 {
+            writer.flush().unwrap();
+        }
+    });
+    writer.end(&totals()).unwrap();
+    out
+}
+
+fn read(bytes: &[u8]) -> Result<(Header, Vec<String>, Ending), FileError> {
+    let mut reader = TraceReader::new(bytes, "test.trace")?;
+    let mut events = Vec::new();
+    let Ok(ending) = reader.read(|event| {
+        events.push(format!("{event:?}"));
+        Ok::<_, Infallible>(())
+    });
+    Ok((reader.header().clone(), events, ending))
+}
+
+fn played() -> Vec<String> {
+    let mut events = Vec::new();
+    play(|event| events.push(format!("{event:?}")));
+    events
+}
+
+fn error(bytes: &[u8]) -> String {
+    read(bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_gives_back_every_event_its_header_and_its_totals() {
+    for every in [1, 7, usize::MAX] {
+        let (found, events, ending) = read(&file(every)).unwrap();
+        assert_eq!(found, header());
+        assert_eq!(ending, Ending::Whole(totals()));
+        assert_eq!(events, played());
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_gives_all_whole_batches_and_says_so() {
+    let whole = file(10);
+    let expected = played();
+    let mut most = 0;
+    for length in (0..whole.len()).step_by(97).chain([whole.len() - 9]) {
+        match read(&whole[..length]) {
+            Ok((_, events, Ending::Cut(Cut { events: count, offset, .. }))) => {
+                assert_eq!(events.len() as u64, count);
+                assert_eq!(events, expected[..events.len()]);
+                assert!(offset <= length as u64);
+                most = most.max(events.len());
+            }
+            // Nothing but the mark of the stream's end is missing.
+            Ok((_, events, Ending::Whole(_))) => assert!(events == expected && length > whole.len() - 64),
+            Err(FileError::Empty { .. }) => assert_eq!(length, 0),
+            Err(FileError::NoHeader { offset, .. }) => assert!(most == 0 && offset <= length as u64),
+            Err(other) => panic!("cut to {length} bytes: {other}"),
+        }
+    }
+    assert_eq!(most, expected.len(), "all events can be read although the end record is cut off");
+}
+
+#[test]
+fn where_a_file_was_cut_off_is_told_for_a_person() {
+    let mut out = Vec::new();
+    let mut writer = FileWriter::new(&mut out, &header()).unwrap();
+    play(|event| writer.event(event).unwrap());
+    writer.flush().unwrap();
+    drop(writer);
+    let (_, _, Ending::Cut(cut)) = read(&out).unwrap() else { panic!("there is no end record") };
+    let length = out.len();
+    assert_eq!(
+        cut.to_string(),
+        format!(
+            "the trace is cut off after {} events, at 12.372851375 s: there is no end record (near byte {length})",
+            cut.events
+        )
+    );
+}
+
+#[test]
+fn a_damaged_file_is_never_taken_for_a_whole_one_and_never_crashes_the_reader() {
+    let whole = file(10);
+    let expected = played();
+    for place in (0..whole.len()).step_by(31) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x55;
+        // A flipped bit in a value can't be noticed; anything else must be an error or a cut, not a panic.
+        if let Ok((_, events, _)) = read(&damaged) {
+            assert!(events.len() <= expected.len());
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_and_foreign_files_are_named_as_what_they_are() {
+    assert_eq!(error(b""), "test.trace is empty: expected a trace made with `trapline mmio --output`");
+    for (start, what) in [
+        (&b"PAR1...."[..], "a Parquet file"),
+        (b"ARROW1\0\0", "an Arrow file, not a stream"),
+        (b"VERSION 20070824\n", "mmiotrace text"),
+        (b"{\"kind\":\"header\"}", "JSON"),
+        (b"\x7fELF\x02\x01\x01\0rest", "it starts with the bytes [7f, 45, 4c, 46, 02, 01, 01, 00]"),
+    ] {
+        let expected = format!(
+            "test.trace is no trace: {what}; expected an Arrow IPC stream made with `trapline mmio --output`"
+        );
+        assert_eq!(error(start), expected);
+    }
+}
+
+#[test]
+fn a_file_of_another_format_asks_for_the_trapline_that_made_it() {
+    let whole = file(usize::MAX);
+    let key = b"trapline.format";
+    let place = whole.windows(key.len()).position(|window| window == key).unwrap();
+    // The value follows its key within the metadata, or comes before it: it is the only text of one digit.
+    let near = place.saturating_sub(64)..place + 64;
+    let digit = near.clone().find(|at| whole[*at - 4..*at + 2] == [1, 0, 0, 0, b'1', 0]).unwrap();
+    let mut other = whole.clone();
+    other[digit] = b'9';
+    assert_eq!(
+        error(&other),
+        "test.trace is a trace of format 9, this command reads format 1: use the Trapline that made it"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing.trace");
+    let error = TraceReader::open(&path).err().unwrap().to_string();
+    assert_eq!(error, format!("cannot read {}: No such file or directory (os error 2)", path.display()));
+}
+
+#[test]
+fn a_file_on_disk_is_read_and_may_be_named_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.trace");
+    fs::write(&path, file(usize::MAX)).unwrap();
+    let mut reader = TraceReader::open(&path).unwrap();
+    let plain = Names::new(&reader.header().devices, &Registers::none(), None);
+    let mut registers = 0;
+    let Ok(_) = reader.read(|event| {
+        let named = plain.name(event.clone());
+        registers += usize::from(format!("{named:?}").contains("register: Some"));
+        Ok::<_, Infallible>(())
+    });
+    assert_eq!(registers, 0, "names come from the register files given");
+}
+
+/// A disk that holds so many bytes.
+struct Disk {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Disk {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.room - self.bytes.len());
+        if count == 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_writer_says_what_is_kept_and_that_can_be_read() {
+    let room = file(1).len() / 2;
+    let mut disk = Disk { bytes: Vec::new(), room };
+    let mut writer = FileWriter::new(&mut disk, &header()).unwrap();
+    let mut failure = None;
+    play(|event| {
+        let result = writer.event(event).and_then(|()| writer.flush());
+        if let Err(error) = result {
+            failure.get_or_insert((error.kind(), writer.kept()));
+        }
+    });
+    let (kind, kept) = failure.expect("the disk is too small");
+    assert_eq!(kind, io::ErrorKind::StorageFull);
+    assert!(kept > 0);
+    assert_eq!(writer.kept(), kept, "nothing is written after a failed batch");
+    assert!(writer.end(&totals()).is_err());
+    drop(writer);
+    let (_, events, ending) = read(&disk.bytes).unwrap();
+    assert_eq!(events.len() as u64, kept);
+    assert!(matches!(ending, Ending::Cut(_)));
+}
+
+#[test]
+fn a_report_of_a_file_is_the_report_of_the_session() {
+    let report = |summary: &Summary| {
+        let mut out = Vec::new();
+        summary.write(&mut out, false, 20).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let mut live = Summary::new();
+    play(|event: &Event<'_>| live.add(event));
+    live.end(&totals());
+    let mut later = Summary::new();
+    let bytes = file(5);
+    let Ok(Ending::Whole(found)) = TraceReader::new(&*bytes, "t").unwrap().read(|event| {
+        later.add(event);
+        Ok::<_, Infallible>(())
+    }) else {
+        panic!("the file is whole")
+    };
+    later.end(&found);
+    assert_eq!(report(&later), report(&live));
+    assert!(names().place(0xfeb8_0000).is_some());
+}
+
+#[test]
+fn parquet_holds_every_event_and_the_header() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let mut parquet = ParquetFile::new(fs::File::create(&path).unwrap(), &header()).unwrap();
+    play(|event| parquet.event(event).unwrap());
+    assert_eq!(parquet.kept(), 0, "without its end it can't be read");
+    parquet.end(&totals()).unwrap();
+    assert_eq!(parquet.kept(), played().len() as u64);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).unwrap()).unwrap();
+    assert!(builder.schema().metadata()["trapline.header"].contains("6.12.0-1-amd64"));
+    let rows: usize = builder.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(rows, played().len() + 1, "all events and the end record");
+}
