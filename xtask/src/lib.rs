@@ -3,6 +3,8 @@
 pub mod access;
 pub mod build;
 pub mod compare;
+pub mod demo;
+pub mod drivers;
 pub mod exec;
 pub mod failure;
 pub mod interrupt;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::failure::{FAILED, Failure};
-use xtask::{interrupt, test, vm};
+use xtask::{demo, interrupt, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
 #[derive(Parser)]
@@ -16,6 +16,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// See two drivers of a stock kernel traced, beside what QEMU recorded of the same accesses.
+    Demo(demo::Options),
     /// Boot a stock Debian kernel in QEMU and run a command in it.
     ///
     /// The exit status is COMMAND's, or 122: packages are missing and only root can install them; 123: with
@@ -28,6 +30,7 @@ enum Task {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = interrupt::catch().and_then(|()| match arguments.task {
+        Task::Demo(options) => demo::command(&options),
         Task::Vm(options) => vm::command(&options),
         Task::Test(options) => test::command(&options),
     });

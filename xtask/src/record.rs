@@ -91,8 +91,8 @@ impl Record {
 
     /// What lies between each pair of marks: what happened while somebody looked. An odd mark at the end, and what is
     /// outside the pairs, is left out.
-    pub fn marked(&self, is_mark: impl Fn(&Access) -> bool) -> Vec<Vec<Access>> {
-        let mut parts: Vec<&[Entry]> = self.entries.split(|entry| is_mark(&entry.access)).collect();
+    pub fn marked(&self, is_mark: impl Fn(&Entry) -> bool) -> Vec<Vec<Access>> {
+        let mut parts: Vec<&[Entry]> = self.entries.split(|entry| is_mark(entry)).collect();
         // After the last mark nothing is enclosed.
         parts.pop();
         let inside = parts.iter().skip(1).step_by(2);
@@ -188,10 +188,10 @@ mod tests {
     fn marks_cut_out_what_happened_between_them() {
         // The identification register is read once on each of 4 CPUs: two pairs.
         let record = parse(SAMPLE).unwrap();
-        let inside = record.marked(|access| access.address == 0xfea0_0000);
+        let inside = record.marked(|entry| entry.access.address == 0xfea0_0000);
         let cpus: Vec<Vec<u32>> =
             inside.iter().map(|part| part.iter().map(|access| access.cpu).collect()).collect();
         assert_eq!(cpus, [[0, 0, 0], [2, 2, 2]]);
-        assert!(record.marked(|access| access.address == 0).is_empty());
+        assert!(record.marked(|entry| entry.access.address == 0).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! A scenario is a sentence and a function that boots what it needs, runs a command, and checks from outside what came
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
+mod drivers;
 mod record;
 
 use std::fmt;
@@ -21,7 +22,7 @@ pub struct Scenario {
     check: fn(Series) -> Result<()>,
 }
 
-const ALL: &[&Scenario] = &[&record::OF_EDU];
+const ALL: &[&Scenario] = &[&record::OF_EDU, &drivers::TRACED];
 
 /// A scenario on a series of kernel.
 #[derive(Clone, Copy)]
