@@ -9,100 +9,8 @@
 #include <asm/fpu/api.h>
 #include <asm/irqflags.h>
 #include <asm/msr.h>
-#include <linux/kernel.h>
-#include <linux/mm.h>
-#include <linux/string.h>
 
-#include "form.h"
-
-/* How a stretch of registers behaves. */
-enum behaviour {
-	/* As memory does, for every width. */
-	MEMORY,
-	/* edu's 64-bit registers: 4 and 8 bytes wide; the upper half is cleared by a write of 4. */
-	EDU_REGISTER,
-	/* edu's liveness register: reads what was written, inverted; 4 bytes wide. */
-	EDU_LIVENESS,
-	/* Where edu has no register: reads all ones, ignores writes; 4 and 8 bytes wide. */
-	EDU_NOTHING,
-};
-
-/* A stretch of a device that one caller has for itself. */
-struct region {
-	enum behaviour behaviour;
-	/* The mapping, and the plain memory that stands for it; both at the same offset within a page. */
-	u8 *device;
-	u8 *twin;
-	/* The device's physical address. */
-	u64 physical;
-};
-
-struct bench {
-	/* The random numbers' state; not 0. */
-	u64 random;
-	/* The plain memory that string instructions copy from and to: the twin's, the device's. */
-	u8 plain[2][WINDOW] __aligned(64);
-	/* Told of every access. */
-	void (*note)(struct bench *bench, char direction, u64 physical, u8 width, const u8 *value);
-	u64 mismatches;
-	/* The first mismatch. */
-	char complaint[200];
-};
-
-/* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled"). */
-static u64 random_word(struct bench *bench)
-{
-	bench->random ^= bench->random >> 12;
-	bench->random ^= bench->random << 25;
-	bench->random ^= bench->random >> 27;
-	return bench->random * 0x2545f4914f6cdd1dULL;
-}
-
-static void random_bytes(struct bench *bench, void *to, size_t length)
-{
-	size_t at;
-
-	for (at = 0; at < length; at += sizeof(u64))
-		*(u64 *)(to + at) = random_word(bench);
-}
-
-static bool edu_takes(const struct access *access)
-{
-	return (access->width == 4 || access->width == 8 || access->width == 16 || access->width == 32) &&
-	       access->offset % min_t(int, access->width, 8) == 0;
-}
-
-/* Whether the form can be run on the region, and what it does there is known. */
-static bool form_fits(const struct form *form, const struct region *region)
-{
-	const struct access *access;
-
-	if (form->vector && !(boot_cpu_has(X86_FEATURE_AVX2) && boot_cpu_has(X86_FEATURE_XSAVE)))
-		return false;
-	for (access = form->accesses; access < form->accesses + ARRAY_SIZE(form->accesses) && access->direction; access++) {
-		bool first = access->offset == 0 && !form->repeated && form->rdi != DEVICE_UPPER;
-
-		if (form->aligned && ((unsigned long)region->device + access->offset) % access->width)
-			return false;
-		switch (region->behaviour) {
-		case MEMORY:
-			break;
-		case EDU_REGISTER:
-			if (!first || access->width > 8 || !edu_takes(access))
-				return false;
-			break;
-		case EDU_LIVENESS:
-			if (!first || access->width != 4)
-				return false;
-			break;
-		case EDU_NOTHING:
-			if (!edu_takes(access))
-				return false;
-			break;
-		}
-	}
-	return true;
-}
+#include "region.h"
 
 /* The twin's first element is the last one for a form that goes down. */
 static u64 aimed(enum operand operand, const struct form *form, u64 data, u8 *memory, u8 *plain)
@@ -170,13 +78,6 @@ static void prepare(struct bench *bench, const struct form *form, const struct r
 	state->flags = (native_save_fl() & ~(ARITHMETIC | DF)) | (state->flags & ARITHMETIC) | (form->down ? DF : 0);
 }
 
-static void complain(struct bench *bench, const struct form *form, const struct region *region, const char *what, u64 found, u64 wanted)
-{
-	if (!bench->mismatches++)
-		snprintf(bench->complaint, sizeof(bench->complaint), "%s at 0x%llx left %s = 0x%llx, not 0x%llx", form->name,
-			 region->physical, what, found, wanted);
-}
-
 static void compare(struct bench *bench, const struct form *form, const struct region *region, const struct state *found,
 		    const struct state *wanted)
 {
@@ -206,25 +107,6 @@ static void compare(struct bench *bench, const struct form *form, const struct r
 	for (at = 0; at < sizeof(found->vectors); at += sizeof(u64))
 		SAME("vector", *(u64 *)&((u8 *)found->vectors)[at], *(u64 *)&((u8 *)wanted->vectors)[at]);
 #undef SAME
-}
-
-/* Makes of the twin what the device makes of a write that memory would have kept. */
-static void settle(const struct region *region, const struct access *write)
-{
-	switch (region->behaviour) {
-	case MEMORY:
-		break;
-	case EDU_REGISTER:
-		if (write->width == 4)
-			memset(region->twin + 4, 0, 4);
-		break;
-	case EDU_LIVENESS:
-		*(u32 *)region->twin = ~*(u32 *)region->twin;
-		break;
-	case EDU_NOTHING:
-		memset(region->twin, 0xff, WINDOW);
-		break;
-	}
 }
 
 /* Runs the form once on the region, checks what it left, and tells what it accessed. */

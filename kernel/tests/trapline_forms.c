@@ -127,50 +127,6 @@ static struct mapping *mapping_of(const struct place *place)
 	return mapping;
 }
 
-/* What of the window can be written and read as a whole, in words of that many bytes. */
-static size_t span(const struct region *region, size_t *word)
-{
-	*word = region->behaviour == EDU_LIVENESS ? 4 : 8;
-	return region->behaviour == EDU_REGISTER || region->behaviour == EDU_LIVENESS ? *word : WINDOW;
-}
-
-/* Fills the window of the device, and of its twin, with random words. */
-static void fill(struct region *region)
-{
-	size_t word, at, length = span(region, &word);
-
-	memset(region->twin, 0xff, WINDOW);
-	if (region->behaviour == EDU_NOTHING)
-		return;
-	random_bytes(&run.bench, region->twin, length);
-	for (at = 0; at < length; at += word) {
-		u8 *value = region->twin + at;
-
-		note(&run.bench, 'W', region->physical + at, word, value);
-		if (word == 8)
-			writeq(*(u64 *)value, (void __iomem *)region->device + at);
-		else
-			writel(*(u32 *)value, (void __iomem *)region->device + at);
-	}
-	if (region->behaviour == EDU_LIVENESS)
-		*(u32 *)region->twin = ~*(u32 *)region->twin;
-}
-
-/* Reads the window of the device and compares it with its twin. */
-static void check(const struct form *form, const struct region *region)
-{
-	size_t word, at, length = span(region, &word);
-
-	for (at = 0; at < length; at += word) {
-		u8 *wanted = region->twin + at;
-		u64 found = word == 8 ? readq((void __iomem *)region->device + at) : readl((void __iomem *)region->device + at);
-
-		note(&run.bench, 'R', region->physical + at, word, (u8 *)&found);
-		if (memcmp(&found, wanted, word))
-			complain(&run.bench, form, region, "device", found, word == 8 ? *(u64 *)wanted : *(u32 *)wanted);
-	}
-}
-
 /* The kernel's own functions that copy to and from a device. What they access is theirs to choose, so nothing is noted but their effect is checked. */
 static void functions(struct region *region)
 {
@@ -181,17 +137,17 @@ static void functions(struct region *region)
 
 	for (start = 0; start < 4; start++) {
 		for (length = 1; start + length <= WINDOW; length += 13) {
-			fill(region);
+			region_fill(&run.bench, region);
 			memcpy_fromio(plain, at + start, length);
 			if (memcmp(plain, region->twin + start, length))
 				complain(&run.bench, &names[0], region, "memory differing from", start, length);
 			random_bytes(&run.bench, plain, WINDOW);
 			memcpy_toio(at + start, plain, length);
 			memcpy(region->twin + start, plain, length);
-			check(&names[1], region);
+			region_check(&run.bench, &names[1], region);
 			memset_io(at + start, 0x5a, length);
 			memset(region->twin + start, 0x5a, length);
-			check(&names[2], region);
+			region_check(&run.bench, &names[2], region);
 			run.forms += 3;
 		}
 	}
@@ -225,9 +181,9 @@ static void run_at(const struct place *place)
 		if (!is_wanted(form) || !form_fits(form, &region))
 			continue;
 		run.form = form->name;
-		fill(&region);
+		region_fill(&run.bench, &region);
 		exercise(&run.bench, form, &region);
-		check(form, &region);
+		region_check(&run.bench, form, &region);
 		run.forms++;
 		cond_resched();
 	}
