@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::units::{Bdf, PhysicalRange, parse_duration, parse_size};
@@ -40,14 +40,13 @@ Examples:
   trapline report nvme.trace
 
 Exit status:
-  0    done; a reader that closed our output early is no failure
-  1    tracing failed or ended early, or records were dropped; what was written before is good
-  2    the command line is wrong, or names something that is not there
-  3    this machine can't do it as it is: no root, no module, lockdown, failed self-test, another tracer
-  4    a file can't be read or written, or is no trace; a trace that is cut off
-       is read as far as it goes first
-  With `mmio … -- COMMAND`, COMMAND's own status, 128+N if signal N killed it, 127 if it was not found, 126 if it can't be run;
-  should tracing fail meanwhile, that status comes first if it is not 0.";
+  0  done; a reader that closed our output early is no failure, nor is Ctrl-C
+  1  tracing failed or ended early, or records were dropped; what was written before is good
+  2  the command line is wrong, or names something that is not there
+  3  this machine can't do it as it is: no root, no module, lockdown, another tracer, …
+  4  a file can't be read or written, or is no trace; one that is cut off is read as far as it goes
+  With `mmio … -- COMMAND`, COMMAND's own status if it is not 0: 128+N if signal N ended it, 127 if
+  it was not found, 126 if it can't be run.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -71,8 +70,12 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print a man page, in troff: `trapline man mmio | man -l -`
+    Man {
+        /// The command that it is about; trapline as a whole if not given
+        #[arg(value_name = "COMMAND")]
+        about: Option<String>,
+    },
 }
 
 /// Trace accesses to device registers until Ctrl-C, until --duration is over, or while COMMAND runs
@@ -80,8 +83,11 @@ pub(crate) enum Command {
 /// The kernel module is loaded if needed and stays loaded. A device's BARs are watched where they are mapped already and wherever they
 /// come to be mapped, so a driver may be bound before or may bind while the trace runs.
 #[derive(Debug, Args)]
-#[command(after_long_help = MMIO_HELP)]
-#[group(id = "what", required = true, multiple = true, args = ["devices", "drivers", "ranges"])]
+#[command(
+    override_usage = "trapline mmio [OPTIONS] <--device <BDF>|--driver <NAME>|--range <PHYS+LEN>>... [-- <COMMAND>...]",
+    after_long_help = MMIO_HELP,
+    group = ArgGroup::new("what").required(true).multiple(true).args(["devices", "drivers", "ranges"])
+)]
 pub(crate) struct Mmio {
     /// Trace the memory BARs of the PCI device at BDF, as in 0000:00:03.0 or 00:03.0 (may be repeated)
     #[arg(long = "device", value_name = "BDF")]
@@ -122,8 +128,8 @@ pub(crate) struct Mmio {
 }
 
 const MMIO_HELP: &str = "\
-COMMAND is started once everything is armed, and the trace ends when it exits, after which its status is ours. Ctrl-C reaches both; a second
-one ends the trace without waiting for COMMAND. With --duration, COMMAND is left to finish after the trace.
+COMMAND is started once everything is armed. The trace ends when it exits, and its status is ours. Ctrl-C reaches both; a second one ends the \
+trace without waiting for COMMAND. With --duration, COMMAND is left to finish after the trace.
 
 Examples:
   Watch a driver come up:

@@ -200,6 +200,14 @@ pub(crate) enum Error {
         /// What fits.
         limit: usize,
     },
+    /// `man` about nothing.
+    #[error("trapline has no command `{name}`; it has: {commands}")]
+    NoCommand {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        commands: String,
+    },
     /// COMMAND can't be started.
     #[error("can't run {command}: {source}")]
     Command {
@@ -283,6 +291,7 @@ impl Error {
             | Error::NoDriver { .. }
             | Error::DriverWithoutDevice { .. }
             | Error::MarkText { .. }
+            | Error::NoCommand { .. }
             | Error::BinaryToTerminal { .. } => Exit::Usage,
             Error::Watch {
                 reason: Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram),

@@ -11,6 +11,7 @@ mod device;
 mod doctor;
 mod driver;
 mod error;
+mod generated;
 mod mark;
 mod mmio;
 mod module;
@@ -30,7 +31,7 @@ mod writer;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use args::{Cli, Color, Command};
 use error::{Exit, Result};
@@ -62,18 +63,8 @@ fn run(command: Command) -> Result<u8> {
         Command::Convert(args) => convert::run(&args)?,
         Command::Status => status::run(&system)?,
         Command::Mark { text } => mark::run(&system, &text)?,
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "trapline", &mut script);
-            output::print_bytes(&script)?;
-        }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(|source| error::Error::Print { source })?;
-            output::print_bytes(&page)?;
-        }
+        Command::Completions { shell } => output::print_bytes(&generated::completions(shell))?,
+        Command::Man { about } => output::print_bytes(&generated::man_page(about.as_deref())?)?,
     }
     Ok(Exit::Success as u8)
 }

@@ -112,10 +112,11 @@ impl System {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn with(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+    /// A machine with these files.
+    pub(crate) fn with(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);

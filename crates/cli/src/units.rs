@@ -23,7 +23,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         _ => {
-            return Err(format!("`{text}` is not a number: expected digits or 0x…, then K, M or G if wanted"));
+            return Err(format!(
+                "`{text}` is not a number: expected digits or 0x…, then K, M or G if wanted"
+            ));
         }
     };
     let number = number.replace('_', "");

@@ -147,17 +147,7 @@ pub(super) fn symbols(system: &System) -> Finding {
 mod tests {
     use super::super::Level;
     use super::*;
-
-    fn with(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let system = System::at(root.path(), "6.1.0-test");
-        (root, system)
-    }
+    use crate::system::tests::with;
 
     #[test]
     fn an_option_that_is_off_is_named() {

@@ -52,13 +52,22 @@ impl Control for Module {
 }
 
 fn map(time: u64) -> Record {
-    let payload = MapPayload { address: 0xffff_c900_0000_0000, physical: 0xfebc_0000, length: 0x1000, caller: 0 };
+    let payload =
+        MapPayload { address: 0xffff_c900_0000_0000, physical: 0xfebc_0000, length: 0x1000, caller: 0 };
     Record { time, kind: Kind::Map as u8, mapping: 1, payload: payload.to_words(), ..Record::EMPTY }
 }
 
 fn read(time: u64) -> Record {
-    let payload = AccessPayload { address: 0xffff_c900_0000_0010, ip: 0xffff_ffff_8100_0000, value: [time, 0] };
-    Record { time, kind: Kind::Access as u8, width: 4, mapping: 1, payload: payload.to_words(), ..Record::EMPTY }
+    let payload =
+        AccessPayload { address: 0xffff_c900_0000_0010, ip: 0xffff_ffff_8100_0000, value: [time, 0] };
+    Record {
+        time,
+        kind: Kind::Access as u8,
+        width: 4,
+        mapping: 1,
+        payload: payload.to_words(),
+        ..Record::EMPTY
+    }
 }
 
 /// A writer into memory.
@@ -112,7 +121,8 @@ fn trace(module: &Module, sink: Box<dyn Sink + Send + '_>, deadline: Option<Dura
     let mut waiting = Waiting::new(&woken, None);
     let deadline = deadline.map(|time| Instant::now() + time);
     let wait = || waiting.for_the_end(deadline);
-    let counters = run(module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
+    let counters =
+        run(module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
     assert!(module.stopped.get());
     writer.finish(&module.info.counters, Some(&counters))
 }
@@ -165,7 +175,10 @@ fn a_refused_range_is_told_with_the_modules_reason() {
     let module = Module { watch: Some((Errno::PERM, WatchError::Ram)), ..Module::default() };
     let target = Target { range: PhysicalRange { physical: 0x10_0000, length: 0x1000 }, bar: None };
     let error = watch(&module, &target, Directions::new(false, false)).unwrap_err();
-    assert!(matches!(error, Error::Watch { reason: Some(WatchError::Ram), failed_at: 0x10_0000, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Watch { reason: Some(WatchError::Ram), failed_at: 0x10_0000, .. }),
+        "{error:?}"
+    );
 }
 
 #[test]

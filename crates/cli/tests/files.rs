@@ -1,0 +1,180 @@
+//! `report` and `convert` on whole, cut-off and foreign files, and output that can't be written.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use trapline_abi::{Flags, Way};
+use trapline_trace::{
+    Access, Bar, Device, Direction, Event, FileWriter, Header, Map, Names, Registers, Sink, Totals, Value,
+    What,
+};
+
+fn trapline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trapline"));
+    command.args(arguments).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    trapline(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A trace of `reads` reads of CSTS of an NVMe disk.
+struct Trace {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Trace {
+    fn with(reads: u64) -> Self {
+        let mut disk = Device { address: "0000:00:03.0".into(), class: 0x010802, ..Device::default() };
+        disk.bars[0] = Bar { start: 0xfebf_0000, length: 0x4000, flags: 0x200 };
+        let devices = vec![disk];
+        let header =
+            Header { kernel: "6.1.0-test".into(), cpus: 2, devices: devices.clone(), ..Header::default() };
+        let names = Names::new(&devices, &Registers::shipped(), None);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nvme.trace");
+        let mut file = FileWriter::new(File::create(&path).unwrap(), &header).unwrap();
+        let event = |time, what| Event { time, cpu: 1, pid: 7, tgid: 7, comm: "dd", what };
+        let (address, physical) = (0xffff_c900_0000_0000, 0xfebf_0000);
+        let map = Map { mapping: 1, address, physical, length: 0x4000, caller: 0, place: None, site: None };
+        file.event(&event(1000, What::Map(map))).unwrap();
+        for time in 0..reads {
+            let access = Access {
+                direction: Direction::Read,
+                width: 4,
+                value: Value::from_u64(time, 4),
+                mapping: 1,
+                address: address + 0x1c,
+                physical: Some(physical + 0x1c),
+                flags: Flags(0),
+                way: Way::Emulate,
+                ip: 0xffff_ffff_8100_0000,
+                place: None,
+                site: None,
+            };
+            file.event(&names.name(event(2000 + time, What::Access(access)))).unwrap();
+        }
+        file.end(&Totals { performed: [reads, 0, 0], ..Totals::default() }).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
+    /// Takes away the last `bytes` bytes.
+    fn cut(self, bytes: usize) -> Self {
+        let content = fs::read(&self.path).unwrap();
+        fs::write(&self.path, &content[..content.len() - bytes]).unwrap();
+        self
+    }
+}
+
+#[test]
+fn a_report_counts_accesses_by_register_and_says_that_nothing_is_missing() {
+    let trace = Trace::with(3);
+    let output = run(&["report", trace.path()]);
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(report.starts_with("3 accesses (3 reads, 0 writes)"), "{report}");
+    assert!(report.contains("CSTS"), "{report}");
+    assert!(report.contains("0 dropped, 0 possibly missed"), "{report}");
+}
+
+#[test]
+fn registers_can_be_named_after_the_trace_was_taken() {
+    let trace = Trace::with(3);
+    let registers = trace.path.with_extension("toml");
+    let file = "name = \"mine\"\n[[match]]\nclass = 0x010802\n[[register]]\noffset = 0x1c\nname = \"MINE\"\n";
+    fs::write(&registers, file).unwrap();
+    let output = run(&["report", trace.path(), "--registers", registers.to_str().unwrap()]);
+    assert!(text(&output.stdout).contains("MINE"), "{output:?}");
+}
+
+#[test]
+fn a_trace_converts_to_each_format() {
+    let trace = Trace::with(3);
+    let convert = |to| {
+        let output = run(&["convert", trace.path(), "--to", to]);
+        assert_eq!(output.status.code(), Some(0), "{to}: {output:?}");
+        output.stdout
+    };
+    assert!(text(&convert("human")).contains("CSTS"));
+    assert_eq!(text(&convert("json")).lines().count(), 1 + 4 + 1);
+    let mmiotrace = text(&convert("mmiotrace"));
+    assert!(mmiotrace.starts_with("VERSION 20070824\nPCIDEV 0018"), "{mmiotrace}");
+    assert!(mmiotrace.contains("\nR 4 0.000002 1 0xfebf001c 0x2 0x0 0\n"), "{mmiotrace}");
+    assert!(convert("parquet").starts_with(b"PAR1"));
+}
+
+#[test]
+fn a_cut_off_trace_is_read_as_far_as_it_goes_and_then_told_of() {
+    let trace = Trace::with(200_000).cut(100_000);
+    let report = run(&["report", trace.path()]);
+    assert_eq!(report.status.code(), Some(4));
+    assert!(text(&report.stdout).contains(" accesses ("), "{report:?}");
+    assert!(text(&report.stderr).contains("cut off after"), "{report:?}");
+    for to in ["human", "json", "mmiotrace"] {
+        let converted = run(&["convert", trace.path(), "--to", to]);
+        assert_eq!(converted.status.code(), Some(4), "{to}");
+        let last = text(&converted.stdout).lines().last().unwrap().to_owned();
+        assert!(last.contains("cut off after"), "{to}: {last}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_trace_is_told_by_name() {
+    for (content, message) in [("", "is empty"), ("hello, world, this is no trace", "is no trace")] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        let path = file.path().to_str().unwrap();
+        for arguments in [vec!["report", path], vec!["convert", path, "--to", "json"]] {
+            let output = run(&arguments);
+            assert_eq!(output.status.code(), Some(4));
+            let message_shown = text(&output.stderr);
+            assert!(message_shown.contains(path) && message_shown.contains(message), "{message_shown}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_tells_what_was_kept() {
+    let trace = Trace::with(10);
+    for to in ["human", "json", "mmiotrace", "parquet"] {
+        let output = run(&["convert", trace.path(), "--to", to, "--output", "/dev/full"]);
+        assert_eq!(output.status.code(), Some(1), "{to}");
+        let message = text(&output.stderr);
+        assert!(message.contains("can't write /dev/full: No space left on device"), "{to}: {message}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_success() {
+    let trace = Trace::with(100_000);
+    let mut child = trapline(&["convert", trace.path(), "--to", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn colours_are_for_terminals_unless_asked_for() {
+    let trace = Trace::with(3);
+    let coloured = |command: &mut Command| command.output().unwrap().stdout.contains(&0x1b);
+    assert!(!coloured(&mut trapline(&["report", trace.path()])));
+    assert!(coloured(&mut trapline(&["report", trace.path(), "--color", "always"])));
+    assert!(!coloured(trapline(&["report", trace.path()]).env("NO_COLOR", "1")));
+    assert!(coloured(&mut trapline(&["convert", trace.path(), "--to", "human", "--color", "always"])));
+    assert!(!coloured(trapline(&["convert", trace.path(), "--to", "human"]).env("NO_COLOR", "1")));
+}
