@@ -7,27 +7,33 @@
 #include <linux/module.h>
 #include "glue.h"
 
+static u64 number(struct file *file)
+{
+	return (u64)(unsigned long)file->private_data;
+}
+
 static int device_open(struct inode *inode, struct file *file)
 {
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	return trapline_open(&file->private_data);
+	file->private_data = (void *)(unsigned long)trapline_open();
+	return 0;
 }
 
 static int device_release(struct inode *inode, struct file *file)
 {
-	trapline_release(file->private_data);
+	trapline_release(number(file));
 	return 0;
 }
 
 static long device_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
-	return trapline_ioctl(file->private_data, command, (void *)argument);
+	return trapline_ioctl(number(file), command, argument);
 }
 
 static int device_mmap(struct file *file, struct vm_area_struct *area)
 {
-	return trapline_mmap(file->private_data, area, (u64)area->vm_pgoff << PAGE_SHIFT, area->vm_end - area->vm_start);
+	return trapline_mmap(number(file), area, (u64)area->vm_pgoff << PAGE_SHIFT, area->vm_end - area->vm_start);
 }
 
 static const struct file_operations operations = {

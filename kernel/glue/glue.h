@@ -57,10 +57,10 @@ void trapline_repair(void);
 void trapline_mapped(u64 physical, u64 length, u64 address);
 void trapline_unmapping(u64 address);
 /* Rust: device.rs */
-int trapline_open(void **session);
-void trapline_release(void *session);
-long trapline_ioctl(void *session, u32 command, void *argument);
-int trapline_mmap(void *session, struct vm_area_struct *area, u64 offset, u64 length);
+u64 trapline_open(void);
+void trapline_release(u64 file);
+int trapline_ioctl(u64 file, u32 command, u64 argument);
+int trapline_mmap(u64 file, struct vm_area_struct *area, u64 offset, u64 length);
 
 /* Addresses in the assembly parts. */
 extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
@@ -112,14 +112,14 @@ void *glue_vmalloc(size_t size);
 void glue_vfree(void *memory);
 void *glue_vmalloc_user(size_t size);
 int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page);
+u64 glue_totalram_bytes(void);
 u32 glue_nr_cpu_ids(void);
-bool glue_cpu_possible(u32 cpu);
 u32 glue_current_tgid(void);
 void glue_control_lock(void);
 void glue_control_unlock(void);
 void glue_set_tracking(bool on);
 bool glue_copy_from_user(void *to, u64 from, size_t length);
 bool glue_copy_to_user(u64 to, const void *from, size_t length);
-void glue_print(const u8 *text, size_t length);
+void glue_warn(const u8 *text, size_t length);
 
 #endif

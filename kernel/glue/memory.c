@@ -67,14 +67,14 @@ int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page
 	return remap_vmalloc_range(area, memory, page);
 }
 
+u64 glue_totalram_bytes(void)
+{
+	return (u64)totalram_pages() << PAGE_SHIFT;
+}
+
 u32 glue_nr_cpu_ids(void)
 {
 	return nr_cpu_ids;
-}
-
-bool glue_cpu_possible(u32 cpu)
-{
-	return cpu < nr_cpu_ids && cpu_possible(cpu);
 }
 
 u32 glue_current_tgid(void)
@@ -92,7 +92,7 @@ bool glue_copy_to_user(u64 to, const void *from, size_t length)
 	return copy_to_user((void __user *)(unsigned long)to, from, length) == 0;
 }
 
-void glue_print(const u8 *text, size_t length)
+void glue_warn(const u8 *text, size_t length)
 {
-	pr_info("%.*s\n", (int)length, text);
+	pr_warn("%.*s\n", (int)length, text);
 }

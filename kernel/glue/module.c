@@ -47,8 +47,13 @@ static int __init trapline_module_init(void)
 	if (error)
 		goto no_tracking;
 	report_self_test(trapline_self_test());
+	error = device_install();
+	if (error)
+		goto no_device;
 	return 0;
 
+no_device:
+	tracking_remove();
 no_tracking:
 	hook_remove();
 no_hook:
@@ -62,6 +67,7 @@ no_step:
 /* Not reached while the device is open or another module uses our symbols: both hold references to this module. */
 static void __exit trapline_module_exit(void)
 {
+	device_remove();
 	tracking_remove();
 	hook_remove();
 	step_remove();

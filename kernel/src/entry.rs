@@ -1,5 +1,6 @@
 //! What the C glue calls: the module's beginning and end, and the traps.
 
+use crate::errno::Errno;
 use crate::glue;
 use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
@@ -9,8 +10,6 @@ use crate::state::{ENGINE, Guard};
 use trapline_engine::{Engine, ErrorCode, Fault, Verdict};
 use trapline_insn::Registers;
 
-/// `-ENOMEM` (include/uapi/asm-generic/errno-base.h).
-const NO_MEMORY: i32 = -12;
 /// `X86_TRAP_PF` (arch/x86/include/asm/trapnr.h).
 const TRAP_PAGE_FAULT: u64 = 14;
 
@@ -35,14 +34,14 @@ pub(crate) enum VerdictCode {
 /// Sets up what the hooks need. Returns 0 or a negative errno.
 #[unsafe(no_mangle)]
 extern "C" fn trapline_init() -> i32 {
-    let Some(slots) = Slots::map() else { return NO_MEMORY };
+    let Some(slots) = Slots::map() else { return Errno::NO_MEMORY.negative() };
     match Engine::new(Kernel { slots }, glue::glue_nr_cpu_ids() as usize) {
         Ok(engine) => {
             // SAFETY: called once, before any hook is installed.
             unsafe { ENGINE.set(engine) };
             0
         }
-        Err(_) => NO_MEMORY,
+        Err(_) => Errno::NO_MEMORY.negative(),
     }
 }
 
@@ -112,7 +111,3 @@ unsafe extern "C" fn trapline_debug_exception(registers: *mut Registers) -> bool
 extern "C" fn trapline_repair() {
     Guard::lock().control.repair(&KernelTables);
 }
-#[unsafe(no_mangle)]
-extern "C" fn trapline_mapped(_: u64, _: u64, _: u64) {}
-#[unsafe(no_mangle)]
-extern "C" fn trapline_unmapping(_: u64) {}

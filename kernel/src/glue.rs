@@ -1,5 +1,6 @@
 //! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for; what that function asks of its caller it asks as well.
 
+use core::ffi::c_void;
 use trapline_engine::Task;
 use trapline_insn::Registers;
 
@@ -39,8 +40,21 @@ unsafe extern "C" {
     pub(crate) safe fn glue_entry_physical(entry: u64, level: u32) -> u64;
     pub(crate) safe fn glue_flush_tlb_all_cpus();
     pub(crate) safe fn glue_synchronize_rcu();
+    pub(crate) fn glue_page_table_root(levels: *mut u32) -> *const u64;
+    pub(crate) safe fn glue_page_table_below(entry: u64) -> *const u64;
+    pub(crate) safe fn glue_vmalloc_start() -> u64;
+    pub(crate) safe fn glue_vmalloc_end() -> u64;
 
     // mapping.c
+    pub(crate) safe fn glue_ioremap_prot(physical: u64, length: u64, entry: u64, level: u32) -> u64;
+    pub(crate) fn glue_iounmap(address: u64);
+    pub(crate) safe fn glue_same_cache_attributes(
+        one: u64,
+        one_level: u32,
+        other: u64,
+        other_level: u32,
+    ) -> bool;
+    pub(crate) safe fn glue_is_ram(physical: u64, length: u64) -> bool;
     pub(crate) safe fn glue_vmap_alias(address: u64, pages: u64) -> u64;
     pub(crate) fn glue_vunmap(address: u64);
 
@@ -49,9 +63,19 @@ unsafe extern "C" {
     pub(crate) fn glue_kvfree(memory: *mut u8);
     pub(crate) safe fn glue_vmalloc(size: usize) -> *mut u8;
     pub(crate) fn glue_vfree(memory: *mut u8);
+    pub(crate) safe fn glue_vmalloc_user(size: usize) -> *mut u8;
+    pub(crate) fn glue_remap_vmalloc_range(area: *mut c_void, memory: *mut u8, page: u64) -> i32;
+    pub(crate) safe fn glue_totalram_bytes() -> u64;
     pub(crate) safe fn glue_nr_cpu_ids() -> u32;
+    pub(crate) safe fn glue_current_tgid() -> u32;
+    pub(crate) fn glue_copy_from_user(to: *mut u8, from: u64, length: usize) -> bool;
+    pub(crate) fn glue_copy_to_user(to: u64, from: *const u8, length: usize) -> bool;
+    pub(crate) fn glue_warn(text: *const u8, length: usize);
     pub(crate) safe fn glue_control_lock();
     pub(crate) fn glue_control_unlock();
+    // tracking.c
+    pub(crate) safe fn glue_set_tracking(on: bool);
+
     pub(crate) safe fn glue_kernel_fpu_begin();
     pub(crate) fn glue_kernel_fpu_end();
 }

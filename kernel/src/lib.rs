@@ -9,15 +9,22 @@
 extern crate alloc;
 
 mod allocator;
+mod device;
 mod entry;
+mod errno;
 mod fixed;
 mod glue;
+mod mappings;
 mod page_tables;
 mod platform;
+mod rings;
 mod self_test;
+mod session;
 mod slots;
 mod state;
+mod tracking;
 mod vector;
+mod walk;
 
 /// A panic is a bug that was let through: stop at once, as `BUG()` does, where the instruction pointer tells which. It formats nothing, since it may be in a trap.
 #[panic_handler]

@@ -11,11 +11,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_engine::{Mapped, Page, PageError, PageSize, PageTables};
 
 /// `_PAGE_PRESENT`.
-const PRESENT: u64 = 1 << 0;
+pub(crate) const PRESENT: u64 = 1 << 0;
 /// `_PAGE_ACCESSED` and `_PAGE_DIRTY`, which the CPU sets by itself.
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
 /// `_PAGE_PROTNONE`: where the present bit is clear, the kernel takes this for a mapping (see glue/page_table.c).
-const PROTNONE: u64 = 1 << 8;
+pub(crate) const PROTNONE: u64 = 1 << 8;
 
 /// Interrupts off on this CPU while it lives.
 pub(crate) struct InterruptsOff(usize);

@@ -2,7 +2,10 @@
 
 use crate::fixed::Fixed;
 use crate::glue;
+use crate::mappings::Known;
 use crate::platform::Kernel;
+use crate::session::Session;
+use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use trapline_abi::SelfTest;
@@ -17,6 +20,14 @@ pub(crate) struct State {
     pub control: Control,
     /// What the self-test found.
     pub self_test: SelfTest,
+    /// The mappings that have an alias.
+    pub known: Vec<Known>,
+    /// The number that the next one gets; from 1 on, as in-tree mmiotrace counts.
+    pub next_mapping: u32,
+    /// The session, if there is one.
+    pub session: Option<Session>,
+    /// Records dropped by sessions that have ended.
+    pub dropped: u64,
 }
 
 struct Shared(UnsafeCell<State>);
@@ -24,8 +35,14 @@ struct Shared(UnsafeCell<State>);
 // SAFETY: reached only through `Guard`, which holds the control lock.
 unsafe impl Sync for Shared {}
 
-static STATE: Shared =
-    Shared(UnsafeCell::new(State { control: Control::new(), self_test: SelfTest::NotRun }));
+static STATE: Shared = Shared(UnsafeCell::new(State {
+    control: Control::new(),
+    self_test: SelfTest::NotRun,
+    known: Vec::new(),
+    next_mapping: 1,
+    session: None,
+    dropped: 0,
+}));
 
 /// The control lock, held. Process context only: taking it may sleep.
 pub(crate) struct Guard(());

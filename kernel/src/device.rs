@@ -1,0 +1,174 @@
+//! `/dev/trapline`: its commands and its rings (crates/abi/src/command.rs says what they mean).
+
+use crate::errno::{Errno, status};
+use crate::glue;
+use crate::session::note_mark;
+use crate::state::{ENGINE, Guard};
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU64, Ordering};
+use trapline_abi::{
+    ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, Start, WATCH, Watch, WatchError,
+};
+
+/// Numbers for open files: a file is known by its number, so it needs no memory of its own.
+static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
+
+/// A user-space address that an argument was given at: nothing is known about it.
+#[derive(Clone, Copy)]
+struct UserPointer(u64);
+
+impl UserPointer {
+    /// Copies a `T` from there.
+    ///
+    /// # Safety
+    /// Every bit pattern is a valid `T`.
+    unsafe fn read<T: Copy>(self) -> Result<T, Errno> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: room for a `T`.
+        if unsafe { glue::glue_copy_from_user(value.as_mut_ptr().cast(), self.0, size_of::<T>()) } {
+            // SAFETY: filled completely; any bit pattern will do.
+            Ok(unsafe { value.assume_init() })
+        } else {
+            Err(Errno::FAULT)
+        }
+    }
+
+    /// Copies a `T`, which has no padding, to there.
+    fn write<T: Copy>(self, value: &T) -> Result<(), Errno> {
+        // SAFETY: valid for its size.
+        let copied =
+            unsafe { glue::glue_copy_to_user(self.0, core::ptr::from_ref(value).cast(), size_of::<T>()) };
+        if copied { Ok(()) } else { Err(Errno::FAULT) }
+    }
+}
+
+/// The file's number, which the glue keeps as its private data.
+#[unsafe(no_mangle)]
+extern "C" fn trapline_open() -> u64 {
+    NEXT_FILE.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The last reference to the file is gone: its session ends, whatever happened to its owner.
+#[unsafe(no_mangle)]
+extern "C" fn trapline_release(file: u64) {
+    if let Some(engine) = ENGINE.get() {
+        Guard::lock().end(engine, file);
+    }
+}
+
+/// A command; `argument` is a user-space address. Returns 0 or a negative errno.
+#[unsafe(no_mangle)]
+extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
+    let argument = UserPointer(argument);
+    status(match command {
+        INFO => info(argument),
+        START => start(file, argument),
+        WATCH => watch(file, argument),
+        MARK => mark(argument),
+        STOP => stop(file, argument),
+        _ => Err(Errno::NOT_A_COMMAND),
+    })
+}
+
+/// Maps `length` bytes of the rings, from `offset` on, into `area`. Returns 0 or a negative errno.
+///
+/// # Safety
+/// `area` is the `vm_area_struct` that the file is being mapped to.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_mmap(file: u64, area: *mut c_void, offset: u64, length: u64) -> i32 {
+    let state = Guard::lock();
+    let Some(session) = state.session.as_ref().filter(|session| session.file == file) else {
+        return Errno::INVALID.negative();
+    };
+    if offset.checked_add(length).is_none_or(|end| end > session.rings.bytes()) {
+        return Errno::INVALID.negative();
+    }
+    // SAFETY: as the caller vouches; the rings' memory is from `vmalloc_user` and holds the pages asked for. Its pages are counted, so they outlive the
+    // session where they are mapped.
+    unsafe { glue::glue_remap_vmalloc_range(area, session.rings.memory(), offset / 4096) }
+}
+
+fn info(argument: UserPointer) -> Result<(), Errno> {
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let state = Guard::lock();
+    let session = state.session.as_ref();
+    let mut counters = engine.counters();
+    counters.dropped = state.dropped + session.map_or(0, |session| session.rings.dropped());
+    let rings = session.map_or(0, |session| session.rings.bytes());
+    let info = Info {
+        version: ABI_VERSION,
+        // The hook is there for as long as the device is.
+        hook: HookState::FixupException as u32,
+        self_test: state.self_test as u32,
+        session: session.map_or(0, |session| session.owner),
+        armed_pages: state.control.pages().len() as u64,
+        probes: state.control.probes() as u64,
+        handlers: engine.handlers() as u64,
+        memory: (engine.memory() + state.control.memory()) as u64 + rings,
+        counters,
+    };
+    drop(state);
+    argument.write(&info)
+}
+
+fn start(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut start: Start = unsafe { argument.read() }?;
+    if start.version != ABI_VERSION || start.reserved != 0 {
+        return Err(Errno::INVALID);
+    }
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let mut state = Guard::lock();
+    start.rings = state.start(engine, file, start.buffer)?;
+    argument.write(&start).inspect_err(|_| state.end(engine, file))
+}
+
+/// The state, if the session is `file`'s.
+fn own_session(file: u64) -> Result<Guard, Errno> {
+    let state = Guard::lock();
+    match &state.session {
+        Some(session) if session.file == file => Ok(state),
+        _ => Err(Errno::INVALID),
+    }
+}
+
+fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: Watch = unsafe { argument.read() }?;
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let result = own_session(file)?.watch(engine, &mut watch);
+    watch.error = result.err().map_or(0, |error| error as u32);
+    argument.write(&watch)?;
+    result.map_err(errno_of)
+}
+
+fn errno_of(error: WatchError) -> Errno {
+    match error {
+        WatchError::BadRange => Errno::INVALID,
+        WatchError::Ram | WatchError::SelfTest => Errno::PERM,
+        WatchError::HugePage => Errno::NOT_SUPPORTED,
+        WatchError::NoMemory => Errno::NO_MEMORY,
+        WatchError::TooLong => Errno::TOO_BIG,
+        WatchError::Alias => Errno::IO,
+    }
+}
+
+fn mark(argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mark: Mark = unsafe { argument.read() }?;
+    let text = mark.text.get(..mark.length as usize).ok_or(Errno::INVALID)?;
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let state = Guard::lock();
+    if state.session.is_none() {
+        return Err(Errno::INVALID);
+    }
+    note_mark(engine, text);
+    Ok(())
+}
+
+fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let counters = own_session(file)?.stop(engine);
+    argument.write(&counters)
+}
