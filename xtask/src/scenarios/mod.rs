@@ -3,7 +3,11 @@
 //! A scenario is a sentence and a function that boots what it needs, runs a command, and checks from outside what came
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
+mod account;
 mod drivers;
+mod forms;
+mod hammer;
+mod leftovers;
 mod record;
 
 use std::fmt;
@@ -22,7 +26,19 @@ pub struct Scenario {
     check: fn(Series) -> Result<()>,
 }
 
-const ALL: &[&Scenario] = &[&record::OF_EDU, &drivers::TRACED];
+const ALL: &[&Scenario] = &[
+    &record::OF_EDU,
+    &forms::EQUAL,
+    &forms::BESIDE,
+    &forms::STEPPED,
+    &hammer::MILLION,
+    &hammer::EVERY_WIDTH,
+    &hammer::ARMED_AND_DISARMED,
+    &leftovers::STARTED_AND_STOPPED,
+    &leftovers::KILLED,
+    &leftovers::REMOVED,
+    &drivers::TRACED,
+];
 
 /// A scenario on a series of kernel.
 #[derive(Clone, Copy)]
