@@ -33,6 +33,10 @@ pub(crate) fn fill_in(
         return;
     }
     plan.complete = false;
+    // Repeated port strings touch memory only if %rcx says so, which an explicit operand cannot tell.
+    if matches!(opcode, Opcode::INS | Opcode::OUTS) && instruction.prefixes.rep_any() {
+        return;
+    }
     let accesses = match known(opcode, is_16_bit(instruction)) {
         Some((direction, width)) if at.is_some() => {
             plan.width = width;

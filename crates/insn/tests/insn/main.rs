@@ -4,9 +4,11 @@
 
 mod agreement;
 mod anything;
+mod cases;
 mod copies;
 mod cpu;
 mod forms;
+mod interrupted;
 mod machine;
 mod steer;
 mod systematic;

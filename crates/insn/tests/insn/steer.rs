@@ -46,7 +46,7 @@ pub(crate) fn steer(
         }
         registers.set(Gpr::Rsi, cut(target.wrapping_sub(base)) | above(rng));
         registers.set(Gpr::Rdi, other | above(rng));
-        registers.set(Gpr::Rcx, rng.u64(1..50) | above(rng));
+        registers.set(Gpr::Rcx, rng.u64(..50) | above(rng));
         return Some(Steered { target, other });
     }
     if matches!(instruction.mnemonic(), Mnemonic::Push | Mnemonic::Pop) {
