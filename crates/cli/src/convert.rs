@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
     let mut reader = TraceReader::open(&args.file)?;
     let registers = load_registers(&args.registers)?;
     let names = renaming(&args.registers, &reader)?;
-    let mut sink = open_sink(&destination, kind, reader.header(), &registers)?;
+    let mut sink = open_sink(&destination, kind, reader.header(), &registers)?.sink;
     let converted = reader
         .read(|event| match &names {
             Some(names) => sink.event(&names.name(event.clone())),
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
         Ok(Ending::Whole(_)) => Ok(()),
         Ok(Ending::Cut(cut)) => Err(Error::Cut { file: args.file.display().to_string(), cut }),
         Err(source) if is_closed(&source) => Ok(()),
-        Err(source) => Err(Error::Write { path: destination.name(), source, kept: sink.kept() }),
+        Err(source) => Err(Error::Write { path: destination.name(), source }),
     }
 }
 

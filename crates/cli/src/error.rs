@@ -244,15 +244,25 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A trace can't be written any further.
-    #[error("can't write {path}: {source}; it ends there, after {kept} events that are good")]
+    /// A file can't be written.
+    #[error("can't write {path}: {source}; what was written before is good")]
     Write {
         /// Where to.
         path: String,
         /// Why.
         source: io::Error,
-        /// Events that were written.
+    },
+    /// A trace can't be written any further.
+    #[error("can't write {path}: {source}; tracing was stopped there, and {} before that are good", events_kept(*.kept, *.exact))]
+    TraceEnded {
+        /// Where to.
+        path: String,
+        /// Why.
+        source: io::Error,
+        /// Events that are in it for sure.
         kept: u64,
+        /// Whether no others are.
+        exact: bool,
     },
     /// What the command itself says can't be printed.
     #[error("can't write standard output: {source}")]
@@ -325,7 +335,8 @@ impl Error {
             | Error::Print { .. }
             | Error::Device { .. }
             | Error::Signals { .. }
-            | Error::Write { .. } => Exit::Failed,
+            | Error::Write { .. }
+            | Error::TraceEnded { .. } => Exit::Failed,
         };
         exit as u8
     }
@@ -358,6 +369,10 @@ pub(crate) fn self_test_text(outcome: u32) -> String {
         o if o == SelfTest::WrongValue as u32 => "a fault reached it, but the value was wrong".into(),
         other => format!("unknown outcome {other}"),
     }
+}
+
+fn events_kept(kept: u64, exact: bool) -> String {
+    if exact { format!("{kept} events") } else { format!("at least {kept} events") }
 }
 
 fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io::Error) -> String {

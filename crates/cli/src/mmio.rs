@@ -43,6 +43,12 @@ pub(crate) fn run(system: &System, args: &Mmio) -> Result<u8> {
     let (wake, woken) = channel();
     signals::report_to(wake.clone())?;
 
+    // Takes a while, which the trace should not begin with.
+    let symbols = Symbols::load(&system.path("proc")).ok().filter(|symbols| !symbols.is_empty());
+    if symbols.is_none() {
+        tell::no_symbols();
+    }
+
     let geometry = session::start(&device, system, args.buffer)?;
     let mut rings = (0..geometry.rings)
         .map(|cpu| Ring::map(&device, &geometry, cpu).map_err(|source| Error::RingMap { cpu, source }))
@@ -56,15 +62,11 @@ pub(crate) fn run(system: &System, args: &Mmio) -> Result<u8> {
         }
     }
 
-    let symbols = Symbols::load(&system.path("proc")).ok().filter(|symbols| !symbols.is_empty());
-    if symbols.is_none() {
-        tell::no_symbols();
-    }
     let header = header(system, geometry.rings, &devices);
-    let sink = open_sink(&destination, kind, &header, &registers)?;
+    let output = open_sink(&destination, kind, &header, &registers)?;
     let names = Names::new(&devices, &registers, symbols);
     let live = tell::live_counter(args, &destination);
-    let mut writer = Writer::new(sources.len(), names, sink, live, destination.flush_every());
+    let mut writer = Writer::new(sources.len(), names, output, live);
 
     let mut command = if args.command.is_empty() { None } else { Some(Traced::start(&args.command)?) };
     if let Some(command) = &command {

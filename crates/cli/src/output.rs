@@ -46,14 +46,6 @@ impl Destination {
         *self == Self::Stdout && io::stdout().is_terminal()
     }
 
-    /// How long an event may wait to be written: soon for whoever looks at it, in larger pieces into a file.
-    pub(crate) fn flush_every(&self) -> Duration {
-        match self {
-            Self::Stdout => Duration::from_millis(200),
-            Self::File(_) => Duration::from_secs(1),
-        }
-    }
-
     /// Whether escape sequences for colours make sense there.
     pub(crate) fn takes_colour(&self) -> bool {
         *self == Self::Stdout && AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
@@ -146,13 +138,23 @@ impl Kind {
     }
 }
 
+/// An open destination that takes events.
+pub(crate) struct Output {
+    /// What takes them.
+    pub(crate) sink: Box<dyn Sink + Send>,
+    /// How long an event may wait to be written: soon for whoever looks at it, in larger pieces into a file.
+    pub(crate) flush_every: Duration,
+    /// Whether [`Sink::kept`] counts what has reached the destination. Text is still gathered below the sink, so there only a flush tells.
+    pub(crate) exact: bool,
+}
+
 /// Opens `destination` to take the events of a trace as `kind`.
 pub(crate) fn open_sink(
     destination: &Destination,
     kind: Kind,
     header: &Header,
     registers: &Registers,
-) -> Result<Box<dyn Sink + Send>> {
+) -> Result<Output> {
     let out = destination.open()?;
     let sink: io::Result<Box<dyn Sink + Send>> = match kind {
         Kind::Human => {
@@ -164,7 +166,12 @@ pub(crate) fn open_sink(
         Kind::Arrow => FileWriter::new(out, header).map(|sink| Box::new(sink) as _),
         Kind::Parquet => ParquetFile::new(out, header).map(|sink| Box::new(sink) as _),
     };
-    sink.map_err(|source| Error::Write { path: destination.name(), source, kept: 0 })
+    let sink = sink.map_err(|source| Error::Write { path: destination.name(), source })?;
+    let flush_every = match destination {
+        Destination::Stdout => Duration::from_millis(200),
+        Destination::File(_) => Duration::from_secs(1),
+    };
+    Ok(Output { sink, flush_every, exact: kind == Kind::Arrow })
 }
 
 /// Whether a failure to write only means that the reader has seen enough (`| head`), which is success.

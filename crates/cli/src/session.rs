@@ -75,7 +75,7 @@ pub(crate) fn run<C: Control, S: Source + Send>(
     control: &C,
     sources: &mut [S],
     backlog: &Backlog,
-    writer: &mut Writer<'_>,
+    writer: &mut Writer,
     wake: Sender<Wake>,
     wait: impl FnOnce(),
 ) -> io::Result<Counters> {

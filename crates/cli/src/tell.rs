@@ -76,7 +76,7 @@ pub(crate) fn live_counter(args: &Mmio, destination: &Destination) -> ProgressBa
 ///
 /// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
 pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finished) -> Result<Exit> {
-    let Finished { summary, totals, kept, failure } = finished;
+    let Finished { summary, totals, kept, exact, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
     if !args.quiet {
         match destination {
@@ -115,7 +115,7 @@ pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finishe
         eprintln!("{BAD}trapline: {} records made no sense and are missing{BAD:#}", totals.malformed);
     }
     match failed {
-        Some(source) => Err(Error::Write { path: destination.name(), source, kept }),
+        Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
         None if dropped > 0 || totals.malformed > 0 => Ok(Exit::Failed),
         None => Ok(Exit::Success),
     }

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use trapline_abi::Counters;
 use trapline_trace::{Event, Merge, Names, Sink, Summary, Totals};
 
+use crate::output::Output;
 use crate::pump::{Backlog, Round};
 use crate::session::Wake;
 
@@ -16,11 +17,10 @@ use crate::session::Wake;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The end of the pipeline.
-pub(crate) struct Writer<'a> {
+pub(crate) struct Writer {
     rings: usize,
     merge: Merge,
-    end: End<'a>,
-    flush_every: Duration,
+    end: End,
 }
 
 /// What a finished trace leaves.
@@ -29,23 +29,19 @@ pub(crate) struct Finished {
     pub summary: Summary,
     /// What was counted.
     pub totals: Totals,
-    /// Events that were handed over for good.
+    /// Events that are where they should be for sure.
     pub kept: u64,
+    /// Whether no others are.
+    pub exact: bool,
     /// Why the output took no more, if it did not.
     pub failure: Option<io::Error>,
 }
 
-impl<'a> Writer<'a> {
-    /// For a session with so many `rings`; `live` counts the events, and no event waits longer than `flush_every` to be seen.
-    pub(crate) fn new(
-        rings: usize,
-        names: Names,
-        sink: Box<dyn Sink + Send + 'a>,
-        live: ProgressBar,
-        flush_every: Duration,
-    ) -> Self {
-        let end = End { names, sink, summary: Summary::new(), live, failure: None };
-        Self { rings, merge: Merge::new(rings), end, flush_every }
+impl Writer {
+    /// For a session with so many `rings`; `live` counts the events.
+    pub(crate) fn new(rings: usize, names: Names, output: Output, live: ProgressBar) -> Self {
+        let end = End { names, output, summary: Summary::new(), live, flushed: 0, failure: None };
+        Self { rings, merge: Merge::new(rings), end }
     }
 
     /// Takes rounds until there are no more.
@@ -78,8 +74,8 @@ impl<'a> Writer<'a> {
                 let Ok(()) = self.merge.release(|event| self.end.event(event));
             }
             backlog.written(held + taken - self.held());
-            if flushed.elapsed() >= self.flush_every {
-                self.end.flush();
+            if flushed.elapsed() >= self.end.output.flush_every {
+                self.end.attempt(|sink| sink.flush());
                 flushed = Instant::now();
             }
             if healthy && self.end.failure.is_some() {
@@ -97,12 +93,14 @@ impl<'a> Writer<'a> {
         let Ok(()) = merge.finish(|event| end.event(event));
         let totals = Totals::new(before, after.unwrap_or(before), &merge);
         match after {
-            Some(_) if end.failure.is_none() => end.failure = end.sink.end(&totals).err(),
-            _ => end.flush(),
+            Some(_) => end.attempt(|sink| sink.end(&totals)),
+            None => end.attempt(|sink| sink.flush()),
         }
         end.live.finish_and_clear();
         end.summary.end(&totals);
-        Finished { summary: end.summary, totals, kept: end.sink.kept(), failure: end.failure }
+        let exact = end.output.exact || end.failure.is_none();
+        let kept = if exact { end.output.sink.kept() } else { end.flushed };
+        Finished { summary: end.summary, totals, kept, exact, failure: end.failure }
     }
 
     /// Records that wait in the merge.
@@ -112,28 +110,34 @@ impl<'a> Writer<'a> {
 }
 
 /// What every event goes to.
-struct End<'a> {
+struct End {
     names: Names,
-    sink: Box<dyn Sink + Send + 'a>,
+    output: Output,
     summary: Summary,
     live: ProgressBar,
+    /// Events that had been written when the sink was last flushed.
+    flushed: u64,
     failure: Option<io::Error>,
 }
 
-impl End<'_> {
+impl End {
     fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
         if self.failure.is_none() {
             let event = self.names.name(event);
             self.summary.add(&event);
-            self.failure = self.sink.event(&event).err();
+            self.failure = self.output.sink.event(&event).err();
             self.live.inc(1);
         }
         Ok(())
     }
 
-    fn flush(&mut self) {
+    /// Flushes or ends the sink, unless it has failed before.
+    fn attempt(&mut self, action: impl FnOnce(&mut dyn Sink) -> io::Result<()>) {
         if self.failure.is_none() {
-            self.failure = self.sink.flush().err();
+            match action(self.output.sink.as_mut()) {
+                Ok(()) => self.flushed = self.output.sink.kept(),
+                Err(error) => self.failure = Some(error),
+            }
         }
     }
 }

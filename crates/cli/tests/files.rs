@@ -116,7 +116,7 @@ fn a_trace_converts_to_each_format() {
 
 #[test]
 fn a_cut_off_trace_is_read_as_far_as_it_goes_and_then_told_of() {
-    let trace = Trace::with(200_000).cut(100_000);
+    let trace = Trace::with(70_000).cut(2_000);
     let report = run(&["report", trace.path()]);
     assert_eq!(report.status.code(), Some(4));
     assert!(text(&report.stdout).contains(" accesses ("), "{report:?}");
@@ -157,7 +157,7 @@ fn a_full_disk_is_an_error_that_tells_what_was_kept() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_success() {
-    let trace = Trace::with(100_000);
+    let trace = Trace::with(5_000);
     let mut child = trapline(&["convert", trace.path(), "--to", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
