@@ -65,7 +65,9 @@ impl Guest<'_> {
             archive.link(Path::new("usr/sbin").join(name), "/usr/bin/kmod")?;
         }
         busybox(&mut archive)?;
-        for library in libraries(programs.iter().map(|(_, host)| host.as_path()))? {
+        // xtask's own libraries too: those of any Rust program that a person copies in.
+        let this = std::env::current_exe().context("xtask does not know where it is")?;
+        for library in libraries(programs.iter().map(|(_, host)| host.as_path()).chain([this.as_path()]))? {
             archive.host_file(merged(&library), &library)?;
         }
         modules::add(&mut archive, self.kernel, self.modules, self.own_modules)?;
