@@ -94,22 +94,29 @@ impl RingWriter {
 
     /// Reserves `wanted` positions, and one more if there are lost records to tell of; returns the first, and how many were lost.
     fn reserve(&self, wanted: u64) -> Option<(u64, u64)> {
+        // Taken before the positions are: a deeper trap on this CPU that gets in between must not tell of the same ones.
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let first = self.reserve_positions(wanted + u64::from(lost > 0));
+        if first.is_none() {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+        first.map(|first| (first, lost))
+    }
+
+    fn reserve_positions(&self, need: u64) -> Option<u64> {
         let control = self.control();
         for _ in 0..RESERVE_ATTEMPTS {
             let head = self.head.load(Ordering::Relaxed);
             // Acquire pairs with the reader's release: what lies before the tail has been read.
             let used = head.wrapping_sub(control.tail.load(Ordering::Acquire));
-            let lost = self.lost.load(Ordering::Relaxed);
-            let need = wanted + u64::from(lost > 0);
             // A tail beyond the head makes `used` huge, and a tail too far behind makes it larger than the ring: both read as full.
             if need > MAX_RECORDS || used > self.mask + 1 || self.mask + 1 - used < need {
                 return None;
             }
             let next = head.wrapping_add(need);
             if self.head.compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.lost.fetch_sub(lost, Ordering::Relaxed);
                 control.head.store(next, Ordering::Relaxed);
-                return Some((head, lost));
+                return Some(head);
             }
         }
         None
