@@ -387,9 +387,13 @@ impl<'a, P: Platform> Performer<'a, P> {
             let proposed = bytes_of(&narrow(compute(old), span.width), span.width);
             decision = self.ask(span, true, proposed.as_slice());
         }
-        let new_for = |old: u128, compute: &mut dyn FnMut(u128) -> u128| match decision {
-            Decision::Supply(value) => value.into(),
-            Decision::Pass | Decision::Drop => compute(old),
+        let new_for = |old: u128, compute: &mut dyn FnMut(u128) -> u128| {
+            // Computed in any case: the flags come of it.
+            let computed = compute(old);
+            match decision {
+                Decision::Supply(value) => value.into(),
+                Decision::Pass | Decision::Drop => computed,
+            }
         };
         let mut new = new_for(old, compute);
         match decision {
@@ -458,9 +462,8 @@ impl<P: Platform> Memory for Performer<'_, P> {
             Place::Other => Ok(self.platform.read_other(address, width)?),
             Place::Mixed => {
                 let mut value = 0;
-                for offset in 0..width {
-                    let byte = self.read(address.wrapping_add(u64::from(offset)), 1)?;
-                    value |= byte << (8 * (offset & 7));
+                for (offset, at) in outer_first(self, address, width) {
+                    value |= self.read(at, 1)? << (8 * (offset & 7));
                 }
                 Ok(value)
             }
@@ -474,9 +477,8 @@ impl<P: Platform> Memory for Performer<'_, P> {
                 Ok(())
             }
             Place::Other => Ok(self.platform.write_other(address, width, value)?),
-            Place::Mixed => (0..width).try_for_each(|offset| {
-                self.write(address.wrapping_add(u64::from(offset)), 1, value >> (8 * (offset & 7)))
-            }),
+            Place::Mixed => outer_first(self, address, width)
+                .try_for_each(|(offset, at)| self.write(at, 1, value >> (8 * (offset & 7)))),
         }
     }
 
@@ -508,6 +510,22 @@ impl<P: Platform> Memory for Performer<'_, P> {
     fn segment_base(&self, segment: Segment) -> u64 {
         self.platform.segment_base(segment)
     }
+}
+
+/// Offsets and addresses of the bytes of an access that is partly on armed pages: those that are not come first, so that their fault, if they
+/// raise one, comes before the device is accessed.
+fn outer_first<'a, P: Platform>(
+    performer: &Performer<'a, P>,
+    address: u64,
+    width: u8,
+) -> impl Iterator<Item = (u8, u64)> + use<'a, P> {
+    let (space, at) = (performer.space, move |offset: u8| address.wrapping_add(offset.into()));
+    let bytes = move |armed| {
+        (0..width)
+            .map(move |offset| (offset, at(offset)))
+            .filter(move |&(_, at)| space.find(at).is_some() == armed)
+    };
+    bytes(false).chain(bytes(true))
 }
 
 /// Offsets and widths of the pieces that `width` bytes are accessed in where no instruction has that width.
