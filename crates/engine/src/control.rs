@@ -255,12 +255,15 @@ impl Control {
             // 1. No handler of theirs begins any more.
             space.probes().iter().filter(|active| gone(active.id, &active.probe)).for_each(ActiveProbe::end);
             // 2. Pages that nobody uses become as they were. A fault on one that is in flight still finds it in the snapshot.
-            let used = |page: &ArmedPage| self.is_used(page);
-            self.pages.iter().filter(|page| !used(page)).for_each(|page| tables.disarm(page.mapped));
+            let unused = || self.pages.iter().filter(|page| !self.is_used(page));
+            unused().for_each(|page| space.leave(page.page()));
+            unused().for_each(|page| tables.disarm(page.mapped));
             // 3. No fault from before the disarming is in flight after this, and no handler from before its probe's end.
             tables.synchronize();
-            // 4. Only now may traps no longer know the pages.
-            self.pages.iter().filter(|page| !used(page)).for_each(|page| space.forget(page.page()));
+            // 4. A step that did not know yet that its page leaves may have closed it once more; later ones don't.
+            unused().for_each(|page| tables.disarm(page.mapped));
+            // 5. Only now may traps no longer know the pages.
+            unused().for_each(|page| space.forget(page.page()));
         }
         let probes = core::mem::take(&mut self.probes);
         self.pages.retain(|page| is_used(&probes, page));

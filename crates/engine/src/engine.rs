@@ -6,7 +6,7 @@ use crate::perform::{Performer, Stop, count_nested};
 use crate::published::Published;
 use crate::space::{ArmedPage, Space};
 use crate::step::{Refault, Step};
-use crate::{Fault, HandlerList, OutOfMemory, Platform, Sink, Trap, Verdict};
+use crate::{ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Trap, Verdict};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use trapline_abi::{Counters, Flags, Kind, Record, Way};
@@ -93,8 +93,9 @@ impl<P: Platform> Engine<P> {
         // SAFETY: interrupts are off, as the caller vouches.
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
+        let stays = |page| self.stays(&trap, page);
         // SAFETY: in the trap of a debug exception, on this CPU.
-        let Some(step) = (unsafe { cpu.step.finish(&self.platform, registers) }) else { return false };
+        let Some(step) = (unsafe { cpu.step.finish(&self.platform, registers, stays) }) else { return false };
         self.stepped(&trap, cpu, &step);
         true
     }
@@ -127,10 +128,14 @@ impl<P: Platform> Engine<P> {
         let Some((space, page)) = found else { return self.foreign_fault(trap, cpu, fault, registers) };
         count(&cpu.counters.faults);
         // SAFETY: in a trap on this CPU.
-        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped) } {
+        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped, unknown(fault)) } {
             Refault::Elsewhere => {}
             Refault::Opened => return Verdict::Resume,
-            Refault::Foreign => return Verdict::NotOurs,
+            Refault::Full => {
+                self.leave_open(trap, cpu, page);
+                return Verdict::Resume;
+            }
+            Refault::Foreign => return self.foreign_fault(trap, cpu, fault, registers),
         }
         let level = cpu.enter(trap);
         let site = level.site(&self.platform, registers.rip);
@@ -190,8 +195,9 @@ impl<P: Platform> Engine<P> {
     /// A fault that no armed page explains.
     fn foreign_fault(&self, trap: &Trap, cpu: &PerCpu, fault: Fault, registers: &mut Registers) -> Verdict {
         // If it hit an instruction that is being stepped, the system must find that as it was before the step.
+        let stays = |page| self.stays(trap, page);
         // SAFETY: in a trap on this CPU.
-        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers) } {
+        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers, stays) } {
             self.window(trap, cpu, &step);
         }
         // A page that was disarmed between the fault and now: the access succeeds if it is tried again. This ends, since whoever makes pages not
@@ -215,29 +221,30 @@ impl<P: Platform> Engine<P> {
         known: &[Operand],
         registers: &mut Registers,
     ) {
-        let unknown = Operand {
-            address: fault.address,
-            width: 0,
-            direction: if fault.error_code.has(crate::ErrorCode::WRITE) {
-                Direction::Write
-            } else {
-                Direction::Read
-            },
-        };
         let operands = match known {
-            [] => [Some(unknown), None],
+            [] => [Some(unknown(fault)), None],
             [one] => [Some(*one), None],
             [one, two, ..] => [Some(*one), Some(*two)],
         };
         let outermost = level.number() == 0;
         // SAFETY: in the outermost trap, if it is called at all.
         if !(outermost && unsafe { cpu.step.begin(&self.platform, registers, page.mapped, operands) }) {
-            // A second step on this CPU, inside of a handler or an NMI: leave the page open until it is repaired.
-            self.platform.set_present(page.page(), page.mapped.entry, true);
-            count(&cpu.counters.windows);
-            self.record_window(trap, page.page().address, 0);
-            self.platform.request_repair();
+            // A second step on this CPU, inside of a handler or an NMI.
+            self.leave_open(trap, cpu, page);
         }
+    }
+
+    /// Opens `page` until it is repaired.
+    fn leave_open(&self, trap: &Trap, cpu: &PerCpu, page: &ArmedPage) {
+        self.platform.set_present(page.page(), page.mapped.entry, true);
+        count(&cpu.counters.windows);
+        self.record_window(trap, page.page().address, 0);
+        self.platform.request_repair();
+    }
+
+    /// Whether `page` is armed, and not being disarmed just now.
+    fn stays(&self, trap: &Trap, page: Page) -> bool {
+        self.space.read(trap).is_some_and(|space| space.stays(page))
     }
 
     /// The stepped instruction has run.
@@ -245,19 +252,28 @@ impl<P: Platform> Engine<P> {
         let level = cpu.enter(trap);
         if let Some(space) = self.space.read(trap) {
             for operand in step.operands.iter().flatten() {
-                self.show_stepped(trap, cpu, space, operand, step.ip());
+                self.show_stepped(trap, cpu, &level, space, operand, step);
             }
         }
         self.window(trap, cpu, step);
-        drop(level);
     }
 
-    fn show_stepped(&self, trap: &Trap, cpu: &PerCpu, space: &Space, operand: &Operand, ip: u64) {
+    fn show_stepped(
+        &self,
+        trap: &Trap,
+        cpu: &PerCpu,
+        level: &Level,
+        space: &Space,
+        operand: &Operand,
+        step: &Step,
+    ) {
         let Some(page) = space.find(operand.address) else { return };
         let counters: &CpuCounters = &cpu.counters;
         let sink = self.sink.read(trap);
         let platform = &self.platform;
-        let (before, flags, way) = (None, 0, Way::Step);
+        let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
+        let (before, ip) = (handlers.then_some(step.before), step.before.rip);
+        let (flags, way) = (0, Way::Step);
         let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
         let Some(span) = performer.span(operand.address, operand.width) else { return };
         if operand.direction != Direction::Write {
@@ -285,4 +301,11 @@ impl<P: Platform> Engine<P> {
             sink.push(trap, &self.platform, record, &[]);
         }
     }
+}
+
+/// The access that raised `fault`, as far as the CPU told.
+fn unknown(fault: Fault) -> Operand {
+    let write = fault.error_code.has(ErrorCode::WRITE);
+    let direction = if write { Direction::Write } else { Direction::Read };
+    Operand { address: fault.address, width: 0, direction }
 }

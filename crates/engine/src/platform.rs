@@ -183,6 +183,7 @@ pub trait PageTables {
     /// Returns when no CPU uses a translation that was removed before the call.
     fn shoot_down(&self);
 
-    /// Returns when every trap that began before the call has ended, on all CPUs.
+    /// Returns when every trap that began before the call has ended, on all CPUs; for a trap that let an instruction be stepped that is after the debug
+    /// exception (waiting for every CPU to have interrupts enabled once does both).
     fn synchronize(&self);
 }

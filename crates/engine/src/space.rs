@@ -77,6 +77,8 @@ pub(crate) struct Space {
     buckets: Box<[AtomicU32]>,
     shift: u32,
     pages: Box<[ArmedPage]>,
+    /// For each page, whether it is being disarmed.
+    leaving: Box<[AtomicBool]>,
     segments: Box<[Segment]>,
     members: Box<[u32]>,
     probes: Box<[ActiveProbe]>,
@@ -140,6 +142,9 @@ impl Space {
             }
             buckets[bucket] = AtomicU32::new(index(number)?);
         }
+        let mut leaving = Vec::new();
+        leaving.try_reserve_exact(pages.len())?;
+        leaving.resize_with(pages.len(), || AtomicBool::new(false));
         let has_large = pages.iter().any(|page| page.page().size == PageSize::Large);
         let has_handlers =
             probes.iter().any(|a| a.probe.handlers.pre.is_some() || a.probe.handlers.post.is_some());
@@ -147,6 +152,7 @@ impl Space {
             buckets: buckets.into_boxed_slice(),
             shift,
             pages: boxed(pages)?,
+            leaving: boxed(leaving)?,
             segments: boxed(segments)?,
             members: boxed(members)?,
             probes: boxed(probes)?,
@@ -165,10 +171,11 @@ impl Space {
     }
 
     fn find_page(&self, page: Page) -> Option<&ArmedPage> {
-        self.bucket_of(page).map(|(_, found)| found)
+        self.pages.get(self.bucket_of(page)?.1)
     }
 
-    fn bucket_of(&self, page: Page) -> Option<(&AtomicU32, &ArmedPage)> {
+    /// The bucket of `page`, and the page's number.
+    fn bucket_of(&self, page: Page) -> Option<(&AtomicU32, usize)> {
         let mut at = hash(page.address, self.shift);
         // Bounded by the table's length; ends at an empty bucket long before, since the table is half empty.
         for _ in 0..self.buckets.len() {
@@ -179,11 +186,24 @@ impl Space {
                 return None;
             }
             match self.pages.get(number as usize) {
-                Some(found) if found.page() == page => return Some((bucket, found)),
+                Some(found) if found.page() == page => return Some((bucket, number as usize)),
                 _ => at = (at + 1) & (self.buckets.len() - 1),
             }
         }
         None
+    }
+
+    /// Says that `page` is about to be disarmed: no step closes it again after that.
+    pub(crate) fn leave(&self, page: Page) {
+        if let Some(leaving) = self.bucket_of(page).and_then(|(_, number)| self.leaving.get(number)) {
+            leaving.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether `page` is armed and not about to be disarmed. Relaxed is enough, since `synchronize` orders the end.
+    pub(crate) fn stays(&self, page: Page) -> bool {
+        let leaving = self.bucket_of(page).and_then(|(_, number)| self.leaving.get(number));
+        leaving.is_some_and(|leaving| !leaving.load(Ordering::Relaxed))
     }
 
     /// Makes the lookup no longer find `page`, which is disarmed.
@@ -235,6 +255,7 @@ impl Space {
     pub(crate) fn memory(&self) -> usize {
         size_of_val(&*self.buckets)
             + size_of_val(&*self.pages)
+            + size_of_val(&*self.leaving)
             + size_of_val(&*self.segments)
             + size_of_val(&*self.members)
             + size_of_val(&*self.probes)

@@ -3,7 +3,7 @@
 //! While a page is open other CPUs can access it unseen, so each such *window* is counted and said. One step at a time on each CPU, begun by an outermost
 //! trap only; what can't be stepped by that rule has its page opened until [`Control::repair`](crate::Control::repair) arms it again.
 
-use crate::{Mapped, Platform};
+use crate::{Mapped, Page, Platform};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use trapline_insn::{Operand, Registers};
@@ -16,17 +16,18 @@ const INTERRUPT_FLAG: u64 = 1 << 9;
 /// Pages that one instruction may open: its operands', each across a border.
 const MAX_PAGES: usize = 4;
 
+/// How often a page is opened again for one step. Other CPUs' steps close it now and then; whoever closes it each time is not us.
+const REOPENINGS: u32 = 1000;
+
 /// A single step under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    /// The instruction, and its stack pointer: what else runs on this CPU meanwhile (an NMI) differs in one of them.
-    ip: u64,
-    rsp: u64,
-    /// The flags that stepping replaces, as they were.
-    saved: u64,
+    /// The registers at the fault. What else runs on this CPU meanwhile (an NMI) differs in instruction or stack pointer.
+    pub before: Registers,
     pages: [Option<Mapped>; MAX_PAGES],
+    reopened: u32,
     /// What the instruction accesses, as far as it is known.
-    pub operands: [Option<Operand>; 2],
+    pub operands: [Option<Operand>; MAX_PAGES],
     /// When the first page was opened.
     pub since: u64,
 }
@@ -38,13 +39,15 @@ pub(crate) enum Refault {
     Elsewhere,
     /// The stepped instruction accesses this page too: it is open now.
     Opened,
-    /// The page is open already: the fault has another reason. The step is undone, the fault is the system's.
+    /// The stepped instruction accesses this page too, but more pages than a step can close.
+    Full,
+    /// However often the page is opened, it faults: that has another reason. The fault is the system's.
     Foreign,
 }
 
 impl Step {
     fn is_of(&self, registers: &Registers) -> bool {
-        self.ip == registers.rip && self.rsp == registers.rsp
+        self.before.rip == registers.rip && self.before.rsp == registers.rsp
     }
 
     /// The pages it opened.
@@ -59,12 +62,26 @@ impl Step {
         true
     }
 
-    fn close(&self, platform: &impl Platform, registers: &mut Registers) {
-        for page in self.pages() {
+    /// Notes an access that showed only when it faulted, if none that is known lies on that page.
+    fn found(&mut self, operand: Operand, page: Page) {
+        let on_page = |address: u64| address.wrapping_sub(page.address) < page.size.bytes();
+        let known = self.operands.iter().flatten().any(|known| {
+            on_page(known.address) || on_page(known.address.wrapping_add(u64::from(known.width.max(1)) - 1))
+        });
+        if let Some(free) = self.operands.iter_mut().find(|known| known.is_none())
+            && !known
+        {
+            *free = Some(operand);
+        }
+    }
+
+    /// Closes the pages that are to `stay` armed; one that is being removed would not be opened again.
+    fn close(&self, platform: &impl Platform, registers: &mut Registers, stays: impl Fn(Page) -> bool) {
+        for page in self.pages().filter(|page| stays(page.page)) {
             platform.set_present(page.page, page.entry, false);
         }
         let replaced = TRAP_FLAG | INTERRUPT_FLAG;
-        registers.rflags = registers.rflags & !replaced | self.saved & replaced;
+        registers.rflags = registers.rflags & !replaced | self.before.rflags & replaced;
     }
 }
 
@@ -111,9 +128,9 @@ impl StepState {
         if self.active.load(Ordering::Acquire) {
             return false;
         }
-        let (ip, rsp, saved) = (registers.rip, registers.rsp, registers.rflags);
-        let since = platform.now();
-        let mut step = Step { ip, rsp, saved, pages: [None; MAX_PAGES], operands, since };
+        let ([first, second], since) = (operands, platform.now());
+        let operands = [first, second, None, None];
+        let mut step = Step { before: *registers, pages: [None; MAX_PAGES], reopened: 0, operands, since };
         step.open(platform, page);
         registers.rflags = registers.rflags & !INTERRUPT_FLAG | TRAP_FLAG;
         // SAFETY: not active, and outermost: nobody else looks at the cell.
@@ -123,25 +140,34 @@ impl StepState {
         true
     }
 
-    /// A fault on `page` in a trap on this CPU: is it of the instruction being stepped?
+    /// A fault on `page` in a trap on this CPU, of which `operand` is known: is it of the instruction being stepped?
     ///
     /// # Safety
     /// Called in a trap on the CPU that the state belongs to.
     pub(crate) unsafe fn refault(
         &self,
         platform: &impl Platform,
-        registers: &mut Registers,
+        registers: &Registers,
         page: Mapped,
+        operand: Operand,
     ) -> Refault {
         // SAFETY: as the caller vouches; given up at the end of this function.
         let Some(step) = (unsafe { self.current() }).filter(|step| step.is_of(registers)) else {
             return Refault::Elsewhere;
         };
-        if step.pages().any(|open| open.page == page.page) || !step.open(platform, page) {
-            step.close(platform, registers);
-            self.active.store(false, Ordering::Release);
-            return Refault::Foreign;
+        if step.pages().any(|open| open.page == page.page) {
+            // Another CPU's step, or a repair, closed it before the instruction ran.
+            if step.reopened == REOPENINGS {
+                return Refault::Foreign;
+            }
+            step.reopened += 1;
+            platform.set_present(page.page, page.entry, true);
+            return Refault::Opened;
         }
+        if !step.open(platform, page) {
+            return Refault::Full;
+        }
+        step.found(operand, page.page);
         Refault::Opened
     }
 
@@ -149,10 +175,15 @@ impl StepState {
     ///
     /// # Safety
     /// As for [`StepState::refault`].
-    pub(crate) unsafe fn abandon(&self, platform: &impl Platform, registers: &mut Registers) -> Option<Step> {
+    pub(crate) unsafe fn abandon(
+        &self,
+        platform: &impl Platform,
+        registers: &mut Registers,
+        stays: impl Fn(Page) -> bool,
+    ) -> Option<Step> {
         // SAFETY: as the caller vouches.
         let step = *(unsafe { self.current() }).filter(|step| step.is_of(registers))?;
-        step.close(platform, registers);
+        step.close(platform, registers, stays);
         self.active.store(false, Ordering::Release);
         Some(step)
     }
@@ -161,19 +192,17 @@ impl StepState {
     ///
     /// # Safety
     /// Called in the trap of a debug exception on the CPU that the state belongs to.
-    pub(crate) unsafe fn finish(&self, platform: &impl Platform, registers: &mut Registers) -> Option<Step> {
+    pub(crate) unsafe fn finish(
+        &self,
+        platform: &impl Platform,
+        registers: &mut Registers,
+        stays: impl Fn(Page) -> bool,
+    ) -> Option<Step> {
         // Interrupts are off since the step began, and an NMI does not single-step: this exception is the step's.
         // SAFETY: as the caller vouches.
         let step = *(unsafe { self.current() })?;
-        step.close(platform, registers);
+        step.close(platform, registers, stays);
         self.active.store(false, Ordering::Release);
         Some(step)
-    }
-}
-
-impl Step {
-    /// The address of the instruction.
-    pub(crate) fn ip(&self) -> u64 {
-        self.ip
     }
 }
