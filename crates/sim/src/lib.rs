@@ -1,1 +1,34 @@
-//! sim.
+//! The simulated machine, the smallest platform of the engine, and the conformance suite that every platform must pass.
+//!
+//! [`Simulated`] has cores that execute real x86-64 instruction bytes, physical memory with a device that keeps a record of what reaches it,
+//! page tables, and a TLB per core that goes on using what it holds until it is shot down. Cores, the writer and the repair
+//! worker take turns, chosen from a seed at every access and every call of the platform, so a race that a seed has shown is shown again.
+//! Rejected: running the cores truly in parallel, since then no failure came twice.
+//!
+//! [`conformance::ALL`] are scenarios over [`Machine`], the little that a test needs of a machine; the simulated one and a kernel in a virtual machine
+//! both implement it.
+
+mod allocation;
+mod control;
+mod cpu;
+mod device;
+mod hardware;
+mod machine;
+mod model;
+mod platform;
+mod rings;
+mod schedule;
+mod simulated;
+mod trace;
+mod world;
+
+pub mod code;
+pub mod conformance;
+
+pub use allocation::in_engine;
+pub use machine::{
+    Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, ProbeSpec, Program,
+    Reaction, Region, Vectors,
+};
+pub use simulated::{Options, Simulated};
+pub use trace::{Access, Trace, Value};

@@ -1,0 +1,213 @@
+//! Borders, sizes and numbers of pages.
+
+use super::{assert_agree, assert_agree_by_bytes, device, fill, program_at, record_all, run_one};
+use crate::{Backing, Machine, ProbeSpec, Program, Region, code};
+use trapline_engine::{ErrorCode, PageSize};
+
+pub(super) fn an_access_across_two_armed_pages_stays_in_one_piece(machine: &mut dyn Machine) -> Option<()> {
+    let region = device(machine, 2)?;
+    record_all(machine, &region);
+    let border = region.start + 0x1000;
+    let load_64: &[u8] = &[0x48, 0x8b, 0x07];
+    let store_64: &[u8] = &[0x48, 0x89, 0x07];
+    for code in [load_64, store_64, &[0xf3, 0x0f, 0x6f, 0x0f], &[0xc5, 0xfe, 0x7f, 0x0f], &[0x01, 0x07]] {
+        let outcome = run_one(machine, program_at(code, border - 3));
+        assert_eq!(outcome.fault, None);
+        let (trace, seen) = (machine.take_trace(), machine.take_seen());
+        let once = if code == [0x01, 0x07] { 2 } else { 1 };
+        assert_eq!(trace.accesses.len(), once, "one event for each access: {trace:#?}");
+        assert_agree_by_bytes(&trace, &seen, "across two armed pages");
+    }
+    assert_eq!(machine.counters().windows, 0);
+    Some(())
+}
+
+pub(super) fn an_access_across_the_border_of_what_is_armed_reaches_both_sides(
+    machine: &mut dyn Machine,
+) -> Option<()> {
+    let region = device(machine, 3)?;
+    let armed = Region { start: region.start + 0x1000, length: 0x1000 };
+    let mut before = vec![0; region.length as usize];
+    machine.peek(region.start, &mut before);
+    record_all(machine, &armed);
+    for address in [armed.start - 3, armed.start + 0xffd] {
+        let outcome = run_one(machine, program_at(&[0x48, 0x8b, 0x07], address));
+        let at = (address - region.start) as usize;
+        let expected = u64::from_le_bytes(before[at..at + 8].try_into().expect("eight bytes"));
+        assert_eq!(outcome.registers.rax, expected);
+        let outcome = run_one(machine, program_at(&[0x48, 0x89, 0x07], address));
+        assert_eq!(outcome.fault, None);
+        let mut after = [0; 8];
+        machine.peek(address, &mut after);
+        assert_eq!(u64::from_le_bytes(after), 0x1122_3344_5566_7788);
+        let (trace, mut seen) = (machine.take_trace(), machine.take_seen());
+        let inside = |address: u64| address.wrapping_sub(armed.start) < armed.length;
+        seen = seen.iter().flat_map(crate::Access::split).filter(|a| inside(a.address)).collect();
+        assert!(!seen.is_empty());
+        assert_agree_by_bytes(&trace, &seen, "across the border of what is armed");
+    }
+    Some(())
+}
+
+pub(super) fn a_store_that_faults_beyond_an_armed_page_leaves_the_device_alone(
+    machine: &mut dyn Machine,
+) -> Option<()> {
+    let region = device(machine, 1)?;
+    record_all(machine, &region);
+    // Behind the region nothing is mapped.
+    let address = region.start + 0xffd;
+    let program = program_at(&[0x48, 0x89, 0x07], address);
+    let outcome = run_one(machine, program.clone());
+    let fault = outcome.fault.expect("the system gets the fault of the part that is not there");
+    assert_eq!(fault.address, region.start + 0x1000);
+    assert!(fault.error_code.has(ErrorCode::WRITE) && !fault.error_code.has(ErrorCode::PRESENT));
+    let expected = trapline_insn::Registers { rip: 0, ..program.registers };
+    let general = |r: trapline_insn::Registers| (r.rip, r.rax, r.rcx, r.rdi, r.rsi);
+    assert_eq!(general(outcome.registers), general(expected), "registers as the CPU leaves them");
+    assert_eq!(machine.take_seen(), [], "the instruction did not happen");
+    assert_eq!(machine.take_trace().accesses, []);
+
+    // A string instruction stops at the element that faulted.
+    let mut program =
+        Program { registers: code::registers(region.start + 0xff4, region.start + 0x100), ..program };
+    program.code = code::REP_MOVSL.to_vec();
+    let outcome = run_one(machine, program);
+    assert_eq!(outcome.fault.map(|fault| fault.address), Some(region.start + 0x1000));
+    let registers = outcome.registers;
+    assert_eq!((registers.rip, registers.rcx, registers.rdi), (0, 2, region.start + 0x1000));
+    let (trace, seen) = (machine.take_trace(), machine.take_seen());
+    assert_agree(&trace, &seen, "three elements, and the read of the fourth");
+    assert_eq!(seen.iter().filter(|access| access.write).count(), 3);
+    Some(())
+}
+
+pub(super) fn mixed_page_sizes_are_armed_and_restored(machine: &mut dyn Machine) -> Option<()> {
+    let (small, large) = (PageSize::Small, PageSize::Large);
+    let sizes = [small, small, large, large, small];
+    let region = machine.map(Backing::Device, &sizes)?;
+    fill(machine, &region);
+    let before = machine.entries(&region);
+    let ids = record_all(machine, &region);
+    let armed = machine.entries(&region);
+    assert!(armed.iter().zip(&before).all(|(armed, before)| armed ^ before == 1), "all not present");
+    let large_start = region.start + 0x2000;
+    let inside = [0, 0x1ffc, 0x2000 - 4, 0x2000, 0x12_3450, 0x20_1ffc, 0x20_2000, 0x40_1ffc, 0x40_2000];
+    for offset in inside {
+        for code in [code::LOAD, code::STORE, &[0xf3, 0x0f, 0x7f, 0x07]] {
+            let room = region.length - offset >= 16;
+            if room {
+                let outcome = run_one(machine, program_at(code, region.start + offset));
+                assert_eq!(outcome.fault, None, "at {offset:#x}");
+            }
+        }
+    }
+    // Across the border of two sizes.
+    run_one(machine, program_at(&[0x48, 0x8b, 0x07], large_start - 4));
+    let (trace, seen) = (machine.take_trace(), machine.take_seen());
+    assert!(trace.accesses.len() >= 20);
+    assert_agree_by_bytes(&trace, &seen, "mixed sizes");
+    machine.unprobe(&ids);
+    assert_eq!(machine.entries(&region), before);
+
+    // A probe of one byte arms the one large page it is on.
+    let ids = machine.probe(&[ProbeSpec::recording(large_start + 0x1_0000, 1)]).expect("probe");
+    let changed = machine.entries(&region).iter().zip(&before).filter(|(now, before)| now != before).count();
+    assert_eq!(changed, 1);
+    machine.unprobe(&ids);
+    assert_eq!(machine.entries(&region), before);
+    Some(())
+}
+
+pub(super) fn one_instruction_with_two_armed_operands_makes_both_accesses(
+    machine: &mut dyn Machine,
+) -> Option<()> {
+    let (one, other) = (device(machine, 1)?, device(machine, 1)?);
+    record_all(machine, &one);
+    record_all(machine, &other);
+    // `movsl`, `cmpsl`, and `push` to a stack that is armed.
+    for code in [&[0xa5][..], &[0xa7], &[0xff, 0x37], &[0x8f, 0x07]] {
+        let (first, second) = (one.start + 0x200, other.start + 0x300);
+        let mut program = Program { registers: code::registers(first, second), ..Program::new(0, code) };
+        program.registers.rsp = second + 0x80;
+        let outcome = run_one(machine, program);
+        assert_eq!(outcome.fault, None);
+        let (trace, seen) = (machine.take_trace(), machine.take_seen());
+        assert_eq!(seen.len(), 2);
+        assert_agree(&trace, &seen, "two armed operands");
+    }
+    assert_eq!(machine.counters().faults, 4, "one fault each");
+    Some(())
+}
+
+pub(super) fn a_stepped_instruction_with_two_armed_pages_opens_and_records_both(
+    machine: &mut dyn Machine,
+) -> Option<()> {
+    let region = device(machine, 2)?;
+    let before = machine.entries(&region);
+    let ids = record_all(machine, &region);
+    let mut program = Program::new(0, code::MOVE_64);
+    program.registers.rsi = region.start + 0x100;
+    program.registers.r8 = region.start + 0x1100;
+    let outcome = run_one(machine, program);
+    assert_eq!(outcome.fault, None);
+    assert_eq!(outcome.registers.rflags & (1 << 8), 0, "the trap flag is gone");
+    assert_ne!(outcome.registers.rflags & (1 << 9), 0, "interrupts are as they were");
+    let (trace, seen) = (machine.take_trace(), machine.take_seen());
+    assert_eq!(seen.len(), 2);
+    assert_agree(&trace, &seen, "movdir64b");
+    assert_eq!(trace.windows.len(), 2, "a window for each page: {trace:#?}");
+    machine.unprobe(&ids);
+    assert_eq!(machine.entries(&region), before);
+    Some(())
+}
+
+pub(super) fn accesses_beside_the_probe_are_performed_silently_and_counted(
+    machine: &mut dyn Machine,
+) -> Option<()> {
+    let region = device(machine, 1)?;
+    machine.probe(&[ProbeSpec::recording(region.start + 0x100, 8)]).expect("probe");
+    // (offset, width, whether a byte of it is covered)
+    let accesses = [
+        (0xfc, 4, false),
+        (0xfd, 4, true),
+        (0x104, 4, true),
+        (0x107, 4, true),
+        (0x108, 4, false),
+        (0x800, 4, false),
+    ];
+    for (offset, _, _) in accesses {
+        let outcome = run_one(machine, program_at(code::LOAD, region.start + offset));
+        assert_eq!(outcome.fault, None);
+    }
+    let (trace, seen) = (machine.take_trace(), machine.take_seen());
+    assert_eq!(seen.len(), accesses.len(), "each was performed");
+    let covered: Vec<u64> = accesses.iter().filter(|a| a.2).map(|a| region.start + a.0).collect();
+    assert_eq!(trace.accesses.iter().map(|access| access.address).collect::<Vec<_>>(), covered);
+    assert_eq!(machine.counters().beside, 3);
+    Some(())
+}
+
+pub(super) fn ten_thousand_probes_are_found(machine: &mut dyn Machine) -> Option<()> {
+    const PROBES: u64 = 10_000;
+    let region = device(machine, 40)?;
+    let probes: Vec<ProbeSpec> =
+        (0..PROBES).map(|number| ProbeSpec::recording(region.start + 16 * number, 8)).collect();
+    let ids = machine.probe(&probes).expect("10,000 probes");
+    assert_eq!(ids.len() as u64, PROBES);
+    for number in [0, 1, 17, 255, 256, 4711, PROBES - 1] {
+        for (offset, expected) in [(0, 1), (8, 0), (5, 1), (12, 1)] {
+            let last = number == PROBES - 1 && offset == 12;
+            let at = region.start + 16 * number + offset;
+            let outcome = run_one(machine, program_at(code::LOAD, at));
+            assert_eq!(outcome.fault, None);
+            let told = machine.take_trace().accesses.len();
+            // From offset 12 on it reaches the last byte before the next probe only.
+            let expected = if offset == 12 || last { 0 } else { expected };
+            assert_eq!(told, expected, "probe {number}, offset {offset}");
+        }
+    }
+    machine.unprobe(&ids);
+    run_one(machine, program_at(code::LOAD, region.start));
+    assert_eq!(machine.take_trace().accesses, []);
+    Some(())
+}

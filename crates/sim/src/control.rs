@@ -1,0 +1,199 @@
+//! The writer: registers and removes, and knows for each moment what must be trapped.
+
+use crate::allocation::Side;
+use crate::hardware::Hardware;
+use crate::world::{World, lock};
+use crate::{Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, ProbeSpec, Reaction};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use trapline_engine::{
+    Access, ControlError, Decision, ErrorCode, Fault, FaultHandler, Handlers, PageTables, Probe, ProbeId,
+    Trap, Verdict,
+};
+use trapline_insn::Registers;
+
+/// A probe's handlers.
+struct Watcher {
+    world: Weak<World>,
+    label: u32,
+    pre: Option<Reaction>,
+    removed: AtomicBool,
+}
+
+/// A page-fault handler.
+#[repr(C)]
+struct Claimer {
+    node: FaultHandler,
+    world: Weak<World>,
+    spec: FaultHandlerSpec,
+    removed: AtomicBool,
+}
+
+/// The writer of a world. Handlers live as long as it does.
+pub(crate) struct Writer {
+    pub(crate) world: Arc<World>,
+    watchers: Vec<(ProbeId, ProbeSpec, Box<Watcher>)>,
+    claimers: Vec<Box<Claimer>>,
+}
+
+impl Writer {
+    pub(crate) fn new(world: Arc<World>) -> Self {
+        Self { world, watchers: Vec::new(), claimers: Vec::new() }
+    }
+}
+
+fn hit(world: &World, label: u32, kind: HitKind, access: (u64, bool, &[u8]), late: bool) {
+    let cpu = world.cpu().expect("handlers are called on cores");
+    let (address, write, value) = access;
+    lock(&world.hits).push(Hit { label, kind, cpu, address, write, value: value.to_vec(), late });
+}
+
+/// # Safety
+/// `data` is a [`Watcher`] that is alive.
+unsafe fn before(data: *mut (), access: &Access) -> Decision {
+    let _side = Side::platform();
+    // SAFETY: the caller vouches for it.
+    let watcher = unsafe { &*data.cast::<Watcher>() };
+    let world = watcher.world.upgrade().expect("handlers are called while the world lives");
+    world.point();
+    let late = watcher.removed.load(Ordering::Relaxed);
+    hit(&world, watcher.label, HitKind::Pre, (access.address, access.write, access.value), late);
+    match watcher.pre {
+        Some(Reaction::Decide(decision)) => decision,
+        Some(Reaction::Touch(address)) => {
+            world.touch(address);
+            Decision::Pass
+        }
+        None => Decision::Pass,
+    }
+}
+
+/// # Safety
+/// As for [`before`].
+unsafe fn after(data: *mut (), access: &Access) {
+    let _side = Side::platform();
+    // SAFETY: the caller vouches for it.
+    let watcher = unsafe { &*data.cast::<Watcher>() };
+    let world = watcher.world.upgrade().expect("handlers are called while the world lives");
+    world.point();
+    let late = watcher.removed.load(Ordering::Relaxed);
+    hit(&world, watcher.label, HitKind::Post, (access.address, access.write, access.value), late);
+}
+
+/// # Safety
+/// `node` is the first member of a [`Claimer`] that is alive.
+unsafe fn claim(node: NonNull<FaultHandler>, _: &Trap, fault: &Fault, registers: &mut Registers) -> Verdict {
+    let _side = Side::platform();
+    // SAFETY: the caller vouches for it.
+    let claimer = unsafe { node.cast::<Claimer>().as_ref() };
+    let world = claimer.world.upgrade().expect("handlers are called while the world lives");
+    world.point();
+    let late = claimer.removed.load(Ordering::Relaxed);
+    let write = fault.error_code.has(ErrorCode::WRITE);
+    hit(&world, claimer.spec.label, HitKind::Fault, (fault.address, write, &[]), late);
+    if fault.address.wrapping_sub(claimer.spec.start) < claimer.spec.length {
+        registers.rip = world.end_of(registers.rip);
+        Verdict::Resume
+    } else {
+        Verdict::NotOurs
+    }
+}
+
+impl Hardware {
+    fn guard(&mut self, spec: &ProbeSpec) {
+        let directions = [(spec.reads, false), (spec.writes, true)];
+        for (_, write) in directions.into_iter().filter(|(wanted, _)| *wanted && spec.record) {
+            self.guards.push((spec.start, spec.length, write));
+        }
+    }
+
+    fn unguard(&mut self, spec: &ProbeSpec) {
+        let directions = [(spec.reads, false), (spec.writes, true)];
+        for (_, write) in directions.into_iter().filter(|(wanted, _)| *wanted && spec.record) {
+            let guard = (spec.start, spec.length, write);
+            if let Some(at) = self.guards.iter().position(|known| *known == guard) {
+                self.guards.swap_remove(at);
+            }
+        }
+    }
+}
+
+impl Control for Writer {
+    fn probe(&mut self, probes: &[ProbeSpec]) -> Result<Vec<ProbeId>, ControlError> {
+        let world = &self.world;
+        let watchers: Vec<_> = probes
+            .iter()
+            .map(|spec| Watcher {
+                world: Arc::downgrade(world),
+                label: spec.label,
+                pre: spec.pre,
+                removed: AtomicBool::new(false),
+            })
+            .map(Box::new)
+            .collect();
+        let specified = |(spec, watcher): (&ProbeSpec, &Box<Watcher>)| Probe {
+            start: spec.start,
+            length: spec.length,
+            reads: spec.reads,
+            writes: spec.writes,
+            record: spec.record,
+            handlers: Handlers {
+                pre: spec.pre.map(|_| before as _),
+                post: spec.post.then_some(after as _),
+                data: (&raw const **watcher).cast_mut().cast(),
+            },
+        };
+        let wanted: Vec<Probe> = probes.iter().zip(&watchers).map(specified).collect();
+        let mut ids = Vec::new();
+        // SAFETY: the watchers live as long as the writer does, and the machine's aliases as long as their mappings.
+        unsafe { world.control().add_probes(&world.engine, &world.link(), &wanted, &mut ids)? };
+        for ((id, spec), watcher) in ids.iter().zip(probes).zip(watchers) {
+            world.hardware().guard(spec);
+            self.watchers.push((*id, *spec, watcher));
+        }
+        Ok(ids)
+    }
+
+    fn unprobe(&mut self, ids: &[ProbeId]) {
+        let world = &self.world;
+        let is_going = |watcher: &&(ProbeId, ProbeSpec, Box<Watcher>)| {
+            ids.contains(&watcher.0) && !watcher.2.removed.load(Ordering::Relaxed)
+        };
+        for (_, spec, _) in self.watchers.iter().filter(is_going) {
+            world.hardware().unguard(spec);
+        }
+        world.control().remove_probes(&world.engine, &world.link(), ids);
+        for (_, _, watcher) in self.watchers.iter().filter(is_going) {
+            watcher.removed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn register(&mut self, spec: FaultHandlerSpec) -> FaultHandlerId {
+        let (node, world) = (FaultHandler::new(claim), Arc::downgrade(&self.world));
+        let claimer = Box::new(Claimer { node, world, spec, removed: AtomicBool::new(false) });
+        // The pointer is to the whole, since that is what the handler makes of it.
+        let whole = NonNull::from(&*claimer).cast();
+        self.claimers.push(claimer);
+        let world = &self.world;
+        // SAFETY: the claimer is in no list yet and lives, in its box, as long as the writer does.
+        unsafe { world.control().register_handler(&world.engine, whole) };
+        FaultHandlerId(self.claimers.len() - 1)
+    }
+
+    fn unregister(&mut self, FaultHandlerId(number): FaultHandlerId) -> bool {
+        let (world, claimer) = (&self.world, &self.claimers[number]);
+        // SAFETY: all claimers live as long as the writer does.
+        let was_there =
+            unsafe { world.control().unregister_handler(&world.engine, NonNull::from(&**claimer).cast()) };
+        world.link().synchronize();
+        claimer.removed.store(true, Ordering::Relaxed);
+        was_there
+    }
+
+    fn linger(&mut self) {
+        for _ in 0..32 {
+            self.world.scheduler.pause();
+        }
+    }
+}

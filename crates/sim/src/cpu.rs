@@ -1,0 +1,225 @@
+//! A core: runs instructions, raises exceptions, takes interrupts where the CPU would.
+
+use crate::allocation::Side;
+use crate::hardware::{Via, Who};
+use crate::model::{Bytes, recognise};
+use crate::world::World;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use trapline_engine::{Fault, Verdict};
+use trapline_insn::{Memory, Method, Registers, Segment, decode};
+
+const TRAP_FLAG: u64 = 1 << 8;
+const INTERRUPT_FLAG: u64 = 1 << 9;
+const RESUME_FLAG: u64 = 1 << 16;
+/// Bit 1 of RFLAGS is always set.
+const FIXED_FLAG: u64 = 1 << 1;
+
+/// RFLAGS of code that runs with interrupts enabled.
+pub(crate) const FLAGS: u64 = FIXED_FLAG | INTERRUPT_FLAG;
+
+/// One core's state that others look at. The scheduler's baton orders all access.
+#[derive(Default)]
+pub(crate) struct Core {
+    /// In a trap, between a trap and the step that it asked for, or in an NMI.
+    pub(crate) busy: AtomicBool,
+    /// How often it stopped being busy.
+    pub(crate) epoch: AtomicU64,
+    /// It runs a program.
+    pub(crate) running: AtomicBool,
+    /// An interrupt that asks it to empty its TLB is pending.
+    pub(crate) flush: AtomicBool,
+    /// NMIs and handlers' own code that it is inside of.
+    pub(crate) nested: AtomicUsize,
+    /// The instruction it runs, and whether that is single-stepped.
+    pub(crate) ip: AtomicU64,
+    stepping: AtomicBool,
+}
+
+impl World {
+    pub(crate) fn who(&self, cpu: usize, alias: bool) -> Who {
+        let core = &self.cores[cpu];
+        let stepping = core.stepping.load(Ordering::Relaxed);
+        let via = match (alias, stepping) {
+            (true, _) => Via::Alias,
+            (false, true) => Via::Step,
+            (false, false) => Via::Native,
+        };
+        Who { cpu, ip: core.ip.load(Ordering::Relaxed), via }
+    }
+
+    /// Runs from `registers.rip` to `end`; returns the fault that nobody dealt with, if there was one.
+    pub(crate) fn execute(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
+        let core = &self.cores[cpu];
+        while registers.rip != end || registers.rflags & TRAP_FLAG != 0 {
+            self.boundary(cpu, registers);
+            let stepping = registers.rflags & TRAP_FLAG != 0;
+            core.ip.store(registers.rip, Ordering::Relaxed);
+            core.stepping.store(stepping, Ordering::Relaxed);
+            let result = self.instruction(cpu, registers);
+            core.stepping.store(false, Ordering::Relaxed);
+            match result {
+                Ok(()) if stepping => {
+                    core.busy.store(true, Ordering::Relaxed);
+                    let _side = Side::engine();
+                    // SAFETY: the core takes no interrupt but NMIs until this returns, and these are the interrupted registers.
+                    let ours = unsafe { self.engine.debug_exception(registers) };
+                    assert!(ours, "a single step that nobody asked for");
+                }
+                Ok(()) => {}
+                Err(fault) => {
+                    registers.rflags |= RESUME_FLAG;
+                    core.busy.store(true, Ordering::Relaxed);
+                    let side = Side::engine();
+                    // SAFETY: as above.
+                    let verdict = unsafe { self.engine.page_fault(fault, registers) };
+                    drop(side);
+                    registers.rflags &= !RESUME_FLAG;
+                    match verdict {
+                        Verdict::Resume => {}
+                        Verdict::NotOurs => return Some(fault),
+                        Verdict::Instead(other) => return Some(other),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Runs code in the middle of what the core is doing: an NMI's, or a handler's. The general registers are saved around it.
+    pub(crate) fn execute_nested(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
+        let core = &self.cores[cpu];
+        let (ip, stepping) = (core.ip.load(Ordering::Relaxed), core.stepping.load(Ordering::Relaxed));
+        let busy = core.busy.swap(true, Ordering::Relaxed);
+        core.nested.fetch_add(1, Ordering::Relaxed);
+        let fault = self.execute(cpu, registers, end);
+        core.nested.fetch_sub(1, Ordering::Relaxed);
+        core.ip.store(ip, Ordering::Relaxed);
+        core.stepping.store(stepping, Ordering::Relaxed);
+        if !busy {
+            self.quiet(cpu);
+        }
+        fault
+    }
+
+    /// Between two instructions.
+    fn boundary(&self, cpu: usize, registers: &Registers) {
+        let core = &self.cores[cpu];
+        let nested = core.nested.load(Ordering::Relaxed) > 0;
+        if !nested && registers.rflags & INTERRUPT_FLAG != 0 {
+            self.quiet(cpu);
+            if core.flush.swap(false, Ordering::Relaxed) {
+                self.hardware().tlbs[cpu].clear();
+            }
+        }
+        self.point();
+    }
+
+    fn quiet(&self, cpu: usize) {
+        let core = &self.cores[cpu];
+        if core.busy.swap(false, Ordering::Relaxed) {
+            core.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The program on `cpu` is over: the core waits for interrupts.
+    pub(crate) fn idle(&self, cpu: usize) {
+        self.quiet(cpu);
+        self.cores[cpu].running.store(false, Ordering::Relaxed);
+        self.cores[cpu].flush.store(false, Ordering::Relaxed);
+        self.hardware().tlbs[cpu].clear();
+    }
+
+    fn instruction(&self, cpu: usize, registers: &mut Registers) -> Result<(), Fault> {
+        let (code, length) = self.hardware().code(registers.rip);
+        assert!(length > 0, "fetches at {:#x}, where no code is", registers.rip);
+        let code = &code[..usize::from(length)];
+        let plan =
+            decode(code).unwrap_or_else(|error| panic!("{code:02x?} at {:#x}: {error}", registers.rip));
+        let mut memory = Native { world: self, cpu };
+        if plan.method() == Method::Emulate {
+            // One element at a time: between two of them the CPU takes interrupts and exceptions.
+            return plan.execute(registers, &mut memory, 1).map(drop);
+        }
+        let model = recognise(code).unwrap_or_else(|| panic!("no model of {code:02x?}"));
+        let operands = plan.operands(registers, |segment| self.segment_base(cpu, segment));
+        let operand = operands.first().map_or(0, |operand| operand.address);
+        let mut vectors = self.hardware().vectors[cpu];
+        model.run(plan.length(), operand, registers, &mut vectors, &mut memory)?;
+        self.hardware().vectors[cpu] = vectors;
+        Ok(())
+    }
+
+    pub(crate) fn segment_base(&self, cpu: usize, segment: Segment) -> u64 {
+        match segment {
+            Segment::Fs => 0,
+            Segment::Gs => self.gs_bases[cpu].load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A core's own view of memory.
+pub(crate) struct Native<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) cpu: usize,
+}
+
+impl Bytes for Native<'_> {
+    fn check(&mut self, address: u64, width: usize, write: bool) -> Result<(), Fault> {
+        self.world.hardware().check(self.cpu, address, width, write)
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+        self.world.scheduler.pause();
+        let who = self.world.who(self.cpu, false);
+        self.world.hardware().read(who, address, bytes)
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.world.scheduler.pause();
+        let who = self.world.who(self.cpu, false);
+        self.world.hardware().write(who, address, bytes)
+    }
+}
+
+impl Memory for Native<'_> {
+    type Fault = Fault;
+
+    fn read(&mut self, address: u64, width: u8) -> Result<u64, Fault> {
+        let mut bytes = [0; 8];
+        Bytes::read(self, address, &mut bytes[..width.into()])?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn write(&mut self, address: u64, width: u8, value: u64) -> Result<(), Fault> {
+        Bytes::write(self, address, &value.to_le_bytes()[..width.into()])
+    }
+
+    fn update(
+        &mut self,
+        address: u64,
+        width: u8,
+        locked: bool,
+        compute: &mut dyn FnMut(u128) -> u128,
+    ) -> Result<u128, Fault> {
+        let width = usize::from(width);
+        let mut bytes = [0; 16];
+        self.world.scheduler.pause();
+        let who = self.world.who(self.cpu, false);
+        let mut hardware = self.world.hardware();
+        // The read of a read-modify-write already needs the right to write.
+        hardware.check(self.cpu, address, width, true)?;
+        hardware.read(who, address, &mut bytes[..width])?;
+        let old = u128::from_le_bytes(bytes);
+        if !locked {
+            drop(hardware);
+            self.world.scheduler.pause();
+            hardware = self.world.hardware();
+        }
+        hardware.write(who, address, &compute(old).to_le_bytes()[..width])?;
+        Ok(old)
+    }
+
+    fn segment_base(&self, segment: Segment) -> u64 {
+        self.world.segment_base(self.cpu, segment)
+    }
+}

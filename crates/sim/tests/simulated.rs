@@ -1,0 +1,227 @@
+//! What only the simulated machine can be made to do: NMIs at any point, foreign faults, rings that nobody reads.
+
+use trapline_abi::{Flags, Way};
+use trapline_engine::{ErrorCode, PageSize};
+use trapline_sim::{
+    Access, Backing, Control, Machine, Options, Outcome, ProbeSpec, Program, Region, Simulated, code,
+};
+
+mod refusing_allocator;
+
+fn machine(options: Options) -> (Simulated, Region) {
+    let mut machine = Simulated::new(options);
+    let region = machine.map(Backing::Device, &[PageSize::Small; 2]).expect("a device");
+    machine.poke(region.start, &[3; 0x2000]);
+    (machine, region)
+}
+
+fn at(code: &[u8], cpu: usize, address: u64) -> Program {
+    Program { registers: code::registers(address, address + 64), ..Program::new(cpu, code) }
+        .with(|r| r.rdx = 0)
+}
+
+fn record(machine: &mut Simulated, region: &Region) {
+    machine.probe(&[ProbeSpec::recording(region.start, region.length)]).expect("a probe");
+}
+
+fn run(machine: &mut Simulated, program: Program) -> Outcome {
+    machine.run(&[program], &mut |_| {})[0]
+}
+
+/// Per code address, since what interrupts an access may be performed and told of in the middle of it.
+fn assert_agree_by_code(told: &[Access], seen: &[Access]) {
+    let mut codes: Vec<u64> = told.iter().chain(seen).map(|access| access.ip).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    for ip in codes {
+        let told: Vec<_> = told.iter().filter(|access| access.ip == ip).collect();
+        let seen: Vec<_> = seen.iter().filter(|access| access.ip == ip).collect();
+        assert_eq!(told.len(), seen.len(), "at {ip:#x}: told {told:#?} seen {seen:#?}");
+        assert!(told.iter().zip(&seen).all(|(told, seen)| told.tells_of(seen)), "{told:#?} {seen:#?}");
+    }
+}
+
+#[test]
+fn nmis_that_touch_armed_pages_in_the_middle_of_a_trap_lose_nothing() {
+    // A load, a store, a vector load, a string, and a step.
+    let code = [&[0x8b, 0x07][..], &[0x89, 0x07], &[0xf3, 0x0f, 0x6f, 0x07], &[0xf3, 0xa5]].concat();
+    for (seed, nmi) in (0..40).zip([code::LOAD, code::STORE, &[0x01, 0x07], &[0xf3, 0xa5]].iter().cycle()) {
+        let (mut machine, region) = machine(Options { cpus: 1, seed, ..Options::default() });
+        record(&mut machine, &region);
+        machine.set_nmi(&at(nmi, 0, region.start + 0x1400).with(|registers| registers.rcx = 2));
+        let outcome = run(&mut machine, at(&code, 0, region.start + 0x400).times(5));
+        assert_eq!((outcome.fault, outcome.registers.rip), (None, code.len() as u64));
+        let (trace, seen) = (machine.take_trace(), machine.take_seen());
+        assert!(seen.iter().any(|access| access.address >= region.start + 0x1000), "NMIs came");
+        let told_as_interrupt = |access: &&Access| access.flags & Flags::INTERRUPT != 0;
+        assert!(trace.accesses.iter().filter(told_as_interrupt).all(|a| a.address >= region.start + 0x1000));
+        assert_agree_by_code(&trace.accesses, &seen);
+        assert_eq!(machine.take_missed(), []);
+    }
+}
+
+#[test]
+fn nmis_that_have_to_be_stepped_in_the_middle_of_a_step_come_through() {
+    for seed in 0..40 {
+        let (mut machine, region) = machine(Options { cpus: 1, seed, nmi_rarity: 8, ..Options::default() });
+        let before = machine.entries(&region);
+        record(&mut machine, &region);
+        machine.set_nmi(&at(code::DIVIDE, 0, region.start + 0x1400));
+        let outcome = run(&mut machine, at(code::DIVIDE, 0, region.start + 0x400).times(10));
+        assert_eq!((outcome.fault, outcome.registers.rip), (None, 2));
+        assert_eq!(outcome.registers.rflags & 0x300, 0x200, "the trap flag is gone, interrupts are on");
+        assert_eq!(machine.take_missed(), []);
+        machine.remove_mapping(&region);
+        assert_eq!(machine.entries(&region), before);
+    }
+}
+
+#[test]
+fn a_ring_that_nobody_reads_counts_what_it_drops_and_tells_of_it_afterwards() {
+    let (mut machine, region) = machine(Options { cpus: 1, ring: 16, reader_pace: 0, ..Options::default() });
+    record(&mut machine, &region);
+    run(&mut machine, at(code::LOAD, 0, region.start + 0x400).times(50));
+    let first = machine.take_trace();
+    let dropped = machine.counters().dropped;
+    assert_eq!((first.accesses.len(), first.lost), (15, 0), "one slot was the task's: {first:?}");
+    assert_eq!(dropped, 35);
+    run(&mut machine, at(code::LOAD, 0, region.start + 0x400));
+    let second = machine.take_trace();
+    assert_eq!((second.accesses.len(), second.gaps, second.lost), (1, 1, dropped), "{second:?}");
+    run(&mut machine, at(code::LOAD, 0, region.start + 0x400));
+    assert_eq!(machine.take_trace().gaps, 0, "told once");
+    assert_eq!(machine.take_seen().len(), 52, "dropping a record drops no access");
+}
+
+#[test]
+fn a_slow_reader_and_nmis_do_not_confuse_the_count_of_lost_records() {
+    for seed in 0..60 {
+        let options = Options { cpus: 2, seed, ring: 8, reader_pace: 2, nmi_rarity: 4 };
+        let (mut machine, region) = machine(options);
+        record(&mut machine, &region);
+        for cpu in 0..2 {
+            machine.set_nmi(&at(code::LOAD, cpu, region.start + 0x1400));
+        }
+        let programs = [0, 1].map(|cpu| at(code::LOAD, cpu, region.start + 0x400).times(40));
+        machine.run(&programs, &mut |_| {});
+        let mut trace = machine.take_trace();
+        // One more access after the rings are empty brings the last gaps to light.
+        machine.run(&[0, 1].map(|cpu| at(code::LOAD, cpu, region.start + 0x400)), &mut |_| {});
+        let rest = machine.take_trace();
+        trace.lost += rest.lost;
+        trace.accesses.extend(rest.accesses);
+        trace.tasks.extend(rest.tasks);
+        let (seen, dropped) = (machine.take_seen().len(), machine.counters().dropped);
+        assert!(trace.lost <= dropped, "seed {seed}: tells of {} lost, {dropped} were", trace.lost);
+        // NMIs of the very last access may have been dropped with nothing after them to tell of it.
+        let records = trace.accesses.len() as u64 + trace.tasks.len() as u64;
+        assert!(records + dropped >= seen as u64 && trace.accesses.len() <= seen, "seed {seed}");
+        assert!(dropped - trace.lost < 16, "seed {seed}: {dropped} dropped, {} told", trace.lost);
+    }
+}
+
+#[test]
+fn foreign_faults_are_not_ours() {
+    let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
+    let first = Region { length: 0x1000, ..region.clone() };
+    record(&mut machine, &first);
+    // Not mapped at all; and present but not writable, on a page that is not armed.
+    let nowhere = region.start + 0x10_0000;
+    let outcome = run(&mut machine, at(code::STORE, 0, nowhere));
+    assert_eq!(outcome.fault.map(|fault| fault.address), Some(nowhere));
+    machine.write_protect(region.start + 0x1000);
+    let outcome = run(&mut machine, at(code::STORE, 0, region.start + 0x1400));
+    let fault = outcome.fault.expect("the page is not writable");
+    assert_eq!(fault.error_code, ErrorCode(ErrorCode::PRESENT | ErrorCode::WRITE));
+    assert_eq!(outcome.registers.rip, 0);
+    assert_eq!(machine.take_seen(), []);
+}
+
+#[test]
+fn only_a_not_present_data_access_of_the_kernel_is_an_armed_page() {
+    for bits in 0..32 {
+        let others = ErrorCode::PRESENT | ErrorCode::USER | ErrorCode::RESERVED | ErrorCode::FETCH;
+        assert_eq!(ErrorCode(bits).is_armed_page(), bits & others == 0, "{bits:#x}");
+    }
+}
+
+#[test]
+fn a_foreign_fault_of_an_instruction_being_stepped_undoes_the_step() {
+    let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
+    let first = Region { length: 0x1000, ..region.clone() };
+    record(&mut machine, &first);
+    let armed = machine.entries(&first);
+    machine.write_protect(region.start + 0x1000);
+    // It reads the armed page, and writes one that is not writable.
+    let mut program = Program::new(0, code::MOVE_64);
+    (program.registers.rsi, program.registers.r8) = (region.start + 0x100, region.start + 0x1100);
+    let outcome = run(&mut machine, program);
+    let fault = outcome.fault.expect("the system's fault");
+    assert_eq!(fault.address, region.start + 0x1100);
+    assert!(fault.error_code.has(ErrorCode::PRESENT));
+    assert_eq!(outcome.registers.rip, 0);
+    assert_eq!(outcome.registers.rflags & 0x300, 0x200, "as before the step");
+    assert_eq!(machine.entries(&first), armed, "closed again");
+    assert_eq!(machine.counters().windows, 1, "the page was open: counted");
+    // The next step works.
+    assert_eq!(run(&mut machine, at(code::DIVIDE, 0, region.start + 0x100)).fault, None);
+}
+
+#[test]
+fn an_operand_on_a_segment_base_is_found() {
+    let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
+    record(&mut machine, &region);
+    machine.set_gs_base(0, region.start);
+    // `mov %gs:(%rdi),%eax`
+    let outcome = run(&mut machine, at(&[0x65, 0x8b, 0x07], 0, 0x400));
+    assert_eq!(outcome.registers.rax, 0x0303_0303);
+    assert_eq!(machine.take_trace().accesses[0].address, region.start + 0x400);
+}
+
+#[test]
+fn a_removed_mapping_takes_its_probes_along_while_cores_fault() {
+    for seed in 0..20 {
+        let (mut machine, region) = machine(Options { cpus: 4, seed, ..Options::default() });
+        let before = machine.entries(&region);
+        record(&mut machine, &region);
+        let programs: Vec<_> =
+            (0..4).map(|cpu| at(code::STORE, cpu, region.start + 0x400).times(10)).collect();
+        let outcomes = machine.run(&programs, &mut |control| control.linger());
+        assert!(outcomes.iter().all(|outcome| outcome.fault.is_none()));
+        machine.remove_mapping(&region);
+        assert_eq!((machine.entries(&region), machine.armed_pages()), (before, 0));
+        let error = machine.probe(&[ProbeSpec::recording(region.start, 4)]).expect_err("no mapping any more");
+        assert!(matches!(error, trapline_engine::ControlError::NoMapping { .. }));
+    }
+}
+
+#[test]
+fn a_step_opens_and_closes_four_pages() {
+    let mut machine = Simulated::new(Options { cpus: 1, ..Options::default() });
+    let region = machine.map(Backing::Device, &[PageSize::Small; 8]).expect("a device");
+    record(&mut machine, &region);
+    let armed = machine.entries(&region);
+    // Both operands of `movdir64b` across borders are four pages; that is the most an instruction of this machine has.
+    let mut program = Program::new(0, code::MOVE_64);
+    (program.registers.rsi, program.registers.r8) = (region.start + 0xff0, region.start + 0x4ff0);
+    let outcome = run(&mut machine, program);
+    assert_eq!(outcome.fault, None);
+    assert_eq!(machine.entries(&region), armed);
+    let trace = machine.take_trace();
+    assert_eq!(trace.windows.len(), 4);
+    assert!(trace.accesses.iter().all(|access| access.way == Some(Way::Step)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let (mut machine, region) = machine(Options { seed, ..Options::default() });
+        record(&mut machine, &region);
+        let programs: Vec<_> =
+            (0..4).map(|cpu| at(&[0x01, 0x07], cpu, region.start + 0x400).times(10)).collect();
+        machine.run(&programs, &mut |control| control.linger());
+        machine.take_seen()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
