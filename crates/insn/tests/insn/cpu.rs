@@ -85,11 +85,16 @@ fn emulated_instructions_equal_the_cpu() {
     let mut run = 0;
     while run < cases {
         let code = codes[(run % codes.len() as u64) as usize];
-        let place =
-            Place { rip: machine.rip(), target: machine.arena() + 1024 + rng.u64(..ARENA as u64 - 2048) };
+        // Now and then a prefix without meaning comes first.
+        let prefix = [0x2e, 0x3e, 0x26, 0x36].get(rng.usize(..32));
+        let target = machine.arena() + 1024 + rng.u64(..ARENA as u64 - 2048);
+        let place = Place { rip: machine.rip() + u64::from(prefix.is_some()), target };
         let Some((instruction, mut bytes)) = forms::random(code, &mut rng, place) else { continue };
-        if rng.u8(..8) == 0 && bytes.len() < 15 {
-            bytes.insert(0, [0x2e, 0x3e, 0x26, 0x36][rng.usize(..4)]);
+        if let Some(prefix) = prefix {
+            bytes.insert(0, *prefix);
+        }
+        if bytes.len() > 15 {
+            continue;
         }
         let Some((registers, _)) = prepare(&instruction, &mut machine, &mut rng) else { continue };
         copy.bytes.copy_from_slice(machine.arena_bytes());
