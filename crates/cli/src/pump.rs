@@ -15,12 +15,19 @@ use trapline_trace::RingReader;
 const BATCH: usize = 8192;
 
 /// Pauses when the rings are empty: short after activity, then longer, and always far shorter than a ring takes to fill.
-const PAUSES: [Duration; 4] = [
+const PAUSES: [Duration; 5] = [
     Duration::from_micros(200),
     Duration::from_micros(500),
     Duration::from_millis(1),
     Duration::from_millis(4),
+    Duration::from_millis(10),
 ];
+
+/// Pause while the writer has to catch up.
+const CROWDED: Duration = Duration::from_millis(4);
+
+/// Empty rounds that are passed on after the last record: they tell the merge that nothing older will come, for which two would do.
+const FAREWELLS: usize = 3;
 
 /// The most memory that waiting records may take.
 const MOST_MEMORY: u64 = 512 << 20;
@@ -77,28 +84,32 @@ impl Backlog {
 
 /// Pumps until the backlog is stopped and the sources are empty, or nobody receives any more.
 pub(crate) fn pump<S: Source>(sources: &mut [S], backlog: &Backlog, rounds: &Sender<Round>) {
-    let mut idle = 0;
+    let mut idle: usize = 0;
     loop {
         // Before the rings are looked at: a session that had stopped by now puts nothing into them behind our back.
         let stopped = backlog.stopped.load(Ordering::Acquire);
-        let full = backlog.records.load(Ordering::Relaxed) >= backlog.limit;
+        if backlog.records.load(Ordering::Relaxed) >= backlog.limit {
+            // An empty round, since sending is how we learn that nobody receives any more.
+            if rounds.send(Round::new()).is_err() {
+                return;
+            }
+            thread::sleep(CROWDED);
+            continue;
+        }
         let mut taken = 0;
         let mut take = |source: &mut S| {
             let mut records = Vec::new();
             taken += source.drain(BATCH, &mut records);
             (records, !source.is_behind())
         };
-        // Rounds without records are sent as well: they tell the merge that nothing older will come, and us whether anybody receives.
-        let round: Round = if full { Round::new() } else { sources.iter_mut().map(&mut take).collect() };
+        let round: Round = sources.iter_mut().map(&mut take).collect();
         backlog.records.fetch_add(taken, Ordering::Relaxed);
-        if rounds.send(round).is_err() || (stopped && !full && taken == 0) {
+        idle = if taken > 0 { 0 } else { idle + 1 };
+        if (idle <= FAREWELLS && rounds.send(round).is_err()) || (stopped && taken == 0) {
             return;
         }
-        if taken > 0 {
-            idle = 0;
-        } else {
-            thread::sleep(PAUSES[idle.min(PAUSES.len() - 1)]);
-            idle += 1;
+        if let Some(pauses) = idle.checked_sub(1) {
+            thread::sleep(PAUSES[pauses.min(PAUSES.len() - 1)]);
         }
     }
 }

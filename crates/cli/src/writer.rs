@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use trapline_abi::Counters;
@@ -13,12 +13,8 @@ use crate::output::Output;
 use crate::pump::{Backlog, Round};
 use crate::session::Wake;
 
-/// How long to wait for a round, which the pump sends more often than this as long as it runs.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// The end of the pipeline.
 pub(crate) struct Writer {
-    rings: usize,
     merge: Merge,
     end: End,
 }
@@ -41,7 +37,7 @@ impl Writer {
     /// For a session with so many `rings`; `live` counts the events.
     pub(crate) fn new(rings: usize, names: Names, output: Output, live: ProgressBar) -> Self {
         let end = End { names, output, summary: Summary::new(), live, flushed: 0, failure: None };
-        Self { rings, merge: Merge::new(rings), end }
+        Self { merge: Merge::new(rings), end }
     }
 
     /// Takes rounds until there are no more.
@@ -50,12 +46,11 @@ impl Writer {
     pub(crate) fn receive(&mut self, rounds: &Receiver<Round>, backlog: &Backlog, wake: &Sender<Wake>) {
         let mut flushed = Instant::now();
         loop {
-            let first = match rounds.recv_timeout(PATIENCE) {
+            let first = match rounds.recv_timeout(self.end.output.flush_every) {
                 Ok(round) => Some(round),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let held = self.held();
             let (mut looked, mut taken) = (false, 0);
             for (cpu, (records, idle)) in
                 first.into_iter().chain(rounds.try_iter()).flat_map(|round| round.into_iter().enumerate())
@@ -73,7 +68,8 @@ impl Writer {
             if looked {
                 let Ok(()) = self.merge.release(|event| self.end.event(event));
             }
-            backlog.written(held + taken - self.held());
+            // What the merge still holds back is not counted: it waits for a ring that is behind, and so is no more than rings hold.
+            backlog.written(taken);
             if flushed.elapsed() >= self.end.output.flush_every {
                 self.end.attempt(|sink| sink.flush());
                 flushed = Instant::now();
@@ -89,7 +85,7 @@ impl Writer {
     ///
     /// Without `after` (the module did not say) the end is left out of the trace, so that it reads as cut off.
     pub(crate) fn finish(self, before: &Counters, after: Option<&Counters>) -> Finished {
-        let Self { mut merge, mut end, .. } = self;
+        let Self { mut merge, mut end } = self;
         let Ok(()) = merge.finish(|event| end.event(event));
         let totals = Totals::new(before, after.unwrap_or(before), &merge);
         match after {
@@ -101,11 +97,6 @@ impl Writer {
         let exact = end.output.exact || end.failure.is_none();
         let kept = if exact { end.output.sink.kept() } else { end.flushed };
         Finished { summary: end.summary, totals, kept, exact, failure: end.failure }
-    }
-
-    /// Records that wait in the merge.
-    fn held(&self) -> usize {
-        (0..self.rings).map(|cpu| self.merge.held(cpu)).sum()
     }
 }
 
