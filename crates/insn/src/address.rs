@@ -1,4 +1,5 @@
-//! The address form of an explicit memory operand: ModRM and SIB, RIP-relative, absolute; segment base and 32-bit addressing.
+//! The address form of an explicit memory operand: ModRM and SIB, RIP-relative, absolute; segment base and
+//! 32-bit addressing.
 
 use crate::{Gpr, Registers, Segment};
 

@@ -1,7 +1,9 @@
-//! Arithmetic and logic, results and flags (Intel SDM volume 2, the instruction's "Operation" and "Flags Affected").
+//! Arithmetic and logic, results and flags (Intel SDM volume 2, the instruction's "Operation" and "Flags
+//! Affected").
 //!
-//! Operands come with nothing above their `width` bytes and results go so. A flag that the manual leaves undefined gets the value that current
-//! CPUs give it where those agree (`and` clears AF), else it is left alone.
+//! Operands come with nothing above their `width` bytes and results go so. A flag that the manual leaves
+//! undefined gets the value that current CPUs give it where those agree (`and` clears AF), else it is left
+//! alone.
 
 use crate::flags::{AF, CF, OF, STATUS, ZF, of_result, replace, sign_bit, when};
 use crate::operation::{Alu, Bit, Unary};

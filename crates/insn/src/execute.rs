@@ -6,20 +6,21 @@ use crate::plan::{Plan, Stack};
 use crate::slot::{Slot, sign_extend};
 use crate::{Gpr, Memory, Progress, Registers, alu, shift, strings};
 
-/// `rflags.RF`. The frame of a fault has it set, so that the retried instruction passes its own breakpoint; an instruction that
-/// completed clears it (Intel SDM volume 3, 18.3.1.1).
+/// `rflags.RF`. The frame of a fault has it set, so that the retried instruction passes its own breakpoint;
+/// an instruction that completed clears it (Intel SDM volume 3, 18.3.1.1).
 const RF: u64 = 1 << 16;
 
 impl Plan {
     /// Performs the instruction on `registers` and `memory`.
     ///
-    /// A repeated string instruction performs at most `limit` elements and then says [`Progress::More`]; call again, or let the CPU
-    /// fault again on the next one. Every call of `memory` is one access of exactly the instruction's width.
+    /// A repeated string instruction performs at most `limit` elements and then says [`Progress::More`]; call
+    /// again, or let the CPU fault again on the next one. Every call of `memory` is one access of exactly the
+    /// instruction's width.
     ///
     /// # Errors
     ///
-    /// The memory's own fault, as it is. `registers` are then what the CPU would leave at that fault: unchanged, but for the elements
-    /// of a string instruction that are done.
+    /// The memory's own fault, as it is. `registers` are then what the CPU would leave at that fault:
+    /// unchanged, but for the elements of a string instruction that are done.
     #[inline]
     pub fn execute<M: Memory>(
         &self,
@@ -217,7 +218,8 @@ impl Plan {
         let accumulator = Slot::low(Gpr::Rax, width);
         let expected = accumulator.read(registers);
         let new = self.register.read(registers);
-        // The CPU writes either way: what it found, if that is not what was expected (Intel SDM volume 2, `CMPXCHG`).
+        // The CPU writes either way: what it found, if that is not what was expected (Intel SDM volume 2,
+        // `CMPXCHG`).
         let old = self.modify(registers, memory, |old, rflags| {
             let rflags = alu::binary(Alu::Cmp, expected, old, width, rflags).1;
             (if old == expected { new } else { old }, rflags)

@@ -20,7 +20,8 @@ struct Accesses {
     used: u16,
 }
 
-/// Fills in what `plan`, of an instruction that is not emulated, leaves open. `at` is which operand is memory.
+/// Fills in what `plan`, of an instruction that is not emulated, leaves open. `at` is which operand is
+/// memory.
 pub(crate) fn fill_in(
     plan: &mut Plan,
     instruction: &Instruction,
@@ -106,8 +107,9 @@ fn is_16_bit(instruction: &Instruction) -> bool {
     prefixes.operand_size() && !prefixes.rex().is_some_and(|rex| rex.w())
 }
 
-/// How instructions that save and restore processor state access their operand, and its width: the decoder leaves these to the
-/// manual (Intel SDM volume 2, the instruction's page; volume 1, 8.1.10 for the x87 environment's layout).
+/// How instructions that save and restore processor state access their operand, and its width: the decoder
+/// leaves these to the manual (Intel SDM volume 2, the instruction's page; volume 1, 8.1.10 for the x87
+/// environment's layout).
 fn known(opcode: Opcode, is_16_bit: bool) -> Option<(Direction, u16)> {
     let environment = if is_16_bit { 14 } else { 28 };
     Some(match opcode {

@@ -1,6 +1,8 @@
-//! Shifts and rotates, results and flags (Intel SDM volume 2, `RCL/RCR/ROL/ROR`, `SAL/SAR/SHL/SHR`, `SHLD`, `SHRD`).
+//! Shifts and rotates, results and flags (Intel SDM volume 2, `RCL/RCR/ROL/ROR`, `SAL/SAR/SHL/SHR`, `SHLD`,
+//! `SHRD`).
 //!
-//! OF is defined for counts of one alone; for others it gets what the same formula gives, which is what current CPUs do.
+//! OF is defined for counts of one alone; for others it gets what the same formula gives, which is what
+//! current CPUs do.
 
 use crate::flags::{AF, CF, OF, STATUS, of_result, replace, sign_bit, when};
 use crate::operation::Shift;
@@ -82,7 +84,8 @@ fn right(signed: bool, a: u64, count: u32, width: u8, rflags: u64) -> (u64, u64)
     (result, replace(rflags, STATUS & !AF, of_result(result, width) | when(carry, CF) | when(overflow, OF)))
 }
 
-/// `shld` and `shrd` of four and eight bytes: `a` shifted by `count`, the bits of `filler` coming in; and `rflags` after it.
+/// `shld` and `shrd` of four and eight bytes: `a` shifted by `count`, the bits of `filler` coming in; and
+/// `rflags` after it.
 #[inline]
 pub(crate) fn double(to_left: bool, a: u64, filler: u64, count: u64, width: u8, rflags: u64) -> (u64, u64) {
     let bits = u32::from(width) * 8;

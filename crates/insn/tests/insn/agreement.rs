@@ -109,7 +109,8 @@ fn operand(instruction: &Instruction, memory: &UsedMemory, registers: &Registers
 
 /// Where the other decoder says something else on purpose, or is wrong; each with the reason.
 fn corrected(instruction: &Instruction, mut operand: Operand, registers: &Registers) -> Operand {
-    // It gives the address form of a bit string instruction; the register's bit number moves on from there (Intel SDM volume 2, `BT`).
+    // It gives the address form of a bit string instruction; the register's bit number moves on from there
+    // (Intel SDM volume 2, `BT`).
     if matches!(instruction.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
         && instruction.op1_kind() == OpKind::Register
     {

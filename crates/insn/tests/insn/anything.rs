@@ -118,7 +118,8 @@ fn check_emulated(plan: &Plan, before: &Registers, operands: &[Operand], value: 
     assert_eq!((whole, in_one.accesses), (pieces, memory.accesses));
 }
 
-/// The other decoder must see the same instruction with its operand at `(scratch)`, and no other use of the scratch register.
+/// The other decoder must see the same instruction with its operand at `(scratch)`, and no other use of the
+/// scratch register.
 fn check_copy(redirect: &Redirect, bytes: &[u8]) {
     let read = |bytes| Decoder::new(64, bytes, DecoderOptions::NONE).decode();
     let original: Instruction = read(bytes);

@@ -185,8 +185,8 @@ fn compare(
 ) -> Result<(), String> {
     let plan = decode(bytes).map_err(|error| error.to_string())?;
     let mut native = before;
-    // SAFETY: only forms that this crate emulates come here: they compute and access memory, all of it in the arena as `steer` saw
-    // to; divisions, which may fault, are not among them. Flags are status flags and DF.
+    // SAFETY: only forms that this crate emulates come here: they compute and access memory, all of it in the
+    // arena as `steer` saw to; divisions, which may fault, are not among them. Flags are status flags and DF.
     unsafe { machine.run(bytes, &mut native) };
     if plan.method() != Method::Emulate {
         return Err(format!("{:?}", plan.method()));

@@ -20,7 +20,8 @@ pub(crate) fn all() -> impl Iterator<Item = Code> {
     })
 }
 
-/// One instruction of `code`'s form with random operands, and its bytes; `None` where this generator cannot make one.
+/// One instruction of `code`'s form with random operands, and its bytes; `None` where this generator cannot
+/// make one.
 ///
 /// Where an operand may be memory or a register it is memory.
 pub(crate) fn random(code: Code, rng: &mut Rng, place: Place) -> Option<(Instruction, Vec<u8>)> {

@@ -1,8 +1,9 @@
 //! The CPU under test, driven: one instruction run natively on chosen registers, flags and memory.
 //!
-//! A code page, a context and an arena for operands lie below 2 GiB, so that absolute and 32-bit addresses reach them. The code is
-//! `load all from the context; instruction; store all to the context`, where the context is addressed absolutely and so costs no register:
-//! all sixteen are the instruction's, `%rsp` included.
+//! A code page, a context and an arena for operands lie below 2 GiB, so that absolute and 32-bit addresses
+//! reach them. The code is `load all from the context; instruction; store all to the context`, where the
+//! context is addressed absolutely and so costs no register: all sixteen are the instruction's, `%rsp`
+//! included.
 
 use std::ptr;
 
@@ -92,7 +93,8 @@ impl Machine {
 
     /// The operands' memory.
     pub(crate) fn arena_bytes(&mut self) -> &mut [u8; ARENA] {
-        // SAFETY: the arena is ARENA bytes of the mapping, which lives as long as `self`; only `run`, which takes `&mut self`, writes it otherwise.
+        // SAFETY: the arena is ARENA bytes of the mapping, which lives as long as `self`; only `run`, which
+        // takes `&mut self`, writes it otherwise.
         unsafe { &mut *self.base.add(CODE + CONTEXT + 2 * STATE).cast() }
     }
 
@@ -161,7 +163,8 @@ impl Machine {
         let enabled = unsafe { std::arch::x86_64::_xgetbv(0) } as u32 & COMPONENTS;
         let state = self.state_in();
         rng.fill(state);
-        // The head of the legacy area: control word, status, full tags, opcode and pointers, MXCSR (Intel SDM volume 1, 10.5.1).
+        // The head of the legacy area: control word, status, full tags, opcode and pointers, MXCSR (Intel SDM
+        // volume 1, 10.5.1).
         state[..32].fill(0);
         state[0..2].copy_from_slice(&0x037f_u16.to_le_bytes());
         state[4] = 0xff;
@@ -176,8 +179,9 @@ impl Machine {
     ///
     /// # Safety
     ///
-    /// The instruction must complete without a fault, go on behind itself, write no memory but the arena's, and not be one that changes how the
-    /// process runs. Its `rflags` may differ from the host's in the status flags and DF alone.
+    /// The instruction must complete without a fault, go on behind itself, write no memory but the arena's,
+    /// and not be one that changes how the process runs. Its `rflags` may differ from the host's in the
+    /// status flags and DF alone.
     pub(crate) unsafe fn run(&mut self, bytes: &[u8], registers: &mut Registers) {
         let context = self.address(CODE);
         let mut at = self.instruction_at;
@@ -201,8 +205,9 @@ impl Machine {
             *self.context_word(IN + number * 8) = registers.get(register);
         }
         *self.context_word(FLAGS_IN) = registers.rflags | 0x202;
-        // SAFETY: the code at the mapping's start follows the C calling convention: it saves and restores all that a callee must, flags
-        // included; what runs between is the caller's promise. The fence of the call makes the compiler forget what the mapping holds.
+        // SAFETY: the code at the mapping's start follows the C calling convention: it saves and restores all
+        // that a callee must, flags included; what runs between is the caller's promise. The fence of the
+        // call makes the compiler forget what the mapping holds.
         unsafe {
             let entry: extern "C" fn() = std::mem::transmute(self.base);
             std::arch::asm!("call {}", in(reg) entry, clobber_abi("C"));

@@ -1,4 +1,5 @@
-//! The crate against two judges: a second decoder (`iced-x86`) for what instructions access, and the CPU for what they do.
+//! The crate against two judges: a second decoder (`iced-x86`) for what instructions access, and the CPU for
+//! what they do.
 //!
 //! The number of random cases is `TRAPLINE_INSN_CASES`, the seed `TRAPLINE_INSN_SEED`; both are printed.
 
