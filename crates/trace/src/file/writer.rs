@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow_ipc::CompressionType;
-use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_ipc::writer::StreamWriter;
 use arrow_schema::Schema;
 
 use super::{Rows, io_error};
@@ -32,9 +31,7 @@ impl<W: Write> FileWriter<W> {
     /// Those of the writer.
     pub fn new(out: W, header: &Header) -> io::Result<Self> {
         let schema = super::schema(header)?;
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
-        let stream = options.and_then(|options| StreamWriter::try_new_with_options(out, &schema, options));
-        let stream = stream.map_err(io_error)?;
+        let stream = StreamWriter::try_new(out, &schema).map_err(io_error)?;
         Ok(Self { stream, schema, rows: Rows::default(), last: 0, kept: 0, failed: false })
     }
 
