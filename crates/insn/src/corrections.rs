@@ -48,7 +48,9 @@ pub(crate) fn width(instruction: &Instruction, layout: &Layout, told: u16) -> u1
             8
         }
         // 66h says nothing beside F2h or F3h.
-        (Opcode::CVTSI2SS | Opcode::CVTSI2SD, 0x2a) if layout.encoding == Encoding::Legacy => {
+        (Opcode::CVTSI2SS | Opcode::CVTSI2SD, 0x2a) | (Opcode::ADCX | Opcode::ADOX, 0xf6)
+            if layout.encoding == Encoding::Legacy =>
+        {
             if wide {
                 8
             } else {
