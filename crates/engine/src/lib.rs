@@ -23,10 +23,18 @@ mod probe;
 mod published;
 mod redirect;
 mod ring;
+#[cfg(not(loom))]
+mod ring_memory;
+#[cfg(loom)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only the tests make one"))]
+mod ring_memory_loom;
 mod sink;
 mod space;
 mod step;
 mod trap;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 pub use control::{Control, Mapping};
 pub use engine::Engine;

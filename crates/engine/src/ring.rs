@@ -4,15 +4,17 @@
 //! reserved by one compare-exchange and completed by storing its stamp last (see [`trapline_abi::Record`]); nobody waits for anybody. The reader's tail is
 //! only a claim: whatever it says, the writer stays inside the ring.
 
+use crate::primitive::RingMemory;
 use crate::primitive::atomic::{AtomicU64, Ordering};
+use trapline_abi::{Kind, Record, stamp};
+
+#[cfg(not(loom))]
 use core::ptr::NonNull;
-use trapline_abi::{Kind, Record, RingControl, stamp};
+#[cfg(not(loom))]
+use trapline_abi::RingControl;
 
 /// More records than one event can need: itself, the mark that records were lost, and 64 bytes of value or a marker's text.
 const MAX_RECORDS: u64 = 8;
-
-/// Words of a record; the first is its stamp.
-const WORDS: usize = trapline_abi::RECORD_SIZE / 8;
 
 /// How often a reservation is tried again. It fails only when a deeper trap on this CPU got in between, so twice would do.
 const RESERVE_ATTEMPTS: usize = 16;
@@ -20,22 +22,16 @@ const RESERVE_ATTEMPTS: usize = 16;
 /// The writing end.
 ///
 /// # Invariants
-/// `control` and `capacity` (a power of two, at least [`MAX_RECORDS`]) records from `records` on are valid for as long as the value lives.
+/// `memory` holds `mask + 1` records, a power of two, at least [`MAX_RECORDS`].
 #[derive(Debug)]
 pub struct RingWriter {
-    control: NonNull<RingControl>,
-    records: NonNull<Record>,
+    memory: RingMemory,
     mask: u64,
     /// Positions reserved. Ours: what the reader can see of it is a copy.
     head: AtomicU64,
     /// Records dropped since the last [`Kind::Lost`] record.
     lost: AtomicU64,
 }
-
-// SAFETY: all access is through atomics or to slots that the writer has reserved for itself.
-unsafe impl Sync for RingWriter {}
-// SAFETY: as above; nothing is tied to a thread.
-unsafe impl Send for RingWriter {}
 
 impl RingWriter {
     /// The writing end of a ring whose memory is all zeros but for its control page's constants.
@@ -45,22 +41,24 @@ impl RingWriter {
     /// # Safety
     /// `control` and `capacity` records from `records` on are valid for reads and writes while the value lives, and only readers (of the records)
     /// and the reader (of `tail`) use them otherwise.
+    #[cfg(not(loom))]
     pub unsafe fn new(
         control: NonNull<RingControl>,
         records: NonNull<Record>,
         capacity: u64,
     ) -> Option<Self> {
+        // SAFETY: as the caller vouches.
+        Self::on(unsafe { RingMemory::new(control, records) }, capacity)
+    }
+
+    /// The writing end of `memory`, of that many records.
+    #[cfg_attr(all(loom, not(test)), allow(dead_code, reason = "only the tests make one"))]
+    pub(crate) fn on(memory: RingMemory, capacity: u64) -> Option<Self> {
         if !capacity.is_power_of_two() || capacity < MAX_RECORDS {
             return None;
         }
-        let (head, lost) = (AtomicU64::new(0), AtomicU64::new(0));
-        // INVARIANT: as the caller vouches, and checked above.
-        Some(Self { control, records, mask: capacity - 1, head, lost })
-    }
-
-    fn control(&self) -> &RingControl {
-        // SAFETY: valid by the invariant; all its fields that change are atomics.
-        unsafe { self.control.as_ref() }
+        // INVARIANT: checked above; that there are so many is the caller's.
+        Some(Self { memory, mask: capacity - 1, head: AtomicU64::new(0), lost: AtomicU64::new(0) })
     }
 
     /// Writes `record` and, right after it, `more`; stamps and `more` counts are filled in here. Returns whether there was room: if not, all of
@@ -86,7 +84,7 @@ impl RingWriter {
             }
             None => {
                 self.lost.fetch_add(wanted, Ordering::Relaxed);
-                self.control().dropped.fetch_add(wanted, Ordering::Relaxed);
+                self.memory.count_dropped(wanted);
                 false
             }
         }
@@ -104,18 +102,17 @@ impl RingWriter {
     }
 
     fn reserve_positions(&self, need: u64) -> Option<u64> {
-        let control = self.control();
         for _ in 0..RESERVE_ATTEMPTS {
             let head = self.head.load(Ordering::Relaxed);
             // Acquire pairs with the reader's release: what lies before the tail has been read.
-            let used = head.wrapping_sub(control.tail.load(Ordering::Acquire));
+            let used = head.wrapping_sub(self.memory.tail());
             // A tail beyond the head makes `used` huge, and a tail too far behind makes it larger than the ring: both read as full.
             if need > MAX_RECORDS || used > self.mask + 1 || self.mask + 1 - used < need {
                 return None;
             }
             let next = head.wrapping_add(need);
             if self.head.compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                control.head.store(next, Ordering::Relaxed);
+                self.memory.show_head(next);
                 return Some(head);
             }
         }
@@ -125,22 +122,17 @@ impl RingWriter {
     /// Fills a reserved slot; its stamp last.
     fn complete(&self, position: u64, record: Record) {
         let slot = (position & self.mask) as usize;
-        // SAFETY: a record is eight words without padding (asserted in the ABI).
-        let words: [u64; WORDS] = unsafe { core::mem::transmute(record) };
-        // SAFETY: `slot` is below the capacity. The position is reserved, so no other writer fills it, and the reader does not look past the stamp,
-        // which can't be that of `position` yet; the stamp itself is only ever accessed as an atomic.
-        unsafe {
-            let first = self.records.add(slot).cast::<u64>();
-            for (offset, word) in words.into_iter().enumerate().skip(1) {
-                first.add(offset).write(word);
-            }
-            // Release pairs with the reader's acquire of the stamp: who sees the stamp sees the record.
-            first.cast::<AtomicU64>().as_ref().store(stamp(position), Ordering::Release);
-        }
+        // The position is reserved, so no other writer fills its slot, and the reader does not look past a stamp that is not that of the position it
+        // waits for.
+        // SAFETY: `slot` is below the capacity, and ours by the reservation.
+        unsafe { self.memory.fill(slot, Record { stamp: stamp(position), ..record }) };
     }
 
     /// Records dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.control().dropped.load(Ordering::Relaxed)
+        self.memory.dropped()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -324,3 +324,6 @@ fn boxed<T>(mut items: Vec<T>) -> Result<Box<[T]>, OutOfMemory> {
     }
     Ok(items.into_boxed_slice())
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -33,8 +33,8 @@ struct Claimer {
 /// The writer of a world. Handlers live as long as it does.
 pub(crate) struct Writer {
     pub(crate) world: Arc<World>,
-    watchers: Vec<(ProbeId, ProbeSpec, Box<Watcher>)>,
-    claimers: Vec<Box<Claimer>>,
+    watchers: Vec<(ProbeId, ProbeSpec, Arc<Watcher>)>,
+    claimers: Vec<Arc<Claimer>>,
 }
 
 impl Writer {
@@ -130,9 +130,9 @@ impl Control for Writer {
                 pre: spec.pre,
                 removed: AtomicBool::new(false),
             })
-            .map(Box::new)
+            .map(Arc::new)
             .collect();
-        let specified = |(spec, watcher): (&ProbeSpec, &Box<Watcher>)| Probe {
+        let specified = |(spec, watcher): (&ProbeSpec, &Arc<Watcher>)| Probe {
             start: spec.start,
             length: spec.length,
             reads: spec.reads,
@@ -141,7 +141,7 @@ impl Control for Writer {
             handlers: Handlers {
                 pre: spec.pre.map(|_| before as _),
                 post: spec.post.then_some(after as _),
-                data: (&raw const **watcher).cast_mut().cast(),
+                data: Arc::as_ptr(watcher).cast_mut().cast(),
             },
         };
         let wanted: Vec<Probe> = probes.iter().zip(&watchers).map(specified).collect();
@@ -157,7 +157,7 @@ impl Control for Writer {
 
     fn unprobe(&mut self, ids: &[ProbeId]) {
         let world = &self.world;
-        let is_going = |watcher: &&(ProbeId, ProbeSpec, Box<Watcher>)| {
+        let is_going = |watcher: &&(ProbeId, ProbeSpec, Arc<Watcher>)| {
             ids.contains(&watcher.0) && !watcher.2.removed.load(Ordering::Relaxed)
         };
         for (_, spec, _) in self.watchers.iter().filter(is_going) {
@@ -171,12 +171,12 @@ impl Control for Writer {
 
     fn register(&mut self, spec: FaultHandlerSpec) -> FaultHandlerId {
         let (node, world) = (FaultHandler::new(claim), Arc::downgrade(&self.world));
-        let claimer = Box::new(Claimer { node, world, spec, removed: AtomicBool::new(false) });
+        let claimer = Arc::new(Claimer { node, world, spec, removed: AtomicBool::new(false) });
         // The pointer is to the whole, since that is what the handler makes of it.
         let whole = NonNull::from(&*claimer).cast();
         self.claimers.push(claimer);
         let world = &self.world;
-        // SAFETY: the claimer is in no list yet and lives, in its box, as long as the writer does.
+        // SAFETY: the claimer is in no list yet and lives, where it is, as long as the writer does.
         unsafe { world.control().register_handler(&world.engine, whole) };
         FaultHandlerId(self.claimers.len() - 1)
     }

@@ -109,7 +109,8 @@ impl Hardware {
         for &size in pages {
             let large = if size == PageSize::Large { entry::LARGE } else { 0 };
             for linear in [LINEAR, ALIAS] {
-                self.tables.insert(linear + base + offset, (size, PHYSICAL + base + offset | common | large));
+                self.tables
+                    .insert(linear + base + offset, (size, (PHYSICAL + base + offset) | common | large));
             }
             offset += size.bytes();
         }

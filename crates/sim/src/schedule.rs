@@ -110,7 +110,7 @@ impl Scheduler {
             drop(state);
             panic!("no end after {PATIENCE} pauses: an actor waits for what never comes");
         }
-        if state.draw() % CHANGE != 0 {
+        if !state.draw().is_multiple_of(CHANGE) {
             return;
         }
         self.hand_over(state, actor);

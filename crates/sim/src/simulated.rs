@@ -59,7 +59,8 @@ impl Simulated {
         let (code, _) = world.hardware().map(Backing::Ram, &pages);
         let (stacks, _) = world.hardware().map(Backing::Ram, &pages);
         let sinks: Vec<_> = lock(&world.rings).iter().map(|ring| ring.sink()).collect();
-        let sink = Owned::new(Sink::new(sinks.into_boxed_slice())).ok().expect("memory for a sink");
+        let sink = Owned::new(Sink::new(sinks.into_boxed_slice()))
+            .unwrap_or_else(|_| panic!("no memory for a sink"));
         // SAFETY: there was none before, so no trap has one.
         unsafe { world.engine.set_sink(Some(sink)).free() };
         world.code_start.store(code.start, Ordering::Relaxed);

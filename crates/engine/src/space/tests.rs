@@ -1,0 +1,104 @@
+//! The snapshot against a search through everything.
+
+use super::{ActiveProbe, ArmedPage, Space};
+use crate::{Handlers, Mapped, Page, PageSize, Probe, ProbeId};
+use proptest::prelude::*;
+
+const START: u64 = 0xffff_c900_0000_0000;
+
+fn probe(start: u64, length: u64) -> Probe {
+    Probe { start, length, reads: true, writes: true, record: true, handlers: Handlers::NONE }
+}
+
+fn armed(address: u64, size: PageSize) -> ArmedPage {
+    ArmedPage::new(Mapped { page: Page { address, size }, entry: 1 }, address ^ 1 << 45, 0, false)
+}
+
+/// Eight small pages, a large one behind them, and another small one.
+fn pages() -> Vec<ArmedPage> {
+    let large = START + PageSize::Large.bytes();
+    let small = (0..8).map(|number| armed(large - 0x8000 + 0x1000 * number, PageSize::Small));
+    let behind = armed(large + PageSize::Large.bytes(), PageSize::Small);
+    small.chain([armed(large, PageSize::Large), behind]).collect()
+}
+
+fn build(probes: &[(u64, u64)]) -> Space {
+    let mut probes: Vec<(u64, u64)> = probes.to_vec();
+    probes.sort_unstable();
+    let active =
+        (0..).zip(probes).map(|(id, (start, length))| ActiveProbe::new(ProbeId(id), probe(start, length)));
+    Space::build(pages(), active.collect()).expect("memory")
+}
+
+/// The ids of the probes that an access meets, as the performer visits them.
+fn visited(space: &Space, address: u64, width: u64) -> Vec<u64> {
+    let mut found = Vec::new();
+    let first = space.find(address).expect("armed");
+    space.visit(first, address, width, true, |active| found.push(active.id.0));
+    let last = address + width - 1;
+    let next = space.find(last).expect("armed");
+    if next.page() != first.page() {
+        let begin = next.page().address;
+        space.visit(next, begin, last - begin + 1, false, |active| found.push(active.id.0));
+    }
+    found
+}
+
+fn ranges() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    let large = START + PageSize::Large.bytes();
+    let near = (large - 0x8000..large + 0x3000, prop_oneof![1..40u64, 1..0x4000u64]);
+    let within_large = (large..large + 0x20_0000, prop_oneof![1..40u64, 1..0x1000u64]);
+    prop::collection::vec(prop_oneof![near, within_large], 0..60)
+}
+
+proptest! {
+    #[test]
+    fn an_access_meets_each_probe_that_covers_a_byte_of_it_once(
+        probes in ranges(),
+        offset in 0..0xa000u64,
+        width in 1..=64u64,
+    ) {
+        let space = build(&probes);
+        let address = START + PageSize::Large.bytes() - 0x8000 + offset;
+        let mut found = visited(&space, address, width);
+        found.sort_unstable();
+        let covers = |active: &&ActiveProbe| {
+            active.probe.start < address + width && address < active.probe.start + active.probe.length
+        };
+        let expected: Vec<u64> = space.probes().iter().filter(covers).map(|active| active.id.0).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_page_is_found_from_each_of_its_bytes_until_it_is_forgotten(
+        forgotten in prop::collection::vec(any::<bool>(), 10),
+        offset in 0..0x1000u64,
+    ) {
+        let space = build(&[]);
+        for (page, gone) in pages().iter().zip(&forgotten) {
+            if *gone {
+                space.leave(page.page());
+                prop_assert!(!space.stays(page.page()));
+                space.forget(page.page());
+            }
+        }
+        for (page, gone) in pages().iter().zip(&forgotten) {
+            let last = page.page().end() - 1;
+            for address in [page.page().address + offset, last - offset] {
+                let found = space.find(address).map(|found| found.page());
+                prop_assert_eq!(found, (!gone).then_some(page.page()));
+            }
+            prop_assert_eq!(space.stays(page.page()), !gone);
+        }
+        prop_assert!(space.find(START + offset).is_none());
+    }
+}
+
+#[test]
+fn an_ended_probe_is_not_met_any_more() {
+    let at = START + PageSize::Large.bytes() - 0x8000;
+    let space = build(&[(at, 8), (at, 4)]);
+    assert_eq!(visited(&space, at, 4), [0, 1]);
+    space.probes()[0].end();
+    assert_eq!(visited(&space, at, 4), [1]);
+}
