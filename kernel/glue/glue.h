@@ -54,7 +54,7 @@ u32 trapline_trap(struct pt_regs *registers, u64 trap, struct trapline_fault_wor
 bool trapline_debug_exception(struct pt_regs *registers);
 void trapline_repair(void);
 /* Rust: tracking.rs */
-void trapline_mapped(u64 physical, u64 length, u64 address);
+void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
 /* Rust: device.rs */
 u64 trapline_open(void);
@@ -113,6 +113,7 @@ void glue_vfree(void *memory);
 void *glue_vmalloc_user(size_t size);
 int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page);
 u64 glue_totalram_bytes(void);
+bool glue_is_task_stack(u64 first, u64 last);
 u32 glue_nr_cpu_ids(void);
 u32 glue_current_tgid(void);
 void glue_control_lock(void);

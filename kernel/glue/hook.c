@@ -20,6 +20,7 @@
 #define pr_fmt(fmt) "trapline: " fmt
 
 #include <linux/ftrace.h>
+#include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
@@ -33,16 +34,19 @@ static void notrace on_fixup_exception(unsigned long ip, unsigned long parent_ip
 	/* The registers of the call: bool fixup_exception(regs, trapnr, error_code, fault_addr). */
 	struct pt_regs *call = ftrace_get_regs(ftrace_registers);
 	struct trapline_fault_words fault;
-	unsigned long flags;
+	bool enabled;
 	u32 verdict;
 
 	if (!call)
 		return;
 	fault.error_code = call->dx;
 	fault.address = call->cx;
-	flags = glue_local_irq_save();
+	enabled = !raw_irqs_disabled();
+	if (enabled)
+		raw_local_irq_disable();
 	verdict = trapline_trap((struct pt_regs *)call->di, call->si, &fault);
-	glue_local_irq_restore(flags);
+	if (enabled)
+		raw_local_irq_enable();
 	switch (verdict) {
 	case TRAPLINE_RESUME:
 		call->ip = (unsigned long)trapline_resume;

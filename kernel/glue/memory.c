@@ -5,6 +5,7 @@
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -70,6 +71,22 @@ int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page
 u64 glue_totalram_bytes(void)
 {
 	return (u64)totalram_pages() << PAGE_SHIFT;
+}
+
+/* Whether any byte of the range is on a task's stack, where an exception would push its frame onto the page that raised it. */
+bool glue_is_task_stack(u64 first, u64 last)
+{
+	struct task_struct *process, *thread;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_process_thread(process, thread) {
+		u64 stack = (u64)(unsigned long)READ_ONCE(thread->stack);
+
+		found |= stack && first < stack + THREAD_SIZE && last >= stack;
+	}
+	rcu_read_unlock();
+	return found;
 }
 
 u32 glue_nr_cpu_ids(void)

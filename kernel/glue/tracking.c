@@ -13,10 +13,12 @@
 #include <linux/delay.h>
 #include <linux/ftrace.h>
 #include <linux/io.h>
+#include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/mmiotrace.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
+#include <linux/stacktrace.h>
 #include <linux/string.h>
 #include "glue.h"
 #include "control.h"
@@ -31,9 +33,39 @@ static bool notrace wanted(void)
 	return READ_ONCE(tracking) && !control_is_mine();
 }
 
+/* Names that a function which only passes a mapping on may begin with. */
+static const char *const passing[] = { "ioremap", "__ioremap", "pci_iomap", "pci_ioremap", "pcim_iomap", "devm_ioremap", "__devm_ioremap",
+				       "devm_platform_ioremap", "of_iomap", "tracked_ioremap" };
+
+static bool passes_on(unsigned long address)
+{
+	char name[KSYM_SYMBOL_LEN];
+	size_t i;
+
+	sprint_symbol_no_offset(name, address);
+	for (i = 0; i < ARRAY_SIZE(passing); i++) {
+		if (!strncmp(name, passing[i], strlen(passing[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The address in the code that asked for the mapping, 0 if the stack does not tell. */
+static unsigned long asking(void)
+{
+	unsigned long entries[16];
+	unsigned int i, count = stack_trace_save(entries, ARRAY_SIZE(entries), 0);
+
+	for (i = 0; i < count; i++) {
+		if (!passes_on(entries[i]))
+			return entries[i];
+	}
+	return 0;
+}
+
 static void tracked_ioremap(resource_size_t physical, unsigned long size, void __iomem *address)
 {
-	trapline_mapped(physical, size, (u64)(unsigned long)address);
+	trapline_mapped(physical, size, (u64)(unsigned long)address, asking());
 	atomic_dec(&inside);
 }
 

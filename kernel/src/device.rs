@@ -2,14 +2,13 @@
 
 use crate::errno::{Errno, status};
 use crate::glue;
+use crate::mappings::errno_of;
 use crate::session::note_mark;
 use crate::state::{ENGINE, Guard};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
-use trapline_abi::{
-    ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, Start, WATCH, Watch, WatchError,
-};
+use trapline_abi::{ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, Start, WATCH, Watch};
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
 static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
@@ -141,17 +140,6 @@ fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
     watch.error = result.err().map_or(0, |error| error as u32);
     argument.write(&watch)?;
     result.map_err(errno_of)
-}
-
-fn errno_of(error: WatchError) -> Errno {
-    match error {
-        WatchError::BadRange => Errno::INVALID,
-        WatchError::Ram | WatchError::SelfTest => Errno::PERM,
-        WatchError::HugePage => Errno::NOT_SUPPORTED,
-        WatchError::NoMemory => Errno::NO_MEMORY,
-        WatchError::TooLong => Errno::TOO_BIG,
-        WatchError::Alias => Errno::IO,
-    }
 }
 
 fn mark(argument: UserPointer) -> Result<(), Errno> {

@@ -66,6 +66,7 @@ unsafe extern "C" {
     pub(crate) safe fn glue_vmalloc_user(size: usize) -> *mut u8;
     pub(crate) fn glue_remap_vmalloc_range(area: *mut c_void, memory: *mut u8, page: u64) -> i32;
     pub(crate) safe fn glue_totalram_bytes() -> u64;
+    pub(crate) safe fn glue_is_task_stack(first: u64, last: u64) -> bool;
     pub(crate) safe fn glue_nr_cpu_ids() -> u32;
     pub(crate) safe fn glue_current_tgid() -> u32;
     pub(crate) fn glue_copy_from_user(to: *mut u8, from: u64, length: usize) -> bool;

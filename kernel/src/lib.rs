@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod allocator;
+pub mod api;
 mod device;
 mod entry;
 mod errno;
@@ -17,6 +18,7 @@ mod glue;
 mod mappings;
 mod page_tables;
 mod platform;
+mod ranges;
 mod rings;
 mod self_test;
 mod session;

@@ -1,5 +1,6 @@
 //! The mappings that we have made a second one of, and who needs them.
 
+use crate::errno::Errno;
 use crate::glue;
 use crate::page_tables::{KernelTables, Leaf, leaf_at};
 use crate::platform::Kernel;
@@ -95,6 +96,18 @@ pub(crate) fn watch_error(error: ControlError) -> WatchError {
         ControlError::Page { error: PageError::NotMapped, .. }
         | ControlError::NoMapping { .. }
         | ControlError::Overlap { .. } => WatchError::Alias,
+    }
+}
+
+/// What a failed watch is to a caller of the kernel.
+pub(crate) fn errno_of(error: WatchError) -> Errno {
+    match error {
+        WatchError::BadRange => Errno::INVALID,
+        WatchError::Ram | WatchError::SelfTest => Errno::PERM,
+        WatchError::HugePage => Errno::NOT_SUPPORTED,
+        WatchError::NoMemory => Errno::NO_MEMORY,
+        WatchError::TooLong => Errno::TOO_BIG,
+        WatchError::Alias => Errno::IO,
     }
 }
 

@@ -260,8 +260,9 @@ impl State {
         pages.filter(|page| under(page.address, page.end())).count() as u64
     }
 
-    /// A mapping of `length` bytes from `physical` on came to be at `address`; whoever asked for it does not have it yet.
-    pub(crate) fn mapped(&mut self, engine: &Engine<Kernel>, physical: u64, length: u64, address: u64) {
+    /// A mapping came to be; whoever asked for it does not have it yet.
+    pub(crate) fn mapped(&mut self, engine: &Engine<Kernel>, map: MapPayload) {
+        let MapPayload { address, physical, length, .. } = map;
         let offset = address % PAGE;
         let start = address - offset;
         let Some(length_in_pages) = (offset + length).checked_next_multiple_of(PAGE) else { return };
@@ -289,7 +290,7 @@ impl State {
         let wanted = Wanted { start, length: length_in_pages, physical: Some(physical - offset), leaf };
         let Ok(at) = self.adopt(&wanted) else { return missed(engine, physical) };
         if let Some(known) = self.known.get(at) {
-            note_map(engine, known.mapping.id, MapPayload { address, physical, length, caller: 0 });
+            note_map(engine, known.mapping.id, map);
         }
         // SAFETY: no handlers.
         match unsafe { self.add_probes(engine, &probes) } {

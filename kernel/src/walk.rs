@@ -51,7 +51,7 @@ impl Run {
 }
 
 /// Bytes that an entry of `level` spans.
-fn size(level: u32) -> u64 {
+pub(crate) fn size(level: u32) -> u64 {
     1 << (12 + 9 * (level - 1))
 }
 

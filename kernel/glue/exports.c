@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What other modules may use: the functions of include/trapline.h, which Rust defines (src/api.rs). */
+#include <linux/export.h>
+#include <linux/module.h>
+#include "trapline.h"
+
+EXPORT_SYMBOL_GPL(trapline_register_page_fault_handler);
+EXPORT_SYMBOL_GPL(trapline_unregister_page_fault_handler);
+EXPORT_SYMBOL_GPL(trapline_synchronize);
+EXPORT_SYMBOL_GPL(trapline_register_access_probe);
+EXPORT_SYMBOL_GPL(trapline_unregister_access_probe);
+EXPORT_SYMBOL_GPL(trapline_register_access_probes);
+EXPORT_SYMBOL_GPL(trapline_unregister_access_probes);

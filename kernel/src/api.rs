@@ -1,0 +1,357 @@
+//! The C interface for other kernel modules: page-fault handlers and access probes.
+//!
+//! This file is the whole contract; `include/trapline.h` is generated from it (`make -C kernel header`). All functions are called in process context and may
+//! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, take a lock that the
+//! code they interrupted may hold, or fault. Memory that they are given is valid until they return.
+//!
+//! Every object handed to a register function stays where it is and untouched until its unregister function has returned; for a page-fault handler,
+//! until [`trapline_synchronize`] has returned after that.
+
+use crate::errno::{Errno, status};
+use crate::mappings::errno_of;
+use crate::page_tables::KernelTables;
+use crate::ranges;
+use crate::state::{ENGINE, Guard};
+use alloc::vec::Vec;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use trapline_abi::SelfTest;
+use trapline_engine::{
+    Access as EngineAccess, Decision as EngineDecision, Fault, FaultHandler, Handlers, PageTables, Probe,
+    ProbeId, Trap, Verdict,
+};
+use trapline_insn::Registers;
+
+/// A page fault in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if there is none.
+#[repr(C)]
+pub struct PageFault {
+    /// As the CPU pushed it (Intel SDM volume 3, 4.7).
+    pub error_code: u64,
+    /// The linear address that was accessed.
+    pub address: u64,
+}
+
+/// A page-fault handler. The newest is asked first; the first that claims a fault ends the search.
+#[repr(C)]
+pub struct PageFaultHandler {
+    /// Trapline's own.
+    pub reserved: [u64; 2],
+    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
+    /// `ip`.
+    pub handle: Option<
+        unsafe extern "C" fn(
+            handler: *mut PageFaultHandler,
+            fault: *const PageFault,
+            registers: *mut Registers,
+        ) -> bool,
+    >,
+    /// The owner's.
+    pub data: *mut c_void,
+}
+
+const _: () = assert!(size_of::<FaultHandler>() == 16, "`reserved` is the engine's node");
+
+/// One access to memory that a probe covers.
+#[repr(C)]
+pub struct Access {
+    /// Linear address of the first byte.
+    pub address: u64,
+    /// Address of the accessing instruction.
+    pub ip: u64,
+    /// The registers as they were at the fault.
+    pub registers: *const Registers,
+    /// The bytes that will be or were written, or were read, lowest address first; none before a read and for an access that the CPU makes by itself.
+    pub value: *const u8,
+    /// How many there are.
+    pub value_length: u32,
+    /// Bytes accessed.
+    pub width: u16,
+    /// Whether it writes.
+    pub write: bool,
+}
+
+/// What a pre handler decides.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Let it happen.
+    Pass = 0,
+    /// A read gets the value that the handler stored, and the device is not read; or that value is written instead of the instruction's.
+    Supply = 1,
+    /// A write does not happen; a read gets 0 and the device is not read.
+    Drop = 2,
+}
+
+/// Called for reads.
+pub const TRAPLINE_READS: u32 = 1;
+/// Called for writes.
+pub const TRAPLINE_WRITES: u32 = 2;
+
+/// An access probe: a range of bytes, and what is called when one of them is accessed.
+///
+/// Any number of probes may cover a byte, each registered and unregistered by itself. All pre handlers are called, in the order of registration; the first that
+/// does not let the access pass decides.
+#[repr(C)]
+pub struct AccessProbe {
+    /// Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and keeps until it has unregistered.
+    pub start: u64,
+    /// Bytes, at least 1.
+    pub length: u64,
+    /// `TRAPLINE_READS`, `TRAPLINE_WRITES` or both.
+    pub flags: u32,
+    /// Trapline's own.
+    pub mapping: u32,
+    /// Called before the access; may be NULL. To supply a value it stores it in `value`, zero-extended to 8 bytes.
+    pub pre: Option<
+        unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access, value: *mut u64) -> Decision,
+    >,
+    /// Called after the access; may be NULL.
+    pub post: Option<unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access)>,
+    /// The owner's.
+    pub data: *mut c_void,
+    /// Trapline's own.
+    pub id: u64,
+}
+
+/// Puts `handler` at the head of the list of page-fault handlers. Returns 0, or `-EINVAL` if it has no function.
+///
+/// # Safety
+/// `handler` is valid, is not registered, and is as this file's beginning says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_page_fault_handler(handler: *mut PageFaultHandler) -> i32 {
+    let (Some(engine), Some(node)) = (ENGINE.get(), NonNull::new(handler)) else {
+        return Errno::INVALID.negative();
+    };
+    // SAFETY: valid, as the caller vouches.
+    if unsafe { node.as_ref() }.handle.is_none() {
+        return Errno::INVALID.negative();
+    }
+    let node = node.cast::<FaultHandler>();
+    // SAFETY: `reserved` is the first field, as large as a node and no less aligned, and ours.
+    unsafe { node.write(FaultHandler::new(handle_page_fault)) };
+    // SAFETY: in no list, stays where it is until it is unregistered, and its function may be called, as the caller vouches.
+    unsafe { Guard::lock().control.register_handler(engine, node) };
+    0
+}
+
+/// Takes `handler` out of the list. It may still be running, on any CPU, until `trapline_synchronize()` has returned. Returns 0, or
+/// `-EINVAL` if it was not registered.
+///
+/// # Safety
+/// Every registered handler is valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_page_fault_handler(handler: *mut PageFaultHandler) -> i32 {
+    let (Some(engine), Some(node)) = (ENGINE.get(), NonNull::new(handler)) else {
+        return Errno::INVALID.negative();
+    };
+    // SAFETY: as the caller vouches.
+    if unsafe { Guard::lock().control.unregister_handler(engine, node.cast()) } {
+        0
+    } else {
+        Errno::INVALID.negative()
+    }
+}
+
+/// Returns when every handler that was running when it was called has returned, on all CPUs.
+#[unsafe(no_mangle)]
+pub extern "C" fn trapline_synchronize() {
+    KernelTables.synchronize();
+}
+
+/// Registers an access probe: when it returns 0, every access to its bytes is trapped, on all CPUs.
+///
+/// Else `-EINVAL` (length 0, wraps, no direction), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
+/// neither from `ioremap` nor from `vmalloc`), `-EOPNOTSUPP` (a page larger than 2 MiB), `-EIO` (no second mapping with the same cache
+/// attributes), `-ENOMEM`.
+///
+/// # Safety
+/// `probe` is valid, is not registered, and is as this file's beginning says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_access_probe(probe: *mut AccessProbe) -> i32 {
+    // SAFETY: an array of one, as the caller vouches.
+    unsafe { trapline_register_access_probes(&raw const probe, 1) }
+}
+
+/// Takes an access probe away: when it returns, none of its handlers is running or will run.
+///
+/// # Safety
+/// `probe` was registered and not unregistered since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_access_probe(probe: *mut AccessProbe) {
+    // SAFETY: an array of one, as the caller vouches.
+    unsafe { trapline_unregister_access_probes(&raw const probe, 1) }
+}
+
+/// Registers `count` access probes at once: all of them, or none. Errors as for `trapline_register_access_probe()`.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_register_access_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_access_probes(
+    probes: *const *mut AccessProbe,
+    count: usize,
+) -> i32 {
+    // SAFETY: as the caller vouches.
+    status(unsafe { register_probes(probes, count) })
+}
+
+/// Takes `count` access probes away at once.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_unregister_access_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_access_probes(probes: *const *mut AccessProbe, count: usize) {
+    let Some(engine) = ENGINE.get() else { return };
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { pointers(probes, count) };
+    let mut state = Guard::lock();
+    let mut rest = probes;
+    while !rest.is_empty() {
+        // In batches on the stack: taking away must not need memory.
+        let (batch, after) = rest.split_at(rest.len().min(64));
+        rest = after;
+        let mut ids = [ProbeId(u64::MAX); 64];
+        for (slot, &probe) in ids.iter_mut().zip(batch) {
+            // SAFETY: valid, as the caller vouches.
+            let (id, mapping) = unsafe { ((*probe).id, (*probe).mapping) };
+            *slot = ProbeId(id);
+            // Gone if it was unmapped meanwhile.
+            if let Some(known) = state.known.iter_mut().find(|known| known.mapping.id == mapping) {
+                known.used = known.used.saturating_sub(1);
+            }
+        }
+        state.control.remove_probes(engine, &KernelTables, ids.get(..batch.len()).unwrap_or(&ids));
+    }
+    state.forget_unused(engine);
+    state.set_tracking();
+}
+
+/// # Safety
+/// `probes` is an array of `count` pointers, valid for as long as the result is used.
+unsafe fn pointers<'a>(probes: *const *mut AccessProbe, count: usize) -> &'a [*mut AccessProbe] {
+    if probes.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { core::slice::from_raw_parts(probes, count) }
+}
+
+/// # Safety
+/// As for [`trapline_register_access_probes`].
+unsafe fn register_probes(probes: *const *mut AccessProbe, count: usize) -> Result<(), Errno> {
+    let engine = ENGINE.get().ok_or(Errno::INVALID)?;
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { pointers(probes, count) };
+    let mut wanted = Vec::new();
+    wanted.try_reserve_exact(probes.len()).map_err(|_| Errno::NO_MEMORY)?;
+    for &probe in probes {
+        // SAFETY: valid, as the caller vouches.
+        let AccessProbe { start, length, flags, pre, post, .. } =
+            *unsafe { probe.as_ref() }.ok_or(Errno::INVALID)?;
+        let (reads, writes) = (flags & TRAPLINE_READS != 0, flags & TRAPLINE_WRITES != 0);
+        let last = length.checked_sub(1).and_then(|rest| start.checked_add(rest));
+        if last.is_none() || !(reads || writes) || flags & !(TRAPLINE_READS | TRAPLINE_WRITES) != 0 {
+            return Err(Errno::INVALID);
+        }
+        let handlers = Handlers {
+            pre: pre.is_some().then_some(before_access),
+            post: post.is_some().then_some(after_access),
+            data: probe.cast(),
+        };
+        wanted.push(Probe { start, length, reads, writes, record: false, handlers });
+    }
+    let mut state = Guard::lock();
+    if state.self_test != SelfTest::Passed {
+        return Err(Errno::PERM);
+    }
+    let result = wanted.iter().try_for_each(|probe| ranges::cover(&mut state, probe)).and_then(|()| {
+        // SAFETY: the handlers may be called with their probes until those are unregistered, as the caller vouches.
+        unsafe { state.add_probes(engine, &wanted) }.map_err(errno_of)
+    });
+    if let Ok(ids) = &result {
+        for (&probe, id) in probes.iter().zip(ids) {
+            // SAFETY: valid, and ours to fill in: no trap reads these two fields.
+            unsafe {
+                (*probe).id = id.0;
+                if let Some(at) = state.known_at((*probe).start)
+                    && let Some(known) = state.known.get_mut(at)
+                {
+                    known.used += 1;
+                    (*probe).mapping = known.mapping.id;
+                }
+            }
+        }
+    }
+    state.forget_unused(engine);
+    state.set_tracking();
+    result.map(|_| ())
+}
+
+/// The engine's handler: calls the C one.
+///
+/// # Safety
+/// `node` is a registered handler's.
+unsafe fn handle_page_fault(
+    node: NonNull<FaultHandler>,
+    _trap: &Trap,
+    fault: &Fault,
+    registers: &mut Registers,
+) -> Verdict {
+    let handler = node.cast::<PageFaultHandler>();
+    let fault = PageFault { error_code: fault.error_code.0.into(), address: fault.address };
+    // SAFETY: registered, so valid and with a function that may be called; checked when it was registered.
+    let claimed = unsafe {
+        match (*handler.as_ptr()).handle {
+            Some(handle) => handle(handler.as_ptr(), &fault, registers),
+            None => false,
+        }
+    };
+    if claimed { Verdict::Resume } else { Verdict::NotOurs }
+}
+
+fn c_access(access: &EngineAccess) -> Access {
+    Access {
+        address: access.address,
+        ip: access.ip,
+        registers: access.registers,
+        value: access.value.as_ptr(),
+        value_length: access.value.len() as u32,
+        width: access.width,
+        write: access.write,
+    }
+}
+
+/// The engine's pre handler: calls the C one.
+///
+/// # Safety
+/// `data` is a registered [`AccessProbe`].
+unsafe fn before_access(data: *mut (), access: &EngineAccess) -> EngineDecision {
+    let probe = data.cast::<AccessProbe>();
+    let mut value = 0;
+    // SAFETY: registered, so valid and with functions that may be called.
+    let decision = unsafe {
+        match (*probe).pre {
+            Some(pre) => pre(probe, &c_access(access), &mut value),
+            None => Decision::Pass,
+        }
+    };
+    match decision {
+        Decision::Pass => EngineDecision::Pass,
+        Decision::Supply => EngineDecision::Supply(value),
+        Decision::Drop => EngineDecision::Drop,
+    }
+}
+
+/// The engine's post handler: calls the C one.
+///
+/// # Safety
+/// As for [`before_access`].
+unsafe fn after_access(data: *mut (), access: &EngineAccess) {
+    let probe = data.cast::<AccessProbe>();
+    // SAFETY: registered, so valid and with functions that may be called.
+    unsafe {
+        if let Some(post) = (*probe).post {
+            post(probe, &c_access(access));
+        }
+    }
+}
