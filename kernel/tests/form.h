@@ -52,7 +52,10 @@ struct form {
 	bool match;
 	/* Uses vector registers or the x87, between kernel_fpu_begin and kernel_fpu_end. */
 	bool vector;
-	/* Faults if its operand is not aligned to its width. */
+	/*
+	 * Only runs where its operand is aligned to its width: it faults otherwise, or it is locked, when no driver may do without (and QEMU 7.2 loses the
+	 * arithmetic flags if such an access faults: its cpu_exec_step_atomic leaves without cpu_exec_exit).
+	 */
 	bool aligned;
 	/* Can only be performed by letting the CPU run it where it is, so its values are not known. */
 	bool stepped;
