@@ -31,7 +31,7 @@ static void watch(struct trapline_access_probe *self, const struct trapline_acce
 	}
 	atomic_inc(&writes);
 	if (access->value_length == sizeof(last_written))
-		last_written = *(const u32 *)access->value;
+		WRITE_ONCE(last_written, *(const u32 *)access->value);
 }
 
 static enum trapline_decision supply(struct trapline_access_probe *self, const struct trapline_access *access, u64 *value)
@@ -75,7 +75,7 @@ static int __init example_init(void)
 	WRITE_ONCE(fields->watched, READ_ONCE(fields->watched) + 1);
 	WRITE_ONCE(fields->guarded, 9);
 	pr_info("trapline_example_probe: %d reads, %d writes, last written %u; supplied %u; guarded %u\n", atomic_read(&reads),
-		atomic_read(&writes), last_written, READ_ONCE(fields->supplied), READ_ONCE(fields->guarded));
+		atomic_read(&writes), READ_ONCE(last_written), READ_ONCE(fields->supplied), READ_ONCE(fields->guarded));
 	return 0;
 }
 
