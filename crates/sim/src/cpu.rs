@@ -67,6 +67,8 @@ impl World {
                 }
                 Ok(()) => {}
                 Err(fault) => {
+                    // On its way to the handler the fault may be overtaken by a removal that does not know of it.
+                    self.scheduler.pause();
                     registers.rflags |= RESUME_FLAG;
                     core.busy.store(true, Ordering::Relaxed);
                     let side = Side::engine();
@@ -125,8 +127,10 @@ impl World {
     pub(crate) fn idle(&self, cpu: usize) {
         self.quiet(cpu);
         self.cores[cpu].running.store(false, Ordering::Relaxed);
-        self.cores[cpu].flush.store(false, Ordering::Relaxed);
-        self.hardware().tlbs[cpu].clear();
+        // What its TLB holds stays there, unless an interrupt that empties it is pending.
+        if self.cores[cpu].flush.swap(false, Ordering::Relaxed) {
+            self.hardware().tlbs[cpu].clear();
+        }
     }
 
     fn instruction(&self, cpu: usize, registers: &mut Registers) -> Result<(), Fault> {
