@@ -148,7 +148,10 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     prop_assert_eq!(machine.take_missed(), []);
     let trace = machine.take_trace();
     prop_assert_eq!(trace.lost, 0);
-    prop_assert!(case.forms == Forms::All || trace.windows.is_empty());
+    // A vector access across the border of what is armed has to be stepped: a copy has one operand.
+    let crosses = |(_, offset): &(prop::sample::Index, u64)| offset & 0xfff > 0x1000 - 32;
+    let may_step = case.forms == Forms::All || case.programs.iter().flatten().any(crosses);
+    prop_assert!(may_step || trace.windows.is_empty());
     let seen = machine.take_seen_with_fate();
     for cpu in 0..case.cpus {
         // What an NMI does is in the middle of what it interrupts: each has an order of its own.
@@ -168,7 +171,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         }
     }
     let steps = trace.accesses.iter().filter(|access| access.way == Some(Way::Step)).count();
-    prop_assert!(case.forms == Forms::All || steps == 0);
+    prop_assert!(may_step || steps == 0);
     Ok(())
 }
 
