@@ -284,7 +284,9 @@ impl Sweep<'_> {
         while let Some(active) = self.probes.get(self.next).filter(|a| a.probe.start <= address) {
             if active.probe.last() >= address {
                 self.active.try_reserve(1)?;
-                self.active.push(index(self.next)?);
+                // In the order of registration, which is the order of their ids.
+                let after = self.active.partition_point(|&number| probes[number as usize].id < active.id);
+                self.active.insert(after, index(self.next)?);
                 self.changed = true;
             }
             self.next += 1;

@@ -102,3 +102,13 @@ fn an_ended_probe_is_not_met_any_more() {
     space.probes()[0].end();
     assert_eq!(visited(&space, at, 4), [1]);
 }
+
+#[test]
+fn probes_on_one_byte_are_met_in_the_order_of_their_registration() {
+    let at = START + PageSize::Large.bytes() - 0x8000;
+    // Sorted by start, as the writer hands them over; registered the other way round.
+    let probes = [(2, at, 16), (1, at + 4, 8), (0, at + 8, 8)];
+    let active = probes.map(|(id, start, length)| ActiveProbe::new(ProbeId(id), probe(start, length)));
+    let space = Space::build(pages(), active.into()).expect("memory");
+    assert_eq!(visited(&space, at + 8, 4), [0, 1, 2]);
+}
