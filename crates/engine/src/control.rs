@@ -164,7 +164,11 @@ impl Control {
         tables: &impl PageTables,
         ids: &[ProbeId],
     ) {
-        self.remove_where(engine, tables, |id, _| ids.contains(&id));
+        // Ids come in ascending order, so this is the rule; a caller may still have shuffled them.
+        let sorted = ids.is_sorted();
+        self.remove_where(engine, tables, |id, _| {
+            if sorted { ids.binary_search(&id).is_ok() } else { ids.contains(&id) }
+        });
     }
 
     /// Arms again what a single step left open, and shoots down what other CPUs kept of it.
