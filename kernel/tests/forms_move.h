@@ -60,7 +60,9 @@ FORM(cmov_taken, "cmpl %%eax, %%eax\n\tcmovel (%%rbx), %%edx", READS(4))
 FORM(cmov_not_taken, "cmpl %%eax, %%eax\n\tcmovnel (%%rbx), %%edx", READS(4))
 FORM(cmov64_taken, "cmpl %%eax, %%eax\n\tcmovaeq (%%rbx), %%rdx", READS(8))
 
+/* The stack at both of its alignments: an exception's frame begins below the next multiple of 16, so one of them has the pushed word inside it. */
 FORM(push, "pushq (%%rbx)\n\tpopq %%rdx", READS(8))
+FORM(push_other_alignment, "pushq %%rax\n\tpushq (%%rbx)\n\tpopq %%rdx\n\tpopq %%rax", READS(8))
 FORM(push16, "pushw (%%rbx)\n\tpopw %%dx", READS(2))
 FORM(pop, "pushq %%rdx\n\tpopq (%%rbx)", WRITES(8))
 FORM(pop16, "pushw %%dx\n\tpopw (%%rbx)", WRITES(2))
