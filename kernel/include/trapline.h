@@ -29,6 +29,11 @@ struct pt_regs;
 #define TRAPLINE_WRITES 2
 
 /**
+ * The accesses are also put into the trace of the session that is open, if one is.
+ */
+#define TRAPLINE_RECORD 4
+
+/**
  * What a pre handler decides.
  */
 enum trapline_decision {
@@ -131,7 +136,7 @@ struct trapline_access_probe {
      */
     uint64_t length;
     /**
-     * `TRAPLINE_READS`, `TRAPLINE_WRITES` or both.
+     * `TRAPLINE_READS`, `TRAPLINE_WRITES` or both; and `TRAPLINE_RECORD`, or not.
      */
     uint32_t flags;
     /**

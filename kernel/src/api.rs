@@ -86,6 +86,8 @@ pub enum Decision {
 pub const TRAPLINE_READS: u32 = 1;
 /// Called for writes.
 pub const TRAPLINE_WRITES: u32 = 2;
+/// The accesses are also put into the trace of the session that is open, if one is.
+pub const TRAPLINE_RECORD: u32 = 4;
 
 /// An access probe: a range of bytes, and what is called when one of them is accessed.
 ///
@@ -97,7 +99,7 @@ pub struct AccessProbe {
     pub start: u64,
     /// Bytes, at least 1.
     pub length: u64,
-    /// `TRAPLINE_READS`, `TRAPLINE_WRITES` or both.
+    /// `TRAPLINE_READS`, `TRAPLINE_WRITES` or both; and `TRAPLINE_RECORD`, or not.
     pub flags: u32,
     /// Trapline's own.
     pub mapping: u32,
@@ -250,7 +252,9 @@ unsafe fn register_probes(probes: *const *mut AccessProbe, count: usize) -> Resu
             *unsafe { probe.as_ref() }.ok_or(Errno::INVALID)?;
         let (reads, writes) = (flags & TRAPLINE_READS != 0, flags & TRAPLINE_WRITES != 0);
         let last = length.checked_sub(1).and_then(|rest| start.checked_add(rest));
-        if last.is_none() || !(reads || writes) || flags & !(TRAPLINE_READS | TRAPLINE_WRITES) != 0 {
+        let record = flags & TRAPLINE_RECORD != 0;
+        let unknown = flags & !(TRAPLINE_READS | TRAPLINE_WRITES | TRAPLINE_RECORD);
+        if last.is_none() || !(reads || writes) || unknown != 0 {
             return Err(Errno::INVALID);
         }
         let handlers = Handlers {
@@ -258,7 +262,7 @@ unsafe fn register_probes(probes: *const *mut AccessProbe, count: usize) -> Resu
             post: post.is_some().then_some(after_access),
             data: probe.cast(),
         };
-        wanted.push(Probe { start, length, reads, writes, record: false, handlers });
+        wanted.push(Probe { start, length, reads, writes, record, handlers });
     }
     let mut state = Guard::lock();
     if state.self_test != SelfTest::Passed {
