@@ -29,13 +29,22 @@ use crate::{DecodeError, Gpr, MAX_LENGTH, Method, Segment, corrections, foreign}
 pub fn decode(bytes: &[u8]) -> Result<Plan, DecodeError> {
     let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
     let instruction = InstDecoder::default().decode_slice(bytes).map_err(|refusal| match refusal {
-        Refusal::ExhaustedInput if bytes.len() < MAX_LENGTH => DecodeError::Truncated,
+        Refusal::ExhaustedInput if bytes.len() < MAX_LENGTH && !is_xop(bytes) => DecodeError::Truncated,
         _ => DecodeError::Unknown,
     })?;
     let length = instruction.len().to_const() as u8;
     let bytes = bytes.get(..usize::from(length)).ok_or(DecodeError::Truncated)?;
     let layout = Layout::of(bytes).ok_or(DecodeError::Unknown)?;
     Ok(Reading::new(&instruction, length, layout).plan(bytes))
+}
+
+/// Whether `bytes` are AMD's XOP escape (8Fh with a map of 8 or more where `pop` has /0), which the decoder reads as a longer `pop`.
+fn is_xop(bytes: &[u8]) -> bool {
+    Layout::of(bytes).is_some_and(|layout| {
+        layout.encoding == Encoding::Legacy
+            && (layout.map, layout.opcode) == (0, 0x8f)
+            && bytes.get(layout.modrm).is_some_and(|modrm| modrm & 0x38 != 0)
+    })
 }
 
 /// An operand, as far as it matters here.

@@ -106,3 +106,10 @@ fn bytes_that_end_early_are_truncated_not_unknown() {
         }
     }
 }
+
+#[test]
+fn an_unknown_xop_instruction_is_unknown_however_short() {
+    // vpshaw %xmm7,%xmm11,%xmm0; found by the fuzz target, since a `pop` would be longer.
+    let bytes = [0x8f, 0x89, 0x40, 0x99, 0xc3];
+    assert_eq!(trapline_insn::decode(&bytes), Err(trapline_insn::DecodeError::Unknown));
+}
