@@ -21,6 +21,7 @@
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -110,8 +111,9 @@ static int hammer_cpu(void *data)
 		if (form->stepped || !form_fits(form, region))
 			continue;
 		exercise(&hammer->bench, form, region);
+		/* Not cond_resched(): removing an ftrace hook waits until each task has said that it is between two instructions that may be traced. */
 		if (++turn % 64 == 0)
-			cond_resched();
+			cond_resched_tasks_rcu_qs();
 	}
 	region_check(&hammer->bench, &whole, &hammer->own);
 	kthread_complete_and_exit(&hammer->done, 0);
