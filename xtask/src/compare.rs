@@ -102,8 +102,23 @@ pub struct Comparison {
     pub reshaped: usize,
     /// Accesses of the record before and after those traced, with [`Span::Run`].
     pub outside: usize,
+    /// Every CPU that made an access, in order.
+    pub cpus: Vec<OnCpu>,
     /// The first difference on each CPU that has one.
     pub differences: Vec<Difference>,
+}
+
+/// How many accesses of one CPU were compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnCpu {
+    /// The CPU.
+    pub cpu: u32,
+    /// Accesses in the trace.
+    pub traced: usize,
+    /// Accesses in the record, those outside the trace left out.
+    pub recorded: usize,
+    /// Accesses, of the trace or of the record, from the first difference on.
+    pub unequal: usize,
 }
 
 impl Comparison {
@@ -153,8 +168,15 @@ pub fn compare<'a>(
         comparison.reshaped += matched.reshaped;
         let (at_trace, at_record) = (matched.trace, start + matched.record);
         let complete = at_trace == trace.len() && (span == Span::Run || at_record == record.len());
+        let outside = if complete { record.len() - matched.record } else { start };
+        comparison.cpus.push(OnCpu {
+            cpu,
+            traced: trace.len(),
+            recorded: record.len() - outside,
+            unequal: if complete { 0 } else { (trace.len() - at_trace).max(record.len() - at_record) },
+        });
         if complete {
-            comparison.outside += record.len() - matched.record;
+            comparison.outside += outside;
         } else {
             comparison.differences.push(difference(cpu, &trace, at_trace, &record, at_record));
         }

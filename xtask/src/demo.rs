@@ -1,14 +1,17 @@
 //! `cargo xtask demo`: Trapline at work on two stock drivers, and beside it what QEMU recorded of the same accesses.
 
-use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
+use anstream::{adapter::strip_str, println};
+use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use indicatif::HumanCount;
 
-use crate::access::Access;
-use crate::drivers::{self, Witnessed};
+use crate::compare::OnCpu;
+use crate::drivers::{self, Moment, Witnessed};
 use crate::failure::FAILED;
 use crate::progress::Step;
 use crate::setup::{self, Kernel, Series};
@@ -23,9 +26,16 @@ pub struct Options {
     pub kernel: Series,
 }
 
-/// How many lines of each trace are shown from its beginning, and how many beside QEMU's.
-const LINES: usize = 16;
-const PAIRS: usize = 6;
+const STRONG: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const COMMAND: Style = AnsiColor::Cyan.on_default();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Lines are cut at the width of the terminal, but not shorter than this: the fields of registers may go, values may not.
+const COLUMNS: usize = 150;
+/// Rows of each table of a summary.
+const ROWS: &str = "5";
 
 /// Runs the demo; the status tells whether traces and record were equal.
 pub fn command(options: &Options) -> Result<u8> {
@@ -39,72 +49,108 @@ pub fn command(options: &Options) -> Result<u8> {
     let folder = workspace::cache_dir("demo")?;
     drivers::clean_folder(&folder)?;
     let machine = drivers::machine(options.kernel, &folder)?;
-    println!("Debian's kernel {} on 4 CPUs, with an e1000e network card and an NVMe disk.", kernel.release);
-    let step = Step::new("tracing two drivers in the virtual machine");
-    let outcome = vm::run(&machine, Output::Captured)?;
+    println!(
+        "{STRONG}Debian's own kernel {} on 4 CPUs, with an e1000e network card and an NVMe disk{STRONG:#}",
+        kernel.release
+    );
+    let step = Arc::new(Step::new("the virtual machine starts"));
+    let teller = step.clone();
+    let see = move |text: &str| {
+        text.lines().filter_map(|line| line.strip_prefix(drivers::TOLD)).for_each(|title| teller.tell(title));
+    };
+    let outcome = vm::run(&machine, Output::Watched(Arc::new(see)))?;
+    step.tell("comparing the traces with what QEMU recorded");
+    let witnessed = drivers::witnessed(&outcome, &folder)?;
     drop(step);
 
-    let mut equal = true;
-    for seen in drivers::witnessed(&outcome, &folder)? {
-        heading(seen.subject.title);
-        println!(
-            "$ trapline mmio --device {} --output {}.trace -- ...\n",
-            seen.subject.bdf, seen.subject.name
-        );
-        let mut show = Command::new(&trapline);
-        show.args(["--color", if std::io::stdout().is_terminal() { "always" } else { "never" }]);
-        show.args(["convert", "--to", "human"]).arg(&seen.file);
-        let human = exec::output(&mut show)?;
-        human.lines().take(LINES).for_each(|line| println!("{line}"));
-        println!(
-            "... ({} lines in all)\n\n$ trapline report {}.trace\n",
-            human.lines().count(),
-            seen.subject.name
-        );
-        exec::shows(Command::new(&trapline).args(["report", "--rows", "8"]).arg(&seen.file))?;
-        println!("\nThe same by QEMU's own record:\n");
-        beside(&seen);
-        equal &= seen.comparison.is_equal();
+    for seen in &witnessed {
+        println!("\n{STRONG}{}{STRONG:#}", seen.subject.title);
+        let (name, bdf, work) = (seen.subject.name, seen.subject.bdf, seen.subject.command);
+        println!("{COMMAND}$ trapline mmio --device {bdf} --output {name}.trace -- sh -ec '{COMMAND:#}");
+        work.lines().for_each(|line| println!("{COMMAND}    {line}{COMMAND:#}"));
+        println!("{COMMAND}'{COMMAND:#}\n");
+        moments(&trapline, &seen.file, seen.subject.moments)?;
+        println!("\n{COMMAND}$ trapline report {name}.trace{COMMAND:#}\n");
+        let mut report = Command::new(&trapline);
+        report.args(["--color", "always", "report", "--rows", ROWS]).arg(&seen.file);
+        println!("{}", exec::output(&mut report)?.trim_end());
+        println!();
+        beside(seen);
     }
-    println!(
-        "\nTraces and record are in {}; this took {:.0} s.",
-        folder.display(),
-        started.elapsed().as_secs_f64()
-    );
-    Ok(if equal { 0 } else { FAILED })
+    Ok(closing(&witnessed, &trapline, &folder, started))
 }
 
-fn heading(title: &str) {
-    println!("\n{title}\n{}", "=".repeat(title.chars().count()));
-}
-
-/// Trace and record side by side: the first accesses, then counts, then the difference.
-fn beside(seen: &Witnessed) {
-    println!("  {:44}  {:44}", "trapline", "QEMU");
-    let of =
-        |accesses: &[Access]| -> Vec<String> { accesses.iter().take(PAIRS).map(Access::to_string).collect() };
-    for (trace, record) in of(&seen.trace.accesses).iter().zip(of(&seen.record)) {
-        println!("  {trace:44}  {record:44}");
-    }
-    let (trace, record) = (counts(&seen.trace.accesses), counts(&seen.record));
-    for (what, traced) in &trace {
-        println!(
-            "  {:44}  {:44}",
-            format!("{what}: {traced}"),
-            format!("{what}: {}", record.get(what).unwrap_or(&0))
-        );
-    }
-    let verdict = if seen.comparison.is_equal() { "none" } else { "THERE IS ONE" };
-    println!("  difference: {verdict} ({})", seen.comparison);
-}
-
-fn counts(accesses: &[Access]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for access in accesses {
-        let direction = if access.write { "writes" } else { "reads" };
-        for what in ["accesses".to_owned(), direction.to_owned(), format!("on cpu {}", access.cpu)] {
-            *counts.entry(what).or_default() += 1;
+/// The most telling lines of a trace, each group under what it shows.
+fn moments(trapline: &Path, trace: &Path, moments: &[Moment]) -> Result<()> {
+    let mut convert = Command::new(trapline);
+    convert.args(["--color", "always", "convert", "--to", "human"]).arg(trace);
+    let human = exec::output(&mut convert)?;
+    let columns = usize::from(console::Term::stdout().size().1).max(COLUMNS);
+    let show = |line: &str| println!("{}", console::truncate_str(line, columns, "…"));
+    let mut lines = human.lines();
+    lines.next().into_iter().for_each(show);
+    let total = lines.clone().count();
+    let mut shown = 0;
+    for moment in moments {
+        println!("{DIM}# {}{DIM:#}", moment.caption);
+        for words in moment.lines {
+            let found = lines.find(|line| {
+                let plain = strip_str(line).to_string();
+                words.iter().all(|word| plain.contains(word))
+            });
+            shown += found.iter().count();
+            found.into_iter().for_each(show);
         }
     }
-    counts
+    println!("{DIM}({shown} of {} lines){DIM:#}", HumanCount(total as u64));
+    Ok(())
+}
+
+/// How many accesses each of the two witnesses saw, by CPU, and the difference.
+fn beside(seen: &Witnessed) {
+    println!("{STRONG}{:<12} {:>12} {:>12}   difference{STRONG:#}", "accesses", "Trapline", "QEMU");
+    let row = |name: &str, traced: usize, recorded: usize, unequal: usize| {
+        let style = if unequal == 0 { GOOD } else { BAD };
+        let [traced, recorded, difference] =
+            [traced, recorded, unequal].map(|count| HumanCount(count as u64).to_string());
+        let difference = if unequal == 0 { "none" } else { &difference };
+        println!("{name:<12} {traced:>12} {recorded:>12}   {style}{difference}{style:#}");
+    };
+    let cpus = &seen.comparison.cpus;
+    for OnCpu { cpu, traced, recorded, unequal } in cpus {
+        row(&format!("on CPU {cpu}"), *traced, *recorded, *unequal);
+    }
+    let sum = |of: fn(&OnCpu) -> usize| cpus.iter().map(of).sum();
+    row("in all", sum(|on| on.traced), sum(|on| on.recorded), sum(|on| on.unequal));
+    if !seen.comparison.is_equal() || seen.comparison.reshaped > 0 {
+        println!("{}", seen.comparison);
+    }
+}
+
+/// What was shown, and what to do next; returns the exit status.
+fn closing(witnessed: &[Witnessed], trapline: &Path, folder: &Path, started: Instant) -> u8 {
+    let equal = witnessed.iter().all(|seen| seen.comparison.is_equal());
+    let accesses: usize = witnessed.iter().map(|seen| seen.record.len()).sum();
+    let seconds = started.elapsed().as_secs_f64();
+    if equal {
+        println!(
+            "\n{GOOD}The traces hold every one of the {} accesses that QEMU's devices saw, and nothing else{GOOD:#}: \
+             direction, address, width and value, in order on each CPU ({seconds:.0} s).",
+            HumanCount(accesses as u64)
+        );
+    } else {
+        println!("\n{BAD}Traces and record differ{BAD:#}: see above ({seconds:.0} s).");
+    }
+    let (trapline, folder) = (near(trapline), near(folder));
+    println!(
+        "\nLook further:   {COMMAND}{trapline} convert --to human {folder}/e1000e.trace | less -S{COMMAND:#}\n\
+         On this machine: {COMMAND}sudo {trapline} doctor{COMMAND:#}"
+    );
+    if equal { 0 } else { FAILED }
+}
+
+/// A path as it is shortest to type here.
+fn near(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

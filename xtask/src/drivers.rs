@@ -32,10 +32,21 @@ pub struct Subject {
     pub command: &'static str,
     /// Its PCI address in the machine.
     pub bdf: &'static str,
+    /// What to show of its trace.
+    pub moments: &'static [Moment],
     /// QEMU's names for its registers.
     regions: &'static [&'static str],
     /// What its model takes.
     model: compare::Device,
+}
+
+/// A few lines of a trace that tell something.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// What happens.
+    pub caption: &'static str,
+    /// Words of each line; it is the next one of the trace that has them all.
+    pub lines: &'static [&'static [&'static str]],
 }
 
 /// What is traced, in this order.
@@ -51,6 +62,30 @@ until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 0.05; done
 ping -c 5 -i 0.2 -W 5 10.0.2.2
 modprobe -r e1000e",
         bdf: "0000:00:02.0",
+        moments: &[
+            Moment { caption: "the driver maps the registers", lines: &[&["mapped by"]] },
+            Moment {
+                caption: "it asks the PHY over a serial bus who made it",
+                lines: &[&["W 4 ", " MDIC ", "(read)"], &["R 4 ", " MDIC ", "R=1"]],
+            },
+            Moment { caption: "it resets the card", lines: &[&["W 4 ", " CTRL ", "RST=1"]] },
+            Moment {
+                caption: "it reads the first word of the network address from the EEPROM",
+                lines: &[&["W 4 ", " EERD ", "START=1"], &["R 4 ", " EERD ", "DONE=1"]],
+            },
+            Moment {
+                caption: "the link comes up: an interrupt, on whichever CPU took it",
+                lines: &[&["R 4 ", " ICR ", "LSC=1"]],
+            },
+            Moment {
+                caption: "packets: ping moves the tail of the transmit ring, and the answer interrupts it",
+                lines: &[&["W 4 ", " TDT[0] ", " ping-"], &["W 4 ", " EITR[0] ", "e1000_intr_msix_rx"]],
+            },
+            Moment {
+                caption: "the driver goes",
+                lines: &[&["W 4 ", " CTRL ", "RST=1", " modprobe-"], &["unmapped"]],
+            },
+        ],
         regions: &["e1000e-mmio", "msix-table", "msix-pba"],
         model: compare::Device::E1000E,
     },
@@ -65,6 +100,20 @@ sleep 0.5",
 done
 wait",
         bdf: "0000:00:03.0",
+        moments: &[
+            Moment {
+                caption: "the driver had mapped the registers long ago",
+                lines: &[&["mapped already"], &["mapped already"]],
+            },
+            Moment {
+                caption: "a command is queued for the disk; the completion is taken in an interrupt",
+                lines: &[&["W 4 ", " SQ", "nvme_queue_rq"], &["W 4 ", " CQ", "nvme_poll_cq"]],
+            },
+            Moment {
+                caption: "and so on each CPU at once, on a pair of queues of its own",
+                lines: &[&["TDBL "], &["HDBL "], &["TDBL "], &["HDBL "], &["TDBL "], &["HDBL "]],
+            },
+        ],
         regions: &["nvme", "msix-table", "msix-pba"],
         model: compare::Device::NVME,
     },
@@ -117,7 +166,13 @@ pub fn machine(series: Series, folder: &Path) -> Result<Options> {
     })
 }
 
+/// What the guest prints before the title of the subject that comes next.
+pub const TOLD: &str = "next: ";
+
 /// What both witnesses left in `folder` after a run of the [`machine`].
+///
+/// # Errors
+/// The guest's commands failed, or the record or a trace cannot be read.
 pub fn witnessed(outcome: &Outcome, folder: &Path) -> Result<Vec<Witnessed>> {
     ensure!(
         outcome.ended == Ended::Exited(0),
@@ -159,9 +214,9 @@ edu=$(head -n 1 /sys/bus/pci/devices/0000:00:01.0/resource | cut -d ' ' -f 1)
 mark() { devmem $edu >/dev/null; }
 ",
     );
-    for Subject { name, prepare, command, bdf, .. } in SUBJECTS {
+    for Subject { name, title, prepare, command, bdf, .. } in SUBJECTS {
         script.push_str(&format!(
-            "{prepare}\nmark\ntrapline mmio --device {bdf} --output /out/{name}.trace -- sh -ec '{command}'\nmark\n"
+            "echo '{TOLD}{title}'\n{prepare}\nmark\ntrapline mmio --device {bdf} --output /out/{name}.trace -- sh -ec '{command}'\nmark\n"
         ));
     }
     script

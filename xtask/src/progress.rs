@@ -24,6 +24,15 @@ impl Step {
         bar.enable_steady_tick(Duration::from_millis(100));
         Self { bar }
     }
+
+    /// Says what is done now.
+    pub fn tell(&self, what: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("xtask: {what}");
+        } else {
+            self.bar.set_message(what.to_owned());
+        }
+    }
 }
 
 impl Drop for Step {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -9,8 +10,16 @@ use serde_json::Value;
 use crate::progress::Step;
 use crate::workspace;
 
-/// The release build of the `trapline` command; cargo decides whether there is anything to do.
+/// The release build of the `trapline` command. Cargo decides whether there is anything to do, once in a run of xtask.
 pub fn command() -> Result<PathBuf> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    match BUILT.get() {
+        Some(built) => Ok(built.clone()),
+        None => build().inspect(|built| drop(BUILT.set(built.clone()))),
+    }
+}
+
+fn build() -> Result<PathBuf> {
     let _step = Step::new("building the trapline command");
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .args(["build", "--quiet", "--release", "--package", "trapline", "--bin", "trapline"])

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_steps() {
-        let error = choose(&["nothing".to_owned()]).err().unwrap().to_string();
-        assert!(error.contains("`nothing`") && error.contains("clippy"), "{error}");
+        let error = choose(&["no such thing".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains("`no such thing`") && error.contains("clippy"), "{error}");
     }
 }

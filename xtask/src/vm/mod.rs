@@ -28,12 +28,14 @@ use guest::Guest;
 use ports::Listener;
 
 /// Where COMMAND's output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Output {
     /// To xtask's own standard output and error, as it happens.
     Terminal,
     /// Into the [`Outcome`].
     Captured,
+    /// Into the [`Outcome`], and standard output to a function too as it happens, for progress.
+    Watched(Arc<dyn Fn(&str) + Send + Sync>),
 }
 
 /// How the run ended.
@@ -239,7 +241,8 @@ impl Running<'_> {
     /// Starts a thread that reads a port.
     fn listen(&mut self, name: &str, stream: UnixStream) {
         let sinks = self.sinks.clone();
-        let to_terminal = self.output == Output::Terminal;
+        let to_terminal = matches!(self.output, Output::Terminal);
+        let watched = if let Output::Watched(see) = &self.output { Some(see.clone()) } else { None };
         let destination = self.options.copy_out.clone();
         // A broken pipe at our end must not stop the machine: what cannot be shown is dropped.
         self.threads.push(match (name, destination) {
@@ -251,7 +254,12 @@ impl Running<'_> {
             ("stderr", _) if to_terminal => {
                 spawn_copy(stream, |bytes| drop(std::io::stderr().write_all(bytes)))
             }
-            ("stdout", _) => spawn_copy(stream, move |bytes| append(&sinks.stdout, bytes)),
+            ("stdout", _) => spawn_copy(stream, move |bytes| {
+                append(&sinks.stdout, bytes);
+                if let Some(see) = &watched {
+                    see(&String::from_utf8_lossy(bytes));
+                }
+            }),
             ("stderr", _) => spawn_copy(stream, move |bytes| append(&sinks.stderr, bytes)),
             ("log", _) => spawn_copy(stream, move |bytes| append(&sinks.log, bytes)),
             (_, Some(destination)) => thread::spawn(move || unpack(stream, &destination)),
