@@ -123,29 +123,27 @@ impl Control {
         ids: &mut Vec<ProbeId>,
     ) -> Result<(), ControlError> {
         ids.try_reserve(probes.len())?;
-        let mut pages = Vec::new();
-        pages.try_reserve(self.pages.len())?;
-        pages.extend_from_slice(&self.pages);
-        for probe in probes {
-            self.cover(tables, probe, &mut pages)?;
-        }
-        pages.sort_unstable_by_key(|page| page.page().address);
         let mut all = Vec::new();
         all.try_reserve(self.probes.len() + probes.len())?;
         all.extend_from_slice(&self.probes);
-        for (number, probe) in (self.ids..).zip(probes) {
-            all.push((ProbeId(number), *probe));
-        }
+        all.extend((self.ids..).map(ProbeId).zip(probes.iter().copied()));
         all.sort_unstable_by_key(|(id, probe)| (probe.start, *id));
+        let mut fresh = Vec::new();
+        for (_, probe) in all.iter().filter(|(id, _)| id.0 >= self.ids) {
+            self.cover(tables, probe, &mut fresh)?;
+        }
+        let mut pages = Vec::new();
+        pages.try_reserve(self.pages.len() + fresh.len())?;
+        pages.extend_from_slice(&self.pages);
+        pages.extend_from_slice(&fresh);
+        pages.sort_unstable_by_key(|page| page.page().address);
         let space = snapshot(&pages, &all)?;
         let memory = space.memory();
 
         // Nothing below can fail. Published first, armed then: a fault on a page that is armed finds it.
         let old = engine.space.replace(Some(Owned::new(space)?));
-        for page in &pages {
-            if page_in(&self.pages, page.page().address).is_none() {
-                tables.arm(page.mapped);
-            }
+        for page in &fresh {
+            tables.arm(page.mapped);
         }
         tables.shoot_down();
         tables.synchronize();
@@ -202,34 +200,35 @@ impl Control {
         unsafe { engine.handlers.unregister(node) }
     }
 
-    /// Adds the pages of `probe` that are not among `pages` yet.
+    /// Adds the pages of `probe` that are neither armed nor among `fresh` yet.
+    ///
+    /// Called for probes in the order of their starts, so `fresh` stays sorted: each probe covers its range without gaps, so what it adds lies behind all
+    /// that was added before.
     fn cover(
         &self,
         tables: &impl PageTables,
         probe: &Probe,
-        pages: &mut Vec<ArmedPage>,
+        fresh: &mut Vec<ArmedPage>,
     ) -> Result<(), ControlError> {
         let last = last_of(probe.start, probe.length)?;
         let (start, length) = (probe.start, probe.length);
-        let mapping = self
-            .mappings
-            .iter()
-            .find(|mapping| mapping.holds(start, last))
+        let after = self.mappings.partition_point(|mapping| mapping.start <= start);
+        let mapping = after
+            .checked_sub(1)
+            .and_then(|at| self.mappings.get(at))
+            .filter(|mapping| mapping.holds(start, last))
             .ok_or(ControlError::NoMapping { start, length })?;
-        let armed = pages.len();
         let mut address = start;
         loop {
-            // The pages up to `armed` may be of several batches; those this probe adds are in order, and only the last can hold `address`.
-            let known = page_in(&self.pages, address)
-                .or_else(|| pages[self.pages.len()..armed].iter().find(|page| holds(page, address)));
+            let known = page_in(&self.pages, address).or_else(|| page_in(fresh, address));
             let page = match known {
                 Some(page) => page.page(),
                 None => {
                     let mapped =
                         tables.page_at(address).map_err(|error| ControlError::Page { address, error })?;
                     let alias = mapping.alias.wrapping_add(mapped.page.address.wrapping_sub(mapping.start));
-                    pages.try_reserve(1)?;
-                    pages.push(ArmedPage::new(mapped, alias, mapping.id, mapping.ram));
+                    fresh.try_reserve(1)?;
+                    fresh.push(ArmedPage::new(mapped, alias, mapping.id, mapping.ram));
                     mapped.page
                 }
             };
@@ -259,7 +258,10 @@ impl Control {
             // 1. No handler of theirs begins any more.
             space.probes().iter().filter(|active| gone(active.id, &active.probe)).for_each(ActiveProbe::end);
             // 2. Pages that nobody uses become as they were. A fault on one that is in flight still finds it in the snapshot.
-            let unused = || self.pages.iter().filter(|page| !self.is_used(page));
+            let unused = || {
+                let mut is_used = used_by(&self.probes);
+                self.pages.iter().filter(move |page| !is_used(page))
+            };
             unused().for_each(|page| space.leave(page.page()));
             unused().for_each(|page| tables.disarm(page.mapped));
             // 3. No fault from before the disarming is in flight after this, and no handler from before its probe's end.
@@ -269,9 +271,7 @@ impl Control {
             // 5. Only now may traps no longer know the pages.
             unused().for_each(|page| space.forget(page.page()));
         }
-        let probes = core::mem::take(&mut self.probes);
-        self.pages.retain(|page| is_used(&probes, page));
-        self.probes = probes;
+        self.pages.retain(used_by(&self.probes));
         if let Ok(space) = snapshot(&self.pages, &self.probes) {
             let memory = space.memory();
             if let Ok(space) = Owned::new(space) {
@@ -283,17 +283,20 @@ impl Control {
             }
         }
     }
-
-    fn is_used(&self, page: &ArmedPage) -> bool {
-        is_used(&self.probes, page)
-    }
 }
 
-/// Whether one of `probes`, sorted by start, touches `page`.
-fn is_used(probes: &[(ProbeId, Probe)], page: &ArmedPage) -> bool {
-    let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
-    let begin_before_end = probes.partition_point(|(_, probe)| probe.start <= last);
-    probes.iter().take(begin_before_end).rev().any(|(_, probe)| probe.last() >= first)
+/// Whether one of `probes`, sorted by start, touches a page; to be asked of pages in ascending order, so that all of them take one sweep.
+fn used_by(probes: &[(ProbeId, Probe)]) -> impl FnMut(&ArmedPage) -> bool {
+    let mut rest = probes.iter().map(|(_, probe)| probe).peekable();
+    // The highest byte of all probes that begin on the page or before it.
+    let mut reach = None;
+    move |page| {
+        let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
+        while let Some(probe) = rest.next_if(|probe| probe.start <= last) {
+            reach = reach.max(Some(probe.last()));
+        }
+        reach >= Some(first)
+    }
 }
 
 fn holds(page: &ArmedPage, address: u64) -> bool {
