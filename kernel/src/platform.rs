@@ -110,6 +110,10 @@ impl Platform for Kernel {
         }
     }
 
+    fn can_run_copy(&self, nesting: usize, copy: &Redirect) -> bool {
+        self.slots.have_room(self.cpu(), nesting, copy)
+    }
+
     unsafe fn run_copy(
         &self,
         nesting: usize,

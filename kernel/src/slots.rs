@@ -49,6 +49,11 @@ impl Slots {
         ip.wrapping_sub(self.text) < BYTES as u64
     }
 
+    /// Whether this CPU, which is `cpu`, has a slot for `copy` at this level.
+    pub(crate) fn have_room(&self, cpu: usize, nesting: usize, copy: &Redirect) -> bool {
+        cpu < CPUS && nesting < LEVELS && usize::from(copy.length) <= copy.code.len()
+    }
+
     /// Runs `copy` as [`Platform::run_copy`](trapline_engine::Platform::run_copy) says.
     ///
     /// # Safety
@@ -61,7 +66,7 @@ impl Slots {
         registers: &mut Registers,
         operand: u64,
     ) -> bool {
-        if cpu >= CPUS || nesting >= LEVELS {
+        if !self.have_room(cpu, nesting, copy) {
             return false;
         }
         let offset = ((cpu * LEVELS + nesting) * SLOT_SIZE) as u64;

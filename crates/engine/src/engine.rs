@@ -2,7 +2,7 @@
 
 use crate::counters::{CpuCounters, count};
 use crate::percpu::{Level, PerCpu};
-use crate::perform::{Performer, Stop, count_nested};
+use crate::perform::{Performer, Stop};
 use crate::published::Published;
 use crate::space::{ArmedPage, Space};
 use crate::step::{Refault, Step};
@@ -142,7 +142,7 @@ impl<P: Platform> Engine<P> {
         let method = site.map_or(Method::Step, |site| site.plan.method());
         let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
         if space.has_handlers() && !handlers {
-            count_nested(&cpu.counters);
+            count(&cpu.counters.nested);
         }
         let mut performer = Performer {
             platform: &self.platform,
@@ -176,7 +176,7 @@ impl<P: Platform> Engine<P> {
                 if let (Some(copy), [operand]) = (site.redirect, operands.as_slice()) {
                     match performer.redirect(level.number(), &copy, registers, operand.address) {
                         Ok(true) => {
-                            registers.rip = registers.rip.wrapping_add(site.plan.length().into());
+                            site.plan.complete(registers);
                             return Verdict::Resume;
                         }
                         Ok(false) | Err(Stop::Retry) => {}

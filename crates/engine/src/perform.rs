@@ -7,7 +7,6 @@ use crate::counters::{CpuCounters, count};
 use crate::sink::Sink;
 use crate::space::{ActiveProbe, ArmedPage, Space};
 use crate::{Access, Decision, Fault, Platform, Trap};
-use core::sync::atomic::Ordering;
 use trapline_abi::{AccessPayload, Flags, Kind, Record, Way};
 use trapline_insn::{Memory, Registers, Segment};
 
@@ -285,7 +284,7 @@ impl<'a, P: Platform> Performer<'a, P> {
     pub(crate) fn show_unknown(&mut self, span: &Span, write: bool) {
         let interest = self.interest(span, write);
         if interest.handlers {
-            // What a pre handler decides can't be carried out here; see `Decision` in ARCHITECTURE.md.
+            // What a pre handler decides can't be carried out here: the access has been made. See `Decision`.
             self.ask(span, write, &[]);
             self.tell(span, write, &[]);
         }
@@ -569,9 +568,4 @@ pub(crate) fn bytes_of(words: &[u64], width: u16) -> Bytes {
         *to = from.to_le_bytes();
     }
     Bytes { bytes, width: usize::from(width) }
-}
-
-/// Counts an access of this CPU that handlers were not called for since it was made inside a handler.
-pub(crate) fn count_nested(counters: &CpuCounters) {
-    counters.nested.fetch_add(1, Ordering::Relaxed);
 }

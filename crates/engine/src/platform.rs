@@ -86,13 +86,17 @@ pub trait Platform: Sync {
     /// Writes the low `width` bytes (1, 2, 4 or 8) of such memory.
     fn write_other(&self, address: u64, width: u8, value: u64) -> Result<(), Fault>;
 
-    /// Runs `copy` with the interrupted context's registers and its one memory operand at `operand`, then stores the registers it changed
-    /// (arithmetic flags and general registers but `rsp` and the copy's scratch register; vector state is live in the CPU). Returns false if it could not
-    /// be run or it faulted; then nothing has changed.
+    /// Whether there is a place to run `copy` in. Asked before the device is accessed for it.
     ///
     /// `nesting` tells how many trapped accesses this CPU is inside of, 0 for the outermost: code buffers must not be shared between levels.
+    fn can_run_copy(&self, nesting: usize, copy: &Redirect) -> bool;
+
+    /// Runs `copy` with the interrupted context's registers and its one memory operand at `operand`, then stores the registers it changed
+    /// (arithmetic flags and general registers but `rsp` and the copy's scratch register; vector state is live in the CPU). Returns false if it
+    /// faulted; then nothing has changed.
     ///
     /// # Safety
+    /// [`Platform::can_run_copy`] said so in this trap, with the same `nesting` and `copy`.
     /// `operand` up to `operand + width` is memory the copy may access: an alias, or the engine's own buffer.
     unsafe fn run_copy(
         &self,

@@ -20,7 +20,7 @@ pub struct Access<'a> {
     pub registers: &'a Registers,
 }
 
-/// What a pre handler decides about an access.
+/// What a pre handler decides about an access. Not carried out for one that the CPU makes by itself (a step, a masked vector): its value is not known then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Let it happen.

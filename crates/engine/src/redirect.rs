@@ -13,7 +13,10 @@ use trapline_insn::{Direction, Redirect, Registers};
 struct Bounce([u8; 2 * WIDEST]);
 
 impl<P: Platform> Performer<'_, P> {
-    /// Runs `copy`, whose operand is at `address`. Returns false if that can't be done here: nothing has happened then.
+    /// Runs `copy`, whose operand is at `address`. Returns false if that can't be done, so that the original has to be stepped.
+    ///
+    /// Nothing has happened then, unless the copy faulted (a floating-point exception): the original will do the same, after an access of its own,
+    /// so a read that the copy worked on was one more, and was told of.
     pub(crate) fn redirect(
         &mut self,
         nesting: usize,
@@ -22,13 +25,16 @@ impl<P: Platform> Performer<'_, P> {
         address: u64,
     ) -> Result<bool, Stop> {
         let Some(span) = self.span(address, copy.width.max(1)) else { return Ok(false) };
+        if !self.platform.can_run_copy(nesting, copy) {
+            return Ok(false);
+        }
         let known = !copy.partial && copy.width > 0 && usize::from(copy.width) <= WIDEST;
         match copy.direction {
             Direction::Read if known => self.redirect_read(nesting, copy, registers, &span),
             Direction::Write if known => self.redirect_write(nesting, copy, registers, &span),
             direction => {
                 // Masked, longer than a vector, or read-modify-write: the copy itself accesses the alias, once, as the original would.
-                // SAFETY: the span lies on the alias.
+                // SAFETY: asked above; the span lies on the alias.
                 let ran = unsafe { self.platform.run_copy(nesting, copy, registers, span.alias()) };
                 if ran {
                     if direction != Direction::Write {
@@ -59,7 +65,7 @@ impl<P: Platform> Performer<'_, P> {
             operand.copy_from_slice(value.as_slice());
         }
         let operand = (&raw mut bounce).cast::<u8>() as u64 + offset as u64;
-        // SAFETY: the buffer is ours, and the operand lies inside it.
+        // SAFETY: our caller has asked; the buffer is ours, and the operand lies inside it.
         Ok(unsafe { self.platform.run_copy(nesting, copy, registers, operand) })
     }
 

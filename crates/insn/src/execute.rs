@@ -47,9 +47,16 @@ impl Plan {
             Operation::Foreign(_) => return Ok(Progress::Refused),
             _ => self.execute_other(registers, memory)?,
         }
-        registers.rip = registers.rip.wrapping_add(u64::from(self.length));
-        registers.rflags &= !RF;
+        self.complete(registers);
         Ok(Progress::Done)
+    }
+
+    /// Moves `registers` on to the next instruction, as completing this one does; [`Plan::execute`] has done so, who performs it in another
+    /// way has to.
+    #[inline]
+    pub const fn complete(&self, registers: &mut Registers) {
+        registers.rip = registers.rip.wrapping_add(self.length as u64);
+        registers.rflags &= !RF;
     }
 
     fn execute_other<M: Memory>(&self, registers: &mut Registers, memory: &mut M) -> Result<(), M::Fault> {

@@ -1,6 +1,7 @@
 //! The writer: registers and removes, and knows for each moment what must be trapped.
 
 use crate::allocation::Side;
+use crate::cpu::RESUME_FLAG;
 use crate::hardware::Hardware;
 use crate::world::{World, lock};
 use crate::{Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, ProbeSpec, Reaction};
@@ -94,6 +95,7 @@ unsafe fn claim(node: NonNull<FaultHandler>, _: &Trap, fault: &Fault, registers:
     hit(&world, claimer.spec.label, HitKind::Fault, (fault.address, write, &[]), late);
     if fault.address.wrapping_sub(claimer.spec.start) < claimer.spec.length {
         registers.rip = world.end_of(registers.rip);
+        registers.rflags &= !RESUME_FLAG;
         Verdict::Resume
     } else {
         Verdict::NotOurs

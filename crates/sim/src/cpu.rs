@@ -10,7 +10,7 @@ use trapline_insn::{Memory, Method, Registers, Segment, decode};
 
 const TRAP_FLAG: u64 = 1 << 8;
 const INTERRUPT_FLAG: u64 = 1 << 9;
-const RESUME_FLAG: u64 = 1 << 16;
+pub(crate) const RESUME_FLAG: u64 = 1 << 16;
 /// Bit 1 of RFLAGS is always set.
 const FIXED_FLAG: u64 = 1 << 1;
 
@@ -75,6 +75,11 @@ impl World {
                     // SAFETY: as above.
                     let verdict = unsafe { self.engine.page_fault(fault, registers) };
                     drop(side);
+                    let completed = registers.rip != core.ip.load(Ordering::Relaxed);
+                    assert!(
+                        !completed || registers.rflags & RESUME_FLAG == 0,
+                        "an instruction that completed clears RF (Intel SDM volume 3, 18.3.1.1)"
+                    );
                     registers.rflags &= !RESUME_FLAG;
                     match verdict {
                         Verdict::Resume => {}

@@ -120,6 +120,11 @@ impl Platform for Link {
         Memory::write(&mut crate::cpu::Native { world: &world, cpu }, address, width, value)
     }
 
+    fn can_run_copy(&self, nesting: usize, copy: &Redirect) -> bool {
+        let (world, _, _side) = self.enter();
+        nesting < world.options.copy_levels && recognise(&copy.code[..copy.length.into()]).is_some()
+    }
+
     unsafe fn run_copy(
         &self,
         _nesting: usize,
@@ -128,7 +133,7 @@ impl Platform for Link {
         operand: u64,
     ) -> bool {
         let (world, cpu, _side) = self.enter();
-        let Some(model) = recognise(&copy.code[..copy.length.into()]) else { return false };
+        let model = recognise(&copy.code[..copy.length.into()]).expect("`can_run_copy` was asked");
         let mut vectors = world.hardware().vectors[cpu];
         let mut changed = *registers;
         let mut memory = Operand { world: &world, cpu };

@@ -34,11 +34,13 @@ pub struct Options {
     pub reader_pace: usize,
     /// An NMI comes at one in so many points, where there is one to come.
     pub nmi_rarity: u64,
+    /// Levels of nested traps at which copies of instructions can be run.
+    pub copy_levels: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cpus: 4, seed: 0, ring: 4096, reader_pace: 64, nmi_rarity: 16 }
+        Self { cpus: 4, seed: 0, ring: 4096, reader_pace: 64, nmi_rarity: 16, copy_levels: 4 }
     }
 }
 

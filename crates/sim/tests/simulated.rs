@@ -96,7 +96,7 @@ fn a_ring_that_nobody_reads_counts_what_it_drops_and_tells_of_it_afterwards() {
 #[test]
 fn a_slow_reader_and_nmis_do_not_confuse_the_count_of_lost_records() {
     for seed in 0..60 {
-        let options = Options { cpus: 2, seed, ring: 8, reader_pace: 2, nmi_rarity: 4 };
+        let options = Options { cpus: 2, seed, ring: 8, reader_pace: 2, nmi_rarity: 4, ..Options::default() };
         let (mut machine, region) = machine(options);
         record(&mut machine, &region);
         for cpu in 0..2 {
@@ -117,6 +117,20 @@ fn a_slow_reader_and_nmis_do_not_confuse_the_count_of_lost_records() {
         let records = trace.accesses.len() as u64 + trace.tasks.len() as u64;
         assert!(records + dropped >= seen as u64 && trace.accesses.len() <= seen, "seed {seed}");
         assert!(dropped - trace.lost < 16, "seed {seed}: {dropped} dropped, {} told", trace.lost);
+    }
+}
+
+#[test]
+fn what_no_copy_can_be_run_for_is_stepped_and_read_once() {
+    let (mut machine, region) = machine(Options { cpus: 1, copy_levels: 0, ..Options::default() });
+    record(&mut machine, &region);
+    for form in code::vectors() {
+        let mut program = at(&form.code, 0, region.start + 0x400);
+        (form.set)(&mut program.registers);
+        assert_eq!(run(&mut machine, program).fault, None);
+        let (trace, seen) = (machine.take_trace(), machine.take_seen());
+        assert_eq!(trace.accesses.len(), seen.len(), "{}: told {trace:#?} seen {seen:#?}", form.name);
+        assert!(trace.accesses.iter().all(|access| access.way == Some(Way::Step)), "{}", form.name);
     }
 }
 
