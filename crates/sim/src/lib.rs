@@ -16,6 +16,7 @@ mod hardware;
 mod machine;
 mod model;
 mod platform;
+mod profile;
 mod rings;
 mod schedule;
 mod simulated;
@@ -30,5 +31,6 @@ pub use machine::{
     Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, ProbeSpec, Program,
     Reaction, Region, Vectors,
 };
+pub use profile::{Bus, Profile};
 pub use simulated::{Options, Simulated};
 pub use trace::{Access, Trace, Value};

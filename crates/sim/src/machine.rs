@@ -4,7 +4,7 @@ use trapline_abi::Counters;
 use trapline_engine::{ControlError, Decision, Fault, PageSize, ProbeId};
 use trapline_insn::Registers;
 
-use crate::{Access, Trace};
+use crate::{Access, Profile, Trace};
 
 /// What is behind a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Outcome {
     pub registers: Registers,
     /// The vector registers of its last run.
     pub vectors: Vectors,
-    /// The page fault that the system was left with, if there was one: the program ended there.
+    /// The page fault that the system was left with, if there was one: the program ended there. See [`Profile::tells_replaced_faults`].
     pub fault: Option<Fault>,
 }
 
@@ -178,6 +178,12 @@ pub trait Control {
 
 /// A machine under test.
 pub trait Machine: Control {
+    /// What a scenario must know of it.
+    fn profile(&self) -> Profile;
+
+    /// Whether its CPUs know the instructions of `code`.
+    fn executes(&self, code: &[u8]) -> bool;
+
     /// Maps a new region with pages of these sizes; `None` if this machine can't.
     fn map(&mut self, backing: Backing, pages: &[PageSize]) -> Option<Region>;
 

@@ -5,8 +5,8 @@ use crate::cpu::FLAGS;
 use crate::hardware::{Seen, Via};
 use crate::world::{Interruption, World, lock};
 use crate::{
-    Access, Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, Machine, Outcome, ProbeSpec, Program,
-    Region, Trace,
+    Access, Backing, Bus, Control, FaultHandlerId, FaultHandlerSpec, Hit, Machine, Outcome, ProbeSpec,
+    Profile, Program, Region, Trace,
 };
 use std::sync::atomic::Ordering;
 use trapline_abi::Counters;
@@ -176,6 +176,15 @@ impl Control for Simulated {
 }
 
 impl Machine for Simulated {
+    fn profile(&self) -> Profile {
+        let bus = Bus::Whole;
+        Profile { bus, patience: 1, side_effects: true, armed_stacks: true, tells_replaced_faults: true }
+    }
+
+    fn executes(&self, _: &[u8]) -> bool {
+        true
+    }
+
     fn map(&mut self, backing: Backing, pages: &[PageSize]) -> Option<Region> {
         let (region, alias) = self.world().hardware().map(backing, pages);
         self.mappings += 1;

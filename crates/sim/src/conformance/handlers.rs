@@ -38,7 +38,7 @@ pub(super) fn several_probes_on_one_byte_are_all_asked(machine: &mut dyn Machine
     }
     let (trace, seen) = (machine.take_trace(), machine.take_seen());
     assert_eq!(trace.accesses.len(), 3, "one event however many probes record");
-    assert_agree(&trace, &seen, "several probes");
+    assert_agree(machine.profile().bus, &trace, &seen, "several probes");
     Some(())
 }
 
@@ -60,7 +60,7 @@ pub(super) fn a_pre_handler_can_supply_drop_and_pass(machine: &mut dyn Machine) 
         assert_eq!(outcome.registers.rax, got.into(), "{decision:?} of a read");
         let (trace, seen) = (machine.take_trace(), machine.take_seen());
         assert_eq!(seen.len(), usize::from(read_arrives));
-        assert_agree(&trace, &seen, "a read");
+        assert_agree(machine.profile().bus, &trace, &seen, "a read");
         let held_back = trace.accesses[0].flags & Flags::SUPPLIED != 0;
         assert_eq!(held_back, !read_arrives, "the trace says so");
 
@@ -70,7 +70,7 @@ pub(super) fn a_pre_handler_can_supply_drop_and_pass(machine: &mut dyn Machine) 
         assert_eq!(seen.len(), usize::from(write_arrives));
         assert_eq!(trace.accesses.len(), 1);
         assert_eq!(trace.accesses[0].is_held_back(), !write_arrives);
-        assert_agree(&trace, &seen, "a write");
+        assert_agree(machine.profile().bus, &trace, &seen, "a write");
         machine.unprobe(&ids);
     }
     Some(())
@@ -143,7 +143,7 @@ pub(super) fn a_probe_of_reads_only_ignores_writes_and_the_other_way_round(
         let seen = machine.take_seen();
         assert_eq!(seen.len(), 4, "all were performed");
         let wanted: Vec<_> = seen.into_iter().filter(|a| if a.write { writes } else { reads }).collect();
-        assert_agree(&machine.take_trace(), &wanted, "one direction");
+        assert_agree(machine.profile().bus, &machine.take_trace(), &wanted, "one direction");
         assert_eq!(machine.take_hits().len(), wanted.len());
         machine.unprobe(&ids);
     }
@@ -169,7 +169,7 @@ pub(super) fn a_handler_that_hits_another_armed_page_loses_nothing(machine: &mut
         // A handler's accesses come before or after the one it is called for, by the way that one is performed.
         told.sort_by_key(|access| access.address);
         seen.sort_by_key(|access| access.address);
-        assert_agree(&crate::Trace { accesses: told, ..trace }, &seen, "nested hits");
+        assert_agree(machine.profile().bus, &crate::Trace { accesses: told, ..trace }, &seen, "nested hits");
     }
     assert!(machine.counters().nested > 0, "the circle ends where handlers are no longer called");
     Some(())
@@ -218,8 +218,9 @@ pub(super) fn the_newest_page_fault_handler_is_asked_first_and_the_first_claim_w
 pub(super) fn page_fault_handlers_leave_while_others_walk_the_list(machine: &mut dyn Machine) -> Option<()> {
     let region = device(machine, 1)?;
     record_all(machine, &region);
-    let programs: Vec<Program> =
-        (0..4).map(|cpu| Program { cpu, ..program_at(code::LOAD, region.start + 0x400) }.times(20)).collect();
+    let times = 20 * machine.profile().patience;
+    let program = |cpu| Program { cpu, ..program_at(code::LOAD, region.start + 0x400) }.times(times);
+    let programs: Vec<Program> = (0..4).map(program).collect();
     let stays = machine.register(FaultHandlerSpec { start: 0, length: 0, label: 100 });
     let outcomes = machine.run(&programs, &mut |control: &mut dyn Control| {
         for round in 0..6 {
@@ -238,7 +239,12 @@ pub(super) fn page_fault_handlers_leave_while_others_walk_the_list(machine: &mut
     let always = hits.iter().filter(|hit| hit.label == 100).count() as u64;
     assert_eq!(always, machine.counters().faults, "the one that stays is asked each time");
     assert!(machine.unregister(stays));
-    assert_agree(&machine.take_trace(), &machine.take_seen(), "while handlers come and go");
+    assert_agree(
+        machine.profile().bus,
+        &machine.take_trace(),
+        &machine.take_seen(),
+        "while handlers come and go",
+    );
     run(machine, &[]);
     Some(())
 }

@@ -8,7 +8,7 @@ mod handlers;
 mod lifetime;
 mod pages;
 
-use crate::{Access, Control, Machine, Outcome, ProbeSpec, Program, Region, Trace, code};
+use crate::{Access, Bus, Control, Machine, Outcome, ProbeSpec, Program, Region, Trace, code};
 use trapline_engine::PageSize;
 
 /// One scenario.
@@ -113,24 +113,37 @@ fn record_all(machine: &mut (impl Control + ?Sized), region: &Region) -> Vec<tra
 }
 
 /// The trace tells of each access that the device saw, once, in each CPU's order, and of no other.
-fn assert_agree(trace: &Trace, seen: &[Access], what: &str) {
+fn assert_agree(bus: Bus, trace: &Trace, seen: &[Access], what: &str) {
     assert_eq!(trace.lost, 0, "{what}: records were lost");
     let cpus = trace.accesses.iter().chain(seen).map(|access| access.cpu + 1).max().unwrap_or(0);
     for cpu in 0..cpus {
-        let told: Vec<_> = trace.accesses.iter().filter(|a| a.cpu == cpu && !a.is_held_back()).collect();
-        let seen: Vec<_> = seen.iter().filter(|access| access.cpu == cpu).collect();
-        let first = told.iter().zip(&seen).position(|(told, seen)| !told.tells_of(seen));
-        let differs = first.or((told.len() != seen.len()).then_some(told.len().min(seen.len())));
-        if let Some(at) = differs {
-            let (told, seen) = (&told[at.saturating_sub(1)..], &seen[at.saturating_sub(1)..]);
-            let few = |all: &[&Access]| format!("{:#?}", all.iter().take(4).collect::<Vec<_>>());
-            panic!("{what}: access {at} of cpu{cpu} differs; traced {} seen {}", few(told), few(seen));
+        let of_cpu = |access: &&Access| access.cpu == cpu;
+        let told: Vec<_> =
+            trace.accesses.iter().filter(of_cpu).filter(|access| !access.is_held_back()).copied().collect();
+        let seen: Vec<_> = seen.iter().filter(of_cpu).copied().collect();
+        if let Some((before, arrived)) = bus.difference(&told, &seen) {
+            let few = |all: &[Access], from: usize| {
+                format!("{:#?}", all.iter().skip(from.saturating_sub(1)).take(4).collect::<Vec<_>>())
+            };
+            let (told, seen) = (few(&told, before), few(&seen, arrived));
+            panic!("{what}: access {before} of cpu{cpu} differs; traced {told} seen {seen}");
         }
     }
 }
 
 /// The same, for what may reach the device in smaller pieces than it was traced in, or the other way round.
-fn assert_agree_by_bytes(trace: &Trace, seen: &[Access], what: &str) {
+fn assert_agree_by_bytes(bus: Bus, trace: &Trace, seen: &[Access], what: &str) {
     let split = |all: &[Access]| all.iter().flat_map(Access::split).collect::<Vec<_>>();
-    assert_agree(&Trace { accesses: split(&trace.accesses), ..trace.clone() }, &split(seen), what);
+    match bus {
+        Bus::Whole => {
+            assert_agree(
+                bus,
+                &Trace { accesses: split(&trace.accesses), ..trace.clone() },
+                &split(seen),
+                what,
+            );
+        }
+        // How it splits them is known.
+        Bus::Words => assert_agree(bus, trace, seen, what),
+    }
 }

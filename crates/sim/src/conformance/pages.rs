@@ -1,7 +1,7 @@
 //! Borders, sizes and numbers of pages.
 
 use super::{assert_agree, assert_agree_by_bytes, device, fill, program_at, record_all, run_one};
-use crate::{Backing, Machine, ProbeSpec, Program, Region, code};
+use crate::{Backing, Bus, Machine, ProbeSpec, Program, Region, code};
 use trapline_engine::{ErrorCode, PageSize};
 
 pub(super) fn an_access_across_two_armed_pages_stays_in_one_piece(machine: &mut dyn Machine) -> Option<()> {
@@ -16,7 +16,7 @@ pub(super) fn an_access_across_two_armed_pages_stays_in_one_piece(machine: &mut 
         let (trace, seen) = (machine.take_trace(), machine.take_seen());
         let once = if code == [0x01, 0x07] { 2 } else { 1 };
         assert_eq!(trace.accesses.len(), once, "one event for each access: {trace:#?}");
-        assert_agree_by_bytes(&trace, &seen, "across two armed pages");
+        assert_agree_by_bytes(machine.profile().bus, &trace, &seen, "across two armed pages");
     }
     assert_eq!(machine.counters().windows, 0);
     Some(())
@@ -41,10 +41,15 @@ pub(super) fn an_access_across_the_border_of_what_is_armed_reaches_both_sides(
         machine.peek(address, &mut after);
         assert_eq!(u64::from_le_bytes(after), 0x1122_3344_5566_7788);
         let (trace, mut seen) = (machine.take_trace(), machine.take_seen());
+        assert!(!trace.accesses.is_empty());
         let inside = |address: u64| address.wrapping_sub(armed.start) < armed.length;
+        if machine.profile().bus != Bus::Whole {
+            // Words lie on both sides of the border: what they brought was compared above.
+            continue;
+        }
         seen = seen.iter().flat_map(crate::Access::split).filter(|a| inside(a.address)).collect();
         assert!(!seen.is_empty());
-        assert_agree_by_bytes(&trace, &seen, "across the border of what is armed");
+        assert_agree_by_bytes(machine.profile().bus, &trace, &seen, "across the border of what is armed");
     }
     Some(())
 }
@@ -58,8 +63,9 @@ pub(super) fn a_store_that_faults_beyond_an_armed_page_leaves_the_device_alone(
     let address = region.start + 0xffd;
     let program = program_at(&[0x48, 0x89, 0x07], address);
     let outcome = run_one(machine, program.clone());
+    let tells = machine.profile().tells_replaced_faults;
     let fault = outcome.fault.expect("the system gets the fault of the part that is not there");
-    assert_eq!(fault.address, region.start + 0x1000);
+    assert_eq!(fault.address, if tells { region.start + 0x1000 } else { address });
     assert!(fault.error_code.has(ErrorCode::WRITE) && !fault.error_code.has(ErrorCode::PRESENT));
     let expected = trapline_insn::Registers { rip: 0, ..program.registers };
     let general = |r: trapline_insn::Registers| (r.rip, r.rax, r.rcx, r.rdi, r.rsi);
@@ -72,24 +78,27 @@ pub(super) fn a_store_that_faults_beyond_an_armed_page_leaves_the_device_alone(
         Program { registers: code::registers(region.start + 0xff4, region.start + 0x100), ..program };
     program.code = code::REP_MOVSL.to_vec();
     let outcome = run_one(machine, program);
-    assert_eq!(outcome.fault.map(|fault| fault.address), Some(region.start + 0x1000));
+    let fault = outcome.fault.expect("the fourth element is not there");
+    assert!(!tells || fault.address == region.start + 0x1000);
     let registers = outcome.registers;
     assert_eq!((registers.rip, registers.rcx, registers.rdi), (0, 2, region.start + 0x1000));
     let (trace, seen) = (machine.take_trace(), machine.take_seen());
-    assert_agree(&trace, &seen, "three elements, and the read of the fourth");
+    assert_agree(machine.profile().bus, &trace, &seen, "three elements, and the read of the fourth");
     assert_eq!(seen.iter().filter(|access| access.write).count(), 3);
     Some(())
 }
 
 pub(super) fn mixed_page_sizes_are_armed_and_restored(machine: &mut dyn Machine) -> Option<()> {
     let (small, large) = (PageSize::Small, PageSize::Large);
-    let sizes = [small, small, large, large, small];
-    let region = machine.map(Backing::Device, &sizes)?;
+    let region = machine.map(Backing::Device, &[small, small, large, large, small])?;
     fill(machine, &region);
     let before = machine.entries(&region);
     let ids = record_all(machine, &region);
     let armed = machine.entries(&region);
-    assert!(armed.iter().zip(&before).all(|(armed, before)| armed ^ before == 1), "all not present");
+    assert!(
+        armed.iter().zip(&before).all(|(armed, before)| armed & 1 == 0 && before & 1 == 1),
+        "all not present"
+    );
     let large_start = region.start + 0x2000;
     let inside = [0, 0x1ffc, 0x2000 - 4, 0x2000, 0x12_3450, 0x20_1ffc, 0x20_2000, 0x40_1ffc, 0x40_2000];
     for offset in inside {
@@ -105,7 +114,7 @@ pub(super) fn mixed_page_sizes_are_armed_and_restored(machine: &mut dyn Machine)
     run_one(machine, program_at(&[0x48, 0x8b, 0x07], large_start - 4));
     let (trace, seen) = (machine.take_trace(), machine.take_seen());
     assert!(trace.accesses.len() >= 20);
-    assert_agree_by_bytes(&trace, &seen, "mixed sizes");
+    assert_agree_by_bytes(machine.profile().bus, &trace, &seen, "mixed sizes");
     machine.unprobe(&ids);
     assert_eq!(machine.entries(&region), before);
 
@@ -124,24 +133,33 @@ pub(super) fn one_instruction_with_two_armed_operands_makes_both_accesses(
     let (one, other) = (device(machine, 1)?, device(machine, 1)?);
     record_all(machine, &one);
     record_all(machine, &other);
-    // `movsl`, `cmpsl`, and `push` to a stack that is armed.
-    for code in [&[0xa5][..], &[0xa7], &[0xff, 0x37], &[0x8f, 0x07]] {
+    // `movsl`, `cmpsl`, and `push` and `pop` with a stack that is armed.
+    let mut codes = vec![(&[0xa5][..], false), (&[0xa7], false)];
+    if machine.profile().armed_stacks {
+        codes.extend([(&[0xff, 0x37][..], true), (&[0x8f, 0x07], true)]);
+    }
+    for &(code, on_stack) in &codes {
         let (first, second) = (one.start + 0x200, other.start + 0x300);
         let mut program = Program { registers: code::registers(first, second), ..Program::new(0, code) };
-        program.registers.rsp = second + 0x80;
+        if on_stack {
+            program.registers.rsp = second + 0x80;
+        }
         let outcome = run_one(machine, program);
         assert_eq!(outcome.fault, None);
         let (trace, seen) = (machine.take_trace(), machine.take_seen());
-        assert_eq!(seen.len(), 2);
-        assert_agree(&trace, &seen, "two armed operands");
+        assert_eq!(trace.accesses.len(), 2);
+        assert_agree(machine.profile().bus, &trace, &seen, "two armed operands");
     }
-    assert_eq!(machine.counters().faults, 4, "one fault each");
+    assert_eq!(machine.counters().faults, codes.len() as u64, "one fault each");
     Some(())
 }
 
 pub(super) fn a_stepped_instruction_with_two_armed_pages_opens_and_records_both(
     machine: &mut dyn Machine,
 ) -> Option<()> {
+    if !machine.executes(code::MOVE_64) {
+        return None;
+    }
     let region = device(machine, 2)?;
     let before = machine.entries(&region);
     let ids = record_all(machine, &region);
@@ -154,7 +172,7 @@ pub(super) fn a_stepped_instruction_with_two_armed_pages_opens_and_records_both(
     assert_ne!(outcome.registers.rflags & (1 << 9), 0, "interrupts are as they were");
     let (trace, seen) = (machine.take_trace(), machine.take_seen());
     assert_eq!(seen.len(), 2);
-    assert_agree(&trace, &seen, "movdir64b");
+    assert_agree(machine.profile().bus, &trace, &seen, "movdir64b");
     assert_eq!(trace.windows.len(), 2, "a window for each page: {trace:#?}");
     machine.unprobe(&ids);
     assert_eq!(machine.entries(&region), before);
