@@ -196,8 +196,13 @@ impl<'a> Reading<'a> {
                     Operation::PopMemory | Operation::Pop => Stack::Pop(self.stack_width()),
                     _ => Stack::None,
                 };
-                if let Operation::Push(_) | Operation::Pop = operation {
-                    plan.address = Address::NONE;
+                match operation {
+                    Operation::Push(_) | Operation::Pop => plan.address = Address::NONE,
+                    Operation::Translate => {
+                        plan.address.base = Base::Register(Gpr::Rbx);
+                        plan.register = Slot::low(Gpr::Rax, 1);
+                    }
+                    _ => {}
                 }
             }
             None => foreign::fill_in(&mut plan, self.instruction, &self.layout, self.memory_at(), bytes),
@@ -244,6 +249,9 @@ impl<'a> Reading<'a> {
         if let Some(text) = text(opcode) {
             let known = matches!(self.width, 1 | 2 | 4 | 8);
             return known.then_some(Operation::Text(text, self.repeat(text)));
+        }
+        if opcode == Opcode::XLAT {
+            return Some(Operation::Translate);
         }
         let operation = match self.parts {
             [Part::Memory, second, third, Part::Absent] => self.memory_first(opcode, second, third)?,

@@ -44,7 +44,7 @@ impl Plan {
                     return Ok(progress);
                 }
             }
-            Operation::Foreign(_) => return Ok(Progress::Refused),
+            Operation::Move64 | Operation::Foreign(_) => return Ok(Progress::Refused),
             _ => self.execute_other(registers, memory)?,
         }
         self.complete(registers);
@@ -69,6 +69,10 @@ impl Plan {
             Operation::LoadSwapped => {
                 let value = self.read(registers, memory)?;
                 self.register.write(registers, swap(value, width));
+            }
+            Operation::Translate => {
+                let value = self.read(registers, memory)?;
+                self.register.write(registers, value);
             }
             Operation::StoreSwapped => {
                 self.write(registers, memory, swap(self.register.read(registers), width))?;
@@ -162,7 +166,11 @@ impl Plan {
                 self.push_or_pop(registers, memory)?;
             }
             // `execute` did these.
-            Operation::Load | Operation::Store(_) | Operation::Text(..) | Operation::Foreign(_) => {}
+            Operation::Load
+            | Operation::Store(_)
+            | Operation::Text(..)
+            | Operation::Move64
+            | Operation::Foreign(_) => {}
         }
         Ok(())
     }

@@ -79,17 +79,26 @@ impl Plan {
             };
             operands.push(address, self.width, direction);
         }
+        if self.operation == Operation::Move64 {
+            // In %es, whose base is zero.
+            let pointer = registers.get(self.register.register());
+            operands.push(locate(pointer, self.address.narrow, None, |_| 0), self.width, Direction::Write);
+        }
         if let Stack::Push(width) = self.stack {
             operands.push(registers.rsp.wrapping_sub(u64::from(width)), u16::from(width), Direction::Write);
         }
         operands
     }
 
-    /// How far beyond its address form a bit string instruction reaches: a register's bit number is signed
-    /// and not bounded by the operand's width (Intel SDM volume 2, `BT`).
+    /// How far beyond its address form an instruction reaches: by the number in `%al` for `xlatb`; for a bit string by a register's bit
+    /// number, which is signed and not bounded by the operand's width (Intel SDM volume 2, `XLATB`, `BT`).
     #[inline]
     pub(crate) fn beyond(&self, registers: &Registers) -> u64 {
-        let Operation::Bit(_, Source::Register) = self.operation else { return 0 };
+        match self.operation {
+            Operation::Bit(_, Source::Register) => {}
+            Operation::Translate => return registers.rax & 0xff,
+            _ => return 0,
+        }
         let width = self.register.width();
         let number = sign_extend(self.register.read(registers), width) as i64;
         let elements = number >> sign_bit(width).trailing_zeros().wrapping_add(1).trailing_zeros();

@@ -93,6 +93,8 @@ pub(crate) enum Operation {
     LoadSigned,
     /// register = memory, bytes reversed.
     LoadSwapped,
+    /// `xlatb`: `%al` = the byte of memory that `%al` numbers.
+    Translate,
     /// memory = source.
     Store(Source),
     /// memory = register, bytes reversed.
@@ -137,6 +139,8 @@ pub(crate) enum Operation {
     Pop,
     /// A string instruction.
     Text(Text, Repeat),
+    /// `movdir64b`, `enqcmd`, `enqcmds`: memory to where the register points. Not performed here.
+    Move64,
     /// Not performed here. The memory operand, if there is one that is accessed, is accessed so.
     Foreign(Option<Direction>),
 }
@@ -148,6 +152,8 @@ impl Operation {
             Self::Load
             | Self::LoadSigned
             | Self::LoadSwapped
+            | Self::Translate
+            | Self::Move64
             | Self::AluToRegister(_)
             | Self::AluToMemory(Alu::Cmp | Alu::Test, _)
             | Self::Bit(Bit::Test, _)

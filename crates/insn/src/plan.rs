@@ -76,6 +76,12 @@ impl Plan {
         self.method
     }
 
+    /// Whether it writes below the stack pointer.
+    #[inline]
+    pub const fn pushes(&self) -> bool {
+        matches!(self.stack, Stack::Push(_))
+    }
+
     /// Whether it is a string instruction: each access is one element's.
     #[inline]
     pub const fn is_string(&self) -> bool {
