@@ -1,38 +1,22 @@
-//! Everything that can go wrong, with its message and its exit status in one place.
+//! Everything that can go wrong, with its message. Exit statuses are beside it, and what the kernel's refusals mean.
 //!
 //! A message names the thing, what is wrong with it, and what to do.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod exit;
+mod refusal;
 
-use rustix::io::Errno;
-use trapline_abi::{ABI_VERSION, DEVICE_PATH, SelfTest, WatchError};
+use std::io;
+use std::path::PathBuf;
+
+use trapline_abi::{ABI_VERSION, DEVICE_PATH, WatchError};
 
 use crate::units::Bdf;
+pub(crate) use exit::Exit;
+pub(crate) use refusal::self_test_text;
+use refusal::watch_text;
 
 /// What a function of the command gives.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The exit statuses of `trapline` itself; a traced COMMAND's own status takes the place of [`Exit::Success`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Exit {
-    /// It was done. A reader that closed our output early is no failure.
-    Success = 0,
-    /// Tracing failed or ended early, or the trace lacks records that were dropped; what was written before is good.
-    Failed = 1,
-    /// The command line is wrong, or names something that is not there. clap's own status too.
-    Usage = 2,
-    /// This machine can't do it as it is: no root, no module, lockdown, a failed self-test, another tracer.
-    Environment = 3,
-    /// A file can't be read or written, or is no trace, or is one that was cut off; what can be read of that is read first.
-    File = 4,
-}
-
-/// COMMAND exists but can't be run, as shells tell it.
-pub(crate) const COMMAND_NOT_EXECUTABLE: u8 = 126;
-/// COMMAND was not found, as shells tell it.
-pub(crate) const COMMAND_NOT_FOUND: u8 = 127;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -292,157 +276,6 @@ pub(crate) enum Error {
     Trace(#[from] trapline_trace::FileError),
 }
 
-impl Error {
-    /// The exit status that tells of it.
-    pub(crate) fn exit(&self) -> u8 {
-        let exit = match self {
-            Error::NoDevice { .. }
-            | Error::NoMemoryBar { .. }
-            | Error::NoDriver { .. }
-            | Error::DriverWithoutDevice { .. }
-            | Error::MarkText { .. }
-            | Error::NoCommand { .. }
-            | Error::BinaryToTerminal { .. } => Exit::Usage,
-            Error::Watch {
-                reason: Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram),
-                ..
-            } => Exit::Usage,
-            Error::Watch { reason: Some(WatchError::SelfTest), .. } => Exit::Environment,
-            Error::PciList(_)
-            | Error::NotRoot { .. }
-            | Error::NoModule { .. }
-            | Error::ModuleRefused { .. }
-            | Error::DeviceOpen { .. }
-            | Error::Version { .. }
-            | Error::Ring(_)
-            | Error::SelfTest { .. }
-            | Error::Mmiotrace
-            | Error::Busy { .. }
-            | Error::NoSession => Exit::Environment,
-            Error::Create { .. }
-            | Error::Read { .. }
-            | Error::Registers(_)
-            | Error::Cut { .. }
-            | Error::Trace(_) => Exit::File,
-            Error::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                return COMMAND_NOT_FOUND;
-            }
-            Error::Command { .. } => return COMMAND_NOT_EXECUTABLE,
-            Error::Start { .. }
-            | Error::Watch { .. }
-            | Error::RingMap { .. }
-            | Error::CommandLost { .. }
-            | Error::Print { .. }
-            | Error::Device { .. }
-            | Error::Signals { .. }
-            | Error::Write { .. }
-            | Error::TraceEnded { .. } => Exit::Failed,
-        };
-        exit as u8
-    }
-
-    /// Why the kernel refused module `path`, from the errno that `finit_module(2)` gave.
-    pub(crate) fn module_refused(path: &Path, errno: Errno, release: &str) -> Self {
-        let hint = match errno {
-            Errno::NOEXEC => format!("it was built for another kernel than the running {release}: build it for this one"),
-            Errno::PERM => "the kernel is locked down, or modules are disabled (kernel.modules_disabled); \
-                            sign the module with a key that the machine trusts, or boot without lockdown"
-                .into(),
-            Errno::KEYREJECTED | Errno::NOKEY => "it is not signed with a key that this machine trusts, and signatures are enforced; \
-                            sign it (kmodsign, mokutil --import), or boot without module.sig_enforce and Secure Boot"
-                .into(),
-            Errno::BUSY => "something else, such as a live patch, has taken fixup_exception, on which the module must hook: \
-                            see `trapline doctor`"
-                .into(),
-            _ => "`dmesg` tells more".into(),
-        };
-        Error::ModuleRefused { path: path.into(), source: errno.into(), hint }
-    }
-}
-
-/// What a [`SelfTest`] code means.
-pub(crate) fn self_test_text(outcome: u32) -> String {
-    match outcome {
-        o if o == SelfTest::NotRun as u32 => "it has not run yet".into(),
-        o if o == SelfTest::Passed as u32 => "passed".into(),
-        o if o == SelfTest::NoFault as u32 => "a fault on its own page did not reach it".into(),
-        o if o == SelfTest::WrongValue as u32 => "a fault reached it, but the value was wrong".into(),
-        other => format!("unknown outcome {other}"),
-    }
-}
-
 fn events_kept(kept: u64, exact: bool) -> String {
     if exact { format!("{kept} events") } else { format!("at least {kept} events") }
-}
-
-fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io::Error) -> String {
-    match reason {
-        Some(WatchError::BadRange) => {
-            "the range has length 0 or wraps around the end of the address space".into()
-        }
-        Some(WatchError::Ram) => format!(
-            "there is system memory at {failed_at:#x}; only device memory can be watched (`/proc/iomem` tells which is which)"
-        ),
-        Some(WatchError::HugePage) => format!(
-            "a mapping of it uses a page larger than 2 MiB at {failed_at:#x}; watch a range outside that page, \
-             or boot with `nohugeiomap`"
-        ),
-        Some(WatchError::NoMemory) => {
-            "there is not enough kernel memory for its tables; watch a smaller range".into()
-        }
-        Some(WatchError::SelfTest) => {
-            "the module failed its self-test at load; see `dmesg` and `trapline doctor`".into()
-        }
-        Some(WatchError::TooLong) => {
-            "it is longer than 1 GiB; watch the part that holds the registers: --range PHYS+LEN".into()
-        }
-        Some(WatchError::Alias) => format!(
-            "no second mapping with the same cache attributes could be made at {failed_at:#x}; see `dmesg`, and watch less of it"
-        ),
-        None => format!("{source}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_watch_names_the_range_the_reason_and_a_way_out() {
-        let error = Error::Watch {
-            target: "0x1000+0x1000".into(),
-            reason: Some(WatchError::Ram),
-            failed_at: 0x1000,
-            source: Errno::PERM.into(),
-        };
-        assert_eq!(
-            error.to_string(),
-            "can't watch 0x1000+0x1000: there is system memory at 0x1000; only device memory can be watched \
-             (`/proc/iomem` tells which is which)"
-        );
-        assert_eq!(error.exit(), 2);
-    }
-
-    #[test]
-    fn a_second_trace_is_told_who_has_the_first() {
-        let error = Error::Busy { owner: 812, name: Some("trapline".into()) };
-        assert!(error.to_string().contains("by process 812 (trapline);"), "{error}");
-        assert_eq!(error.exit(), 3);
-    }
-
-    #[test]
-    fn a_module_of_another_kernel_is_told_from_an_unsigned_one() {
-        let path = Path::new("trapline.ko");
-        let text = |errno| Error::module_refused(path, errno, "6.1.0-56-amd64").to_string();
-        assert!(text(Errno::NOEXEC).contains("another kernel than the running 6.1.0-56-amd64"));
-        assert!(text(Errno::KEYREJECTED).contains("not signed"));
-        assert!(text(Errno::PERM).contains("locked down"));
-    }
-
-    #[test]
-    fn a_command_that_can_not_be_started_has_the_shells_status() {
-        let error = |kind| Error::Command { command: "x".into(), source: io::Error::from(kind) };
-        assert_eq!(error(io::ErrorKind::NotFound).exit(), 127);
-        assert_eq!(error(io::ErrorKind::PermissionDenied).exit(), 126);
-    }
 }

@@ -79,7 +79,7 @@ pub(crate) fn run(system: &System, args: &Mmio) -> Result<u8> {
     let deadline = args.duration.map(|duration| Instant::now() + duration);
     let stopped =
         session::run(&device, &mut sources, &backlog, &mut writer, wake, || waiting.for_the_end(deadline));
-    let finished = writer.finish(&info.counters, stopped.as_ref().ok());
+    let finished = writer.finish(stopped.as_ref().ok());
     let traced = match stopped {
         Ok(_) => tell::conclude(args, &destination, finished),
         Err(source) => Err(Error::Device { what: "stop the trace", source }),

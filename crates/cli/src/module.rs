@@ -125,7 +125,7 @@ fn load(system: &System) -> Result<()> {
 
 /// Inserts the module file at `path`; that it is loaded already is fine, since two commands may load it at the same time.
 fn insert(system: &System, path: &Path) -> Result<()> {
-    let refused = |errno| Error::module_refused(path, errno, system.release());
+    let refused = |errno| Error::module_refused(path, errno, system);
     let file = File::open(path).map_err(|source| Error::ModuleRefused {
         path: path.into(),
         source,

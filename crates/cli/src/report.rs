@@ -11,13 +11,16 @@ use crate::args::Report;
 use crate::error::{Error, Result};
 use crate::mmio::load_registers;
 use crate::output;
+use crate::tell;
 
 /// Reads the trace and prints its summary; a trace that was cut off is summarised as far as it goes, and then told of.
 pub(crate) fn run(args: &Report) -> Result<()> {
     let mut reader = TraceReader::open(&args.file)?;
     let names = renaming(&args.registers, &reader)?;
     let mut summary = Summary::new();
+    let mut not_watched = 0;
     let Ok(ending) = reader.read(|event| {
+        not_watched += u64::from(tell::is_not_watched(event));
         match &names {
             Some(names) => summary.add(&names.name(event.clone())),
             None => summary.add(event),
@@ -31,6 +34,7 @@ pub(crate) fn run(args: &Report) -> Result<()> {
         let colour = out.current_choice() != ColorChoice::Never;
         summary.write(out, colour, args.rows)
     })?;
+    tell::not_watched(not_watched);
     match ending {
         Ending::Whole(_) => Ok(()),
         Ending::Cut(cut) => Err(Error::Cut { file: args.file.display().to_string(), cut }),

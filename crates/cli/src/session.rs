@@ -70,7 +70,8 @@ pub(crate) fn watch(control: &impl Control, target: &Target, Directions(flags): 
 
 /// Moves records from `sources` to `writer` until `wait` returns, then stops the session and moves the rest.
 ///
-/// When it returns nothing is armed, and the writer has everything but what its merge still holds. Gives the module's counters at the end.
+/// When it returns nothing is armed, and the writer has everything but what its merge still holds. Gives what the module
+/// counted in the session.
 pub(crate) fn run<C: Control, S: Source + Send>(
     control: &C,
     sources: &mut [S],

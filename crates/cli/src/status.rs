@@ -59,7 +59,7 @@ fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<
         stale,
         nested,
     } = info.counters;
-    writeln!(out, "{STRONG}since the module was loaded{STRONG:#}")?;
+    writeln!(out, "{STRONG}since the module was loaded, its self-test included{STRONG:#}")?;
     let alarm = |count: u64| if count == 0 { String::from("0") } else { format!("{BAD}{count}{BAD:#}") };
     for (name, count) in [
         ("faults", faults.to_string()),
@@ -70,7 +70,8 @@ fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<
         ("nested", nested.to_string()),
         ("stale faults", stale.to_string()),
         ("dropped", alarm(dropped)),
-        ("open windows", alarm(windows)),
+        // The self-test steps once; a trace with windows of its own says so itself.
+        ("open windows", windows.to_string()),
     ] {
         write_row(out, &format!("  {name}"), &count)?;
     }

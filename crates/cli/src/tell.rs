@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice, eprintln};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trapline_abi::Watch;
+use trapline_trace::{Event, What};
 
 use crate::args::Mmio;
 use crate::error::{Error, Exit, Result};
@@ -21,9 +22,29 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// Rows of each table of the summary.
 const ROWS: usize = 20;
 
+/// How the module begins a marker about a new mapping that it could not watch (kernel/src/session.rs, `missed`).
+const NOT_WATCHED: &str = "trapline: NOT WATCHED";
+
 /// What happens if `trapline` fails: the error, on standard error.
 pub(crate) fn error(error: &Error) {
-    eprintln!("{BAD}trapline{BAD:#}: {error}");
+    // Some of what others say ends with a line's end of its own.
+    eprintln!("{BAD}trapline{BAD:#}: {}", error.to_string().trim_end());
+}
+
+/// Whether `event` tells of a new mapping that the module could not watch, so that accesses are missing.
+pub(crate) fn is_not_watched(event: &Event<'_>) -> bool {
+    matches!(event.what, What::Mark { text } if text.starts_with(NOT_WATCHED))
+}
+
+/// Tells how many new mappings the module could not watch, if any.
+pub(crate) fn not_watched(mappings: u64) {
+    if mappings > 0 {
+        let plural = if mappings == 1 { "" } else { "s" };
+        eprintln!(
+            "{BAD}trapline: {mappings} new mapping{plural} of what is traced could not be watched: the trace is not complete{BAD:#}; \
+             a marker in it tells where; one by pages larger than 2 MiB can be if the kernel is booted with `nohugeiomap`"
+        );
+    }
 }
 
 /// What is being watched.
@@ -76,7 +97,7 @@ pub(crate) fn live_counter(args: &Mmio, destination: &Destination) -> ProgressBa
 ///
 /// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
 pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finished) -> Result<Exit> {
-    let Finished { summary, totals, kept, exact, failure } = finished;
+    let Finished { summary, totals, not_watched: unwatched, kept, exact, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
     if !args.quiet {
         match destination {
@@ -114,9 +135,24 @@ pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finishe
     if totals.malformed > 0 {
         eprintln!("{BAD}trapline: {} records made no sense and are missing{BAD:#}", totals.malformed);
     }
+    not_watched(unwatched);
     match failed {
         Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
-        None if dropped > 0 || totals.malformed > 0 => Ok(Exit::Failed),
+        None if dropped > 0 || totals.malformed > 0 || unwatched > 0 => Ok(Exit::Failed),
         None => Ok(Exit::Success),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_that_could_not_be_watched_is_told_from_a_persons_marker() {
+        let mark =
+            |text| Event { time: 1, cpu: 0, pid: 1, tgid: 1, comm: "modprobe", what: What::Mark { text } };
+        let text = "trapline: NOT WATCHED, accesses are missing: new mapping of 0x0000000140000000";
+        assert!(is_not_watched(&mark(text)));
+        assert!(!is_not_watched(&mark("not watched by me")));
     }
 }

@@ -12,6 +12,7 @@ use trapline_trace::{Event, Merge, Names, Sink, Summary, Totals};
 use crate::output::Output;
 use crate::pump::{Backlog, Round};
 use crate::session::Wake;
+use crate::tell;
 
 /// The end of the pipeline.
 pub(crate) struct Writer {
@@ -25,6 +26,8 @@ pub(crate) struct Finished {
     pub summary: Summary,
     /// What was counted.
     pub totals: Totals,
+    /// New mappings that could not be watched.
+    pub not_watched: u64,
     /// Events that are where they should be for sure.
     pub kept: u64,
     /// Whether no others are.
@@ -36,7 +39,8 @@ pub(crate) struct Finished {
 impl Writer {
     /// For a session with so many `rings`; `live` counts the events.
     pub(crate) fn new(rings: usize, names: Names, output: Output, live: ProgressBar) -> Self {
-        let end = End { names, output, summary: Summary::new(), live, flushed: 0, failure: None };
+        let end =
+            End { names, output, summary: Summary::new(), not_watched: 0, live, flushed: 0, failure: None };
         Self { merge: Merge::new(rings), end }
     }
 
@@ -81,14 +85,14 @@ impl Writer {
         }
     }
 
-    /// Ends the trace: writes what the merge still held and what was counted between `before` and `after`.
+    /// Ends the trace: writes what the merge still held and what the module `counted` in the session.
     ///
-    /// Without `after` (the module did not say) the end is left out of the trace, so that it reads as cut off.
-    pub(crate) fn finish(self, before: &Counters, after: Option<&Counters>) -> Finished {
+    /// Without that (the module did not say) the end is left out of the trace, so that it reads as cut off.
+    pub(crate) fn finish(self, counted: Option<&Counters>) -> Finished {
         let Self { mut merge, mut end } = self;
         let Ok(()) = merge.finish(|event| end.event(event));
-        let totals = Totals::new(before, after.unwrap_or(before), &merge);
-        match after {
+        let totals = Totals::new(&counted.copied().unwrap_or_default(), &merge);
+        match counted {
             Some(_) => end.attempt(|sink| sink.end(&totals)),
             None => end.attempt(|sink| sink.flush()),
         }
@@ -96,7 +100,14 @@ impl Writer {
         end.summary.end(&totals);
         let exact = end.output.exact || end.failure.is_none();
         let kept = if exact { end.output.sink.kept() } else { end.flushed };
-        Finished { summary: end.summary, totals, kept, exact, failure: end.failure }
+        Finished {
+            summary: end.summary,
+            totals,
+            not_watched: end.not_watched,
+            kept,
+            exact,
+            failure: end.failure,
+        }
     }
 }
 
@@ -105,6 +116,7 @@ struct End {
     names: Names,
     output: Output,
     summary: Summary,
+    not_watched: u64,
     live: ProgressBar,
     /// Events that had been written when the sink was last flushed.
     flushed: u64,
@@ -113,6 +125,7 @@ struct End {
 
 impl End {
     fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
+        self.not_watched += u64::from(tell::is_not_watched(&event));
         if self.failure.is_none() {
             let event = self.names.name(event);
             self.summary.add(&event);

@@ -20,6 +20,8 @@ struct Module {
     start: Option<Errno>,
     watch: Option<(Errno, WatchError)>,
     ring: Queue,
+    /// Times a page was open in the session.
+    windows: u64,
     stopped: Cell<bool>,
 }
 
@@ -48,7 +50,11 @@ impl Control for Module {
     fn stop(&self) -> io::Result<Counters> {
         self.ring.push(read(99));
         self.stopped.set(true);
-        Ok(Counters { accesses: [self.ring.len() as u64, 0, 0], ..self.info.counters })
+        Ok(Counters {
+            accesses: [self.ring.len() as u64, 0, 0],
+            windows: self.windows,
+            ..Counters::default()
+        })
     }
 }
 
@@ -126,7 +132,7 @@ fn trace(module: &Module, sink: Box<dyn Sink + Send>, deadline: Option<Duration>
     let counters =
         run(module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
     assert!(module.stopped.get());
-    writer.finish(&module.info.counters, Some(&counters))
+    writer.finish(Some(&counters))
 }
 
 #[test]
@@ -144,6 +150,17 @@ fn every_record_is_written_the_last_one_of_the_stopping_session_too() {
     assert_eq!(lines.len(), 1 + 5000 + 1, "header, events, end");
     assert!(lines[5000].contains(r#""value":"0x00000063""#), "{}", lines[5000]);
     assert!(lines[5001].contains(r#""kind":"end""#), "{}", lines[5001]);
+}
+
+#[test]
+fn a_window_of_the_session_is_told_whatever_was_counted_before_it() {
+    // The module's self-test at load steps once.
+    let counters = Counters { windows: 1, dropped: 7, accesses: [2, 1, 1], ..Counters::default() };
+    let module = Module { info: Info { counters, ..Info::default() }, windows: 1, ..Module::default() };
+    module.ring.push(map(1));
+    let sink = JsonLines::new(Shared::default(), &Default::default()).unwrap();
+    let totals = trace(&module, Box::new(sink), Some(Duration::from_millis(1))).totals;
+    assert_eq!((totals.windows, totals.dropped, totals.performed), (1, 0, [2, 0, 0]));
 }
 
 #[test]
