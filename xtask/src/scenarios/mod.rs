@@ -8,6 +8,8 @@ mod drivers;
 mod forms;
 mod hammer;
 mod leftovers;
+mod mistakes;
+mod mmiotrace;
 mod record;
 
 use std::fmt;
@@ -38,6 +40,9 @@ const ALL: &[&Scenario] = &[
     &leftovers::KILLED,
     &leftovers::REMOVED,
     &drivers::TRACED,
+    &mmiotrace::EQUAL,
+    &mistakes::TOLD,
+    &mistakes::LOCKED_DOWN,
 ];
 
 /// A scenario on a series of kernel.
