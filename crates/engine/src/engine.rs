@@ -267,7 +267,8 @@ impl<P: Platform> Engine<P> {
         operand: &Operand,
         step: &Step,
     ) {
-        let Some(page) = space.find(operand.address) else { return };
+        let last = operand.address.wrapping_add(u64::from(operand.width.max(1)) - 1);
+        let Some(page) = space.find(operand.address).or_else(|| space.find(last)) else { return };
         let counters: &CpuCounters = &cpu.counters;
         let sink = self.sink.read(trap);
         let platform = &self.platform;
@@ -275,12 +276,14 @@ impl<P: Platform> Engine<P> {
         let (before, ip) = (handlers.then_some(step.before), step.before.rip);
         let (flags, way) = (0, Way::Step);
         let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
-        let Some(span) = performer.span(operand.address, operand.width) else { return };
-        if operand.direction != Direction::Write {
-            performer.show_unknown(&span, false);
-        }
-        if operand.direction != Direction::Read {
-            performer.show_unknown(&span, true);
+        let parts = performer.armed_parts(operand.address, operand.width);
+        for span in parts.iter().flatten() {
+            if operand.direction != Direction::Write {
+                performer.show_unknown(span, false);
+            }
+            if operand.direction != Direction::Read {
+                performer.show_unknown(span, true);
+            }
         }
     }
 

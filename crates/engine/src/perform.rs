@@ -127,6 +127,26 @@ impl<'a, P: Platform> Performer<'a, P> {
         }
     }
 
+    /// What of the bytes at `address` is armed: all, one end, both ends on pages of different mappings, or nothing.
+    pub(crate) fn armed_parts(&self, address: u64, width: u16) -> [Option<Span<'a>>; 2] {
+        match self.place(address, width) {
+            Place::Armed(span) => [Some(span), None],
+            Place::Other => [None, None],
+            Place::Mixed => {
+                let last = address.wrapping_add(u64::from(width) - 1);
+                let head = self.page_of(address).map(|page| {
+                    let width = page.page().end().wrapping_sub(address) as u16;
+                    Span { page, next: None, address, width }
+                });
+                let tail = self.page_of(last).map(|page| {
+                    let address = page.page().address;
+                    Span { page, next: None, address, width: (last.wrapping_sub(address) + 1) as u16 }
+                });
+                [head, tail]
+            }
+        }
+    }
+
     fn visit(&self, span: &Span, mut visit: impl FnMut(&ActiveProbe)) {
         let width = u64::from(span.width);
         self.space.visit(span.page, span.address, width, true, &mut visit);

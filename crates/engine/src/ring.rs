@@ -72,7 +72,9 @@ impl RingWriter {
                 let mut at = at;
                 if lost > 0 {
                     let payload = [lost, 0, 0, 0];
-                    self.complete(at, Record { kind: Kind::Lost as u8, more: 0, payload, ..record });
+                    let Record { time, cpu, task, .. } = record;
+                    let kind = Kind::Lost as u8;
+                    self.complete(at, Record { kind, time, cpu, task, payload, ..Record::EMPTY });
                     at += 1;
                 }
                 // The parts that follow are completed first: whoever sees the head record complete can count on them.

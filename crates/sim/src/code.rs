@@ -82,6 +82,7 @@ pub fn moves() -> Vec<Form> {
         form("setne (%rdi)", &[0x0f, 0x95, 0x07], nothing),
         form("cmove (%rdi),%ecx", &[0x0f, 0x44, 0x0f], nothing),
         form("cmovne (%rdi),%ecx", &[0x0f, 0x45, 0x0f], nothing),
+        form("xlatb", &[0xd7], |r| (r.rbx, r.rax) = (r.rdi, 3)),
         form("push (%rdi)", &[0xff, 0x37], nothing),
         // The value it pops is one that it pushed.
         form("push %rcx; pop (%rdi)", &[0x51, 0x8f, 0x07], nothing),
@@ -196,7 +197,6 @@ pub fn vectors() -> Vec<Form> {
 pub fn stepped() -> Vec<Form> {
     vec![
         form("divl (%rdi)", &[0xf7, 0x37], |r| r.rdx = 0),
-        form("xlatb", &[0xd7], |r| (r.rbx, r.rax) = (r.rdi, 3)),
         form("movdir64b (%rsi),%r8", &[0x66, 0x44, 0x0f, 0x38, 0xf8, 0x06], nothing),
         form(
             "lea after(%rip),%rax; mov %rax,(%rdi); jmp *(%rdi); after:",
@@ -230,8 +230,6 @@ pub const STORE: &[u8] = &[0x89, 0x07];
 pub const LOCKED_INCREMENT: &[u8] = &[0xf0, 0xff, 0x07];
 /// `div (%rdi)`, which the engine has to step.
 pub const DIVIDE: &[u8] = &[0xf7, 0x37];
-/// `xlatb`: one byte at `(%rbx,%al)`; its operand is not described by its encoding.
-pub const TRANSLATE: &[u8] = &[0xd7];
 /// `movdir64b (%rsi),%r8`.
 pub const MOVE_64: &[u8] = &[0x66, 0x44, 0x0f, 0x38, 0xf8, 0x06];
 /// `rep movsl`.

@@ -59,8 +59,8 @@ fn forms(which: Forms) -> Vec<code::Form> {
     if which == Forms::All {
         all.push(code::Form { name: "divl (%rdi)", code: code::DIVIDE.to_vec(), set: |_| {} });
     }
-    // The direction flag would stay set for what follows.
-    all.retain(|form| !form.name.contains("down"));
+    // The direction flag would stay set for what follows; `xlatb` wants other registers.
+    all.retain(|form| !form.name.contains("down") && form.name != "xlatb");
     all
 }
 

@@ -135,6 +135,21 @@ fn what_no_copy_can_be_run_for_is_stepped_and_read_once() {
 }
 
 #[test]
+fn a_step_across_the_border_of_what_is_armed_is_told_of_as_far_as_that_goes() {
+    // `movdqu (%rdi),%xmm1` at the last eight bytes of the first page.
+    for (page, told) in [(0, 0xff8), (1, 0x1000)] {
+        let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
+        machine.probe(&[ProbeSpec::recording(region.start + page * 0x1000, 0x1000)]).expect("a probe");
+        let outcome = run(&mut machine, at(&[0xf3, 0x0f, 0x6f, 0x0f], 0, region.start + 0xff8));
+        assert_eq!(outcome.fault, None);
+        let accesses = machine.take_trace().accesses;
+        let [access] = accesses[..] else { panic!("{accesses:?}") };
+        assert_eq!((access.address, access.width, access.write), (region.start + told, 8, false));
+        assert_eq!((access.way, access.value), (Some(Way::Step), None));
+    }
+}
+
+#[test]
 fn foreign_faults_are_not_ours() {
     let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
     let first = Region { length: 0x1000, ..region.clone() };
