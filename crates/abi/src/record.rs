@@ -83,7 +83,8 @@ pub enum Kind {
     /// `payload[0]` records could not be written between the record before this one on this CPU and this one.
     Lost = 7,
     /// Accesses of other CPUs may have been missed while a page was open for a single step: `payload[0]` is the page's
-    /// linear address, `payload[1]` the nanoseconds it was open.
+    /// linear address, `payload[1]` the nanoseconds it was open: 0 if it stays so until the repair. A CPU that looked the page up meanwhile may
+    /// go on passing until then in any case.
     Window = 8,
 }
 
