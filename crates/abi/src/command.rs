@@ -22,6 +22,8 @@ pub const WATCH: u32 = iowr(3, size_of::<Watch>());
 /// Puts a [`Mark`] into the trace.
 pub const MARK: u32 = iowr(4, size_of::<Mark>());
 /// Stops the session's watches: when it returns nothing is armed and no access is in flight. The rings stay readable until the file is closed.
+///
+/// Fills a [`Counters`] with what was counted since the session's [`START`]: nothing is to be subtracted from it.
 pub const STOP: u32 = iowr(5, size_of::<Counters>());
 
 /// What [`INFO`] tells.

@@ -42,14 +42,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// From the device's counters at the end of a session and at its start (they count since the module was loaded), and from what the merge
-    /// noticed.
-    pub fn new(before: &Counters, after: &Counters, merge: &crate::Merge) -> Self {
+    /// From what the module counted in the session, as `STOP` gives it, and from what the merge noticed.
+    pub fn new(session: &Counters, merge: &crate::Merge) -> Self {
         Self {
             ended: 0,
-            performed: std::array::from_fn(|way| after.accesses[way].saturating_sub(before.accesses[way])),
-            dropped: after.dropped.saturating_sub(before.dropped),
-            windows: after.windows.saturating_sub(before.windows),
+            performed: session.accesses,
+            dropped: session.dropped,
+            windows: session.windows,
             malformed: merge.malformed(),
             late: merge.late(),
         }
