@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::mapping::Mapping;
 use crate::record::{Line, Record};
@@ -28,7 +28,7 @@ mod mark {
     pub(super) const BITS: u64 = 2;
 }
 
-/// The device.
+/// The device. It stays open from scenario to scenario: what is in a port when it is closed is lost.
 #[derive(Debug)]
 pub(crate) struct Device {
     registers: Mapping,
@@ -51,10 +51,7 @@ impl Device {
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         let (physical, length) = (found.bars[BAR].start, found.bars[BAR].length);
         let registers = Mapping::new(&file, 0, length as usize).context("cannot map the device")?;
-        let mut device = Self { registers, record: Record::open()?, physical, length, marks: Cell::new(1) };
-        // What an earlier run left in the port.
-        device.take()?;
-        Ok(device)
+        Ok(Self { registers, record: Record::open()?, physical, length, marks: Cell::new(1) })
     }
 
     /// First physical address.
@@ -131,8 +128,7 @@ impl Device {
                 mark::ASIDE => is_aside = true,
                 mark::BACK => is_aside = false,
                 _ if line.value == now => return Ok(seen),
-                // The end of an earlier scenario, which failed before it looked.
-                _ => seen.clear(),
+                _ => bail!("a mark that was not expected: {line:x?}"),
             }
         }
     }

@@ -23,10 +23,10 @@ const LARGE: u64 = 2 << 20;
 const SMALL: u64 = 4096;
 
 /// The machine. What it set up is undone when it is dropped; the module goes first, so that nothing is armed when the session ends.
-pub(crate) struct Kernel {
+pub(crate) struct Kernel<'a> {
     writer: Writer,
     session: Session,
-    device: Device,
+    device: &'a mut Device,
     /// Where regions of the device lie in it, by their first linear address.
     regions: BTreeMap<u64, (Region, u64)>,
     /// First byte of the device that no region has.
@@ -39,10 +39,12 @@ struct Writer {
     module: Module,
 }
 
-impl Kernel {
-    pub(crate) fn new() -> Result<Self> {
+impl<'a> Kernel<'a> {
+    pub(crate) fn new(device: &'a mut Device) -> Result<Self> {
         let writer = Writer { module: Module::open()? };
-        let (session, device) = (Session::start()?, Device::open()?);
+        let session = Session::start()?;
+        // An earlier scenario may have failed before it looked.
+        device.take()?;
         let regions = BTreeMap::new();
         Ok(Self { writer, session, device, regions, free: 0, refusal: "the scenario says so".to_owned() })
     }
@@ -136,7 +138,7 @@ impl Control for Writer {
     }
 }
 
-impl Control for Kernel {
+impl Control for Kernel<'_> {
     fn probe(&mut self, probes: &[ProbeSpec]) -> Result<Vec<ProbeId>, ControlError> {
         self.writer.probe(probes)
     }
@@ -158,7 +160,7 @@ impl Control for Kernel {
     }
 }
 
-impl Machine for Kernel {
+impl Machine for Kernel<'_> {
     fn profile(&self) -> Profile {
         Profile {
             bus: Bus::Words,

@@ -23,6 +23,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use trapline_sim::conformance::{ALL, Scenario};
 
+use device::Device;
 use machine::Kernel;
 
 fn main() -> ExitCode {
@@ -44,6 +45,7 @@ fn run(names: &[String]) -> Result<bool> {
     }
     let wanted = |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
     let cpus = thread::available_parallelism().context("cannot count CPUs")?.get();
+    let mut device = Device::open()?;
     let mut all_held = true;
     // What a scenario panics with is its verdict, printed on its line.
     panic::set_hook(Box::new(|_| {}));
@@ -54,7 +56,7 @@ fn run(names: &[String]) -> Result<bool> {
             scenario.name,
             scenario.cpus
         );
-        let mut machine = Kernel::new()?;
+        let mut machine = Kernel::new(&mut device)?;
         match panic::catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut machine))) {
             Ok(Some(())) => println!("ok {}", scenario.name),
             Ok(None) => println!("not here {}: {}", scenario.name, machine.refusal()),

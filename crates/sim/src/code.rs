@@ -13,6 +13,34 @@ pub struct Form {
     pub set: fn(&mut Registers),
 }
 
+impl Form {
+    /// The flags that the manual leaves undefined (Intel SDM volume 2, at the instruction), for counts greater than 1.
+    pub fn undefined_flags(&self) -> u64 {
+        const PF: u64 = 1 << 2;
+        const AF: u64 = 1 << 4;
+        const ZF: u64 = 1 << 6;
+        const SF: u64 = 1 << 7;
+        const OF: u64 = 1 << 11;
+        let mnemonic = self.name.strip_prefix("lock ").unwrap_or(self.name);
+        let starts = |names: &[&str]| names.iter().any(|name| mnemonic.starts_with(name));
+        if starts(&["div"]) {
+            1 | PF | AF | ZF | SF | OF
+        } else if starts(&["mul", "imul"]) {
+            PF | AF | ZF | SF
+        } else if starts(&["bt"]) {
+            PF | AF | SF | OF
+        } else if starts(&["shld", "shrd", "shl", "shr", "sar"]) {
+            AF | OF
+        } else if starts(&["rol", "ror", "rcl", "rcr"]) {
+            OF
+        } else if starts(&["and", "or", "xor", "test"]) {
+            AF
+        } else {
+            0
+        }
+    }
+}
+
 const fn nothing(_: &mut Registers) {}
 
 fn form(name: &'static str, code: &[u8], set: fn(&mut Registers)) -> Form {

@@ -1,4 +1,4 @@
-//! Builds the `trapline` command for the guest, which runs the host's own C library.
+//! Builds programs for the guest, which runs the host's own C library.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -15,14 +15,19 @@ pub fn command() -> Result<PathBuf> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     match BUILT.get() {
         Some(built) => Ok(built.clone()),
-        None => build().inspect(|built| drop(BUILT.set(built.clone()))),
+        None => build("trapline", "trapline").inspect(|built| drop(BUILT.set(built.clone()))),
     }
 }
 
-fn build() -> Result<PathBuf> {
-    let _step = Step::new("building the trapline command");
+/// The release build of the program that runs the conformance suite.
+pub fn conformance() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-conformance")
+}
+
+fn build(package: &str, program: &str) -> Result<PathBuf> {
+    let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--quiet", "--release", "--package", "trapline", "--bin", "trapline"])
+        .args(["build", "--quiet", "--release", "--package", package, "--bin", program])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace::root())
         .stdin(Stdio::null())
@@ -30,7 +35,7 @@ fn build() -> Result<PathBuf> {
         .output()
         .context("cannot run cargo")?;
     if !built.status.success() {
-        bail!("the trapline command does not build (`--bare` boots without it)");
+        bail!("{program} does not build (`--bare` boots a machine without it)");
     }
     // Only cargo knows its target folder; the message about the binary names it.
     let messages = String::from_utf8_lossy(&built.stdout);
@@ -38,5 +43,5 @@ fn build() -> Result<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.context("cargo built trapline but did not say where it is")
+    path.with_context(|| format!("cargo built {program} but did not say where it is"))
 }

@@ -4,6 +4,7 @@
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
 mod account;
+mod conformance;
 mod drivers;
 mod forms;
 mod hammer;
@@ -40,6 +41,7 @@ const ALL: &[&Scenario] = &[
     &leftovers::KILLED,
     &leftovers::REMOVED,
     &drivers::TRACED,
+    &conformance::HELD,
     &mmiotrace::EQUAL,
     &mistakes::TOLD,
     &mistakes::LOCKED_DOWN,

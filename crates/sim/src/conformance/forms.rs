@@ -2,7 +2,7 @@
 
 use super::{assert_agree, device, fill, record_all, run_one};
 use crate::code::{self, Form};
-use crate::{Backing, Machine, Program, Region, Vectors};
+use crate::{Backing, Bus, Machine, Program, Region, Vectors};
 use trapline_abi::{Flags, Way};
 use trapline_engine::PageSize;
 
@@ -38,7 +38,8 @@ fn compare(machine: &mut dyn Machine, regions: [&Region; 2], offset: u64, forms:
             let before = machine.counters();
             let ids =
                 if armed { regions.map(|region| record_all(machine, region)).concat() } else { Vec::new() };
-            let outcome = run_one(machine, program.clone());
+            let mut outcome = run_one(machine, program.clone());
+            outcome.registers.rflags &= !form.undefined_flags();
             machine.unprobe(&ids);
             let memory = regions.map(|region| {
                 let mut bytes = vec![0; region.length as usize];
@@ -57,11 +58,12 @@ fn compare(machine: &mut dyn Machine, regions: [&Region; 2], offset: u64, forms:
             } else {
                 assert_eq!(trace.accesses, [], "{what}: traced though nothing is armed");
             }
-            sides.push((
-                outcome,
-                memory,
-                seen.iter().map(|a| (a.address, a.width, a.value)).collect::<Vec<_>>(),
-            ));
+            let mut seen: Vec<_> = seen.iter().map(|a| (a.address, a.width, a.write, a.value)).collect();
+            if machine.profile().bus == Bus::Words {
+                // QEMU reads the second operand of `cmps` first; the order was compared with the trace's above.
+                seen.sort_by_key(|&(address, _, write, _)| (address, write));
+            }
+            sides.push((outcome, memory, seen));
         }
         assert_eq!(sides[0].0, sides[1].0, "{what}: registers");
         assert_eq!(sides[0].0.fault, None, "{what}: faulted");
@@ -75,9 +77,13 @@ fn on_device(machine: &mut dyn Machine, forms: &[Form], way: Option<Way>) -> Opt
     let second = Region { start: region.start + 0x1000, length: 0x1000 };
     let first = Region { length: 0x1000, ..region };
     compare(machine, [&first, &second], 0x400, forms, way);
-    // Not aligned.
-    let plain: Vec<Form> =
-        forms.iter().filter(|f| !f.name.contains("16b") && !f.name.contains("dqa")).cloned().collect();
+    if machine.profile().bus == Bus::Words && way.is_none() {
+        // How wide a stepped access is the trace does not tell, so nor into what the bus takes one apart that is not aligned.
+        return Some(());
+    }
+    let is_aligned =
+        |form: &&Form| ["16b", "dqa", "movaps", "paddd"].iter().any(|name| form.name.contains(name));
+    let plain: Vec<Form> = forms.iter().filter(|form| !is_aligned(form)).cloned().collect();
     compare(machine, [&first, &second], 0x403, &plain, way);
     Some(())
 }
@@ -119,7 +125,8 @@ pub(super) fn every_locked_form_on_ram_acts_as_untraced(machine: &mut dyn Machin
         for armed in [false, true] {
             fill(machine, &ram);
             let ids = if armed { record_all(machine, &ram) } else { Vec::new() };
-            let outcome = run_one(machine, program.clone());
+            let mut outcome = run_one(machine, program.clone());
+            outcome.registers.rflags &= !form.undefined_flags();
             machine.unprobe(&ids);
             let mut memory = vec![0; ram.length as usize];
             machine.peek(ram.start, &mut memory);
