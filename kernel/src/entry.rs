@@ -81,6 +81,8 @@ unsafe extern "C" fn trapline_trap(
         return VerdictCode::Resume;
     }
     if trap != TRAP_PAGE_FAULT {
+        // SAFETY: as the caller vouches.
+        unsafe { engine.other_exception(registers) };
         return VerdictCode::NotOurs;
     }
     let raised = Fault { error_code: ErrorCode(fault.error_code as u32), address: fault.address };

@@ -31,28 +31,16 @@ impl Platform for Kernel {
         }
     }
 
+    #[inline(always)]
     fn fetch(&self, ip: u64) -> Code {
-        let (mut low, mut high) = (0, 0);
-        // SAFETY: places to write to.
-        let whole = unsafe {
-            glue::glue_get_kernel_nofault(ip, &mut low)
-                && glue::glue_get_kernel_nofault(ip.wrapping_add(8), &mut high)
-        };
-        if whole {
-            return Code { bytes: u128::from(low) | u128::from(high) << 64, length: 16 };
+        const LAST: u64 = 4096 - 16;
+        if ip % 4096 <= LAST {
+            // SAFETY: the CPU was executing at `ip` in kernel mode when it faulted, so its page is mapped, readable, and not freed before the trap ends; the 16
+            // bytes are on that page.
+            let bytes = unsafe { (ip as *const [u8; 16]).read() };
+            return Code { bytes: u128::from_le_bytes(bytes), length: 16 };
         }
-        // The last instruction before the end of mapped memory.
-        let mut code = Code { bytes: 0, length: 0 };
-        for offset in 0..16 {
-            let mut byte = 0;
-            // SAFETY: a place to write to.
-            if !unsafe { glue::glue_get_kernel_byte_nofault(ip.wrapping_add(offset), &mut byte) } {
-                break;
-            }
-            code.bytes |= u128::from(byte) << (8 * offset);
-            code.length += 1;
-        }
-        code
+        fetch_across(ip)
     }
 
     fn segment_base(&self, segment: Segment) -> u64 {
@@ -110,6 +98,11 @@ impl Platform for Kernel {
         }
     }
 
+    fn can_push(&self) -> bool {
+        // The frame of a fault in kernel mode lies right below the interrupted stack pointer, on the same stack.
+        false
+    }
+
     fn can_run_copy(&self, nesting: usize, copy: &Redirect) -> bool {
         self.slots.have_room(self.cpu(), nesting, copy)
     }
@@ -140,4 +133,30 @@ impl Platform for Kernel {
     fn request_repair(&self) {
         glue::glue_request_repair();
     }
+}
+
+/// Code near the end of a page, the next one of which may not be mapped.
+#[cold]
+fn fetch_across(ip: u64) -> Code {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: places to write to.
+    let whole = unsafe {
+        glue::glue_get_kernel_nofault(ip, &mut low)
+            && glue::glue_get_kernel_nofault(ip.wrapping_add(8), &mut high)
+    };
+    if whole {
+        return Code { bytes: u128::from(low) | u128::from(high) << 64, length: 16 };
+    }
+    // The last instruction before the end of mapped memory.
+    let mut code = Code { bytes: 0, length: 0 };
+    for offset in 0..16 {
+        let mut byte = 0;
+        // SAFETY: a place to write to.
+        if !unsafe { glue::glue_get_kernel_byte_nofault(ip.wrapping_add(offset), &mut byte) } {
+            break;
+        }
+        code.bytes |= u128::from(byte) << (8 * offset);
+        code.length += 1;
+    }
+    code
 }

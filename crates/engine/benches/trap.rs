@@ -62,6 +62,9 @@ impl Platform for Nothing {
     fn write_other(&self, _: u64, _: u8, _: u64) -> Result<(), Fault> {
         Ok(())
     }
+    fn can_push(&self) -> bool {
+        true
+    }
     fn can_run_copy(&self, _: usize, _: &Redirect) -> bool {
         true
     }

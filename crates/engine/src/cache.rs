@@ -38,6 +38,17 @@ struct Entry {
     site: Site,
 }
 
+impl Entry {
+    #[cold]
+    #[inline(never)]
+    fn new(ip: u64, code: Code) -> Result<Self, DecodeError> {
+        let site = Site::decode(code)?;
+        // At most 15 bytes, so the shift is below 128.
+        let mask = (1 << (8 * (site.plan.length() & 15))) - 1;
+        Ok(Self { ip, bytes: code.bytes & mask, mask, site })
+    }
+}
+
 /// The cache.
 pub(crate) struct Cache {
     entries: Box<[Option<Entry>]>,
@@ -52,20 +63,17 @@ impl Cache {
     }
 
     /// The site at `ip`, whose bytes now are `code`.
-    pub(crate) fn site(&mut self, ip: u64, code: Code) -> Result<Site, DecodeError> {
+    #[inline(always)]
+    pub(crate) fn site(&mut self, ip: u64, code: Code) -> Result<&Site, DecodeError> {
         let bucket = ip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SITES.trailing_zeros());
-        let Some(entry) = self.entries.get_mut(bucket as usize) else { return Site::decode(code) };
-        if let Some(known) = entry
-            && known.ip == ip
-            && code.bytes & known.mask == known.bytes
-        {
-            return Ok(known.site);
+        // The hash has as many values as there are entries.
+        let entry = self.entries.get_mut(bucket as usize).ok_or(DecodeError::Unknown)?;
+        let known =
+            entry.as_ref().is_some_and(|known| known.ip == ip && code.bytes & known.mask == known.bytes);
+        if !known {
+            *entry = Some(Entry::new(ip, code)?);
         }
-        let site = Site::decode(code)?;
-        // At most 15 bytes, so the shift is below 128.
-        let mask = (1 << (8 * (site.plan.length() & 15))) - 1;
-        *entry = Some(Entry { ip, bytes: code.bytes & mask, mask, site });
-        Ok(site)
+        entry.as_ref().map(|known| &known.site).ok_or(DecodeError::Unknown)
     }
 
     /// Bytes of memory it takes.

@@ -1,6 +1,7 @@
 //! What each CPU counts.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::local;
+use crate::primitive::atomic::{AtomicU64, Ordering};
 use trapline_abi::{Counters, Way};
 
 /// One CPU's counts. Atomic, since an NMI's trap may count in the middle of another's; relaxed, since nothing hangs on their order.
@@ -14,9 +15,10 @@ pub(crate) struct CpuCounters {
     pub nested: AtomicU64,
 }
 
-/// Adds one.
+/// Adds one, to a counter of the CPU this runs on.
+#[inline(always)]
 pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    local::add(counter, 1);
 }
 
 impl CpuCounters {

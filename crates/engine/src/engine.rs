@@ -1,5 +1,6 @@
 //! The engine: what a fault goes through.
 
+use crate::cache::Site;
 use crate::counters::{CpuCounters, count};
 use crate::percpu::{Level, PerCpu};
 use crate::perform::{Performer, Stop};
@@ -10,7 +11,7 @@ use crate::{ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Tr
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use trapline_abi::{Counters, Flags, Kind, Record, Way};
-use trapline_insn::{Direction, Method, Operand, Progress, Registers};
+use trapline_insn::{Direction, Method, Operand, Plan, Progress, Registers};
 
 /// Elements of a string instruction performed before the interrupted code is let go, so that interrupts wait no longer than that.
 const STRING_BURST: u32 = 64;
@@ -127,22 +128,23 @@ impl<P: Platform> Engine<P> {
         };
         let Some((space, page)) = found else { return self.foreign_fault(trap, cpu, fault, registers) };
         count(&cpu.counters.faults);
-        // SAFETY: in a trap on this CPU.
-        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped, unknown(fault)) } {
-            Refault::Elsewhere => {}
-            Refault::Opened => return Verdict::Resume,
-            Refault::Full => {
-                self.leave_open(trap, cpu, page);
-                return Verdict::Resume;
-            }
-            Refault::Foreign => return self.foreign_fault(trap, cpu, fault, registers),
+        if cpu.step.is_active()
+            && let Some(verdict) = self.refault(trap, cpu, page, fault, registers)
+        {
+            return verdict;
         }
         let level = cpu.enter(trap);
-        let site = level.site(&self.platform, registers.rip);
-        let method = site.map_or(Method::Step, |site| site.plan.method());
-        let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
-        if space.has_handlers() && !handlers {
-            count(&cpu.counters.nested);
+        let mut own = None;
+        let site = level.site(&self.platform, registers.rip, &mut own);
+        let copy;
+        let mut before = None;
+        if space.has_handlers() {
+            if level.number() < HANDLER_LEVELS {
+                copy = *registers;
+                before = Some(&copy);
+            } else {
+                count(&cpu.counters.nested);
+            }
         }
         let mut performer = Performer {
             platform: &self.platform,
@@ -151,55 +153,81 @@ impl<P: Platform> Engine<P> {
             sink: self.sink.read(trap),
             counters: &cpu.counters,
             page,
-            before: handlers.then_some(*registers),
+            before,
             ip: registers.rip,
             flags: 0,
             way: Way::Emulate,
         };
-        match (method, site) {
-            (Method::Emulate, Some(site)) => {
-                if site.plan.is_string() {
-                    performer.flags |= Flags::STRING;
-                }
-                if site.plan.locked() {
-                    performer.flags |= Flags::LOCKED;
-                }
-                match site.plan.execute(registers, &mut performer, STRING_BURST) {
-                    Ok(Progress::Done | Progress::More) | Err(Stop::Retry) => return Verdict::Resume,
-                    Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
-                    Ok(Progress::Refused) => {}
-                }
+        if let Some(site) = site
+            && site.plan.method() == Method::Emulate
+            && (!site.plan.pushes() || self.platform.can_push())
+        {
+            performer.flags = flags_of(&site.plan);
+            match site.plan.execute(registers, &mut performer, STRING_BURST) {
+                Ok(Progress::Done | Progress::More) | Err(Stop::Retry) => return Verdict::Resume,
+                Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
+                Ok(Progress::Refused) => {}
             }
-            (Method::Redirect, Some(site)) => {
-                performer.way = Way::Redirect;
-                let operands = site.plan.operands(registers, |segment| self.platform.segment_base(segment));
-                if let (Some(copy), [operand]) = (site.redirect, operands.as_slice()) {
-                    match performer.redirect(level.number(), &copy, registers, operand.address) {
-                        Ok(true) => {
-                            site.plan.complete(registers);
-                            return Verdict::Resume;
-                        }
-                        Ok(false) | Err(Stop::Retry) => {}
-                        Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
-                    }
-                }
-            }
-            (Method::Step, _) | (_, None) => {}
         }
+        self.perform_otherwise(cpu, &level, fault, site, &mut performer, registers)
+    }
+
+    /// Redirect, or the last resort.
+    #[inline(never)]
+    fn perform_otherwise(
+        &self,
+        cpu: &PerCpu,
+        level: &Level,
+        fault: Fault,
+        site: Option<&Site>,
+        performer: &mut Performer<P>,
+        registers: &mut Registers,
+    ) -> Verdict {
         let operands = site.map(|site| site.plan.operands(registers, |s| self.platform.segment_base(s)));
         let known = operands.as_ref().filter(|all| all.is_complete()).map_or(&[][..], |all| all.as_slice());
-        self.step(trap, cpu, &level, fault, page, known, registers);
+        if let Some(site) = site
+            && let (Some(copy), [operand]) = (&site.redirect, known)
+        {
+            performer.way = Way::Redirect;
+            match performer.redirect(level.number(), copy, registers, operand.address) {
+                Ok(true) => {
+                    site.plan.complete(registers);
+                    return Verdict::Resume;
+                }
+                Ok(false) | Err(Stop::Retry) => {}
+                Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
+            }
+        }
+        self.step(performer.trap, cpu, level, fault, performer.page, known, registers);
         Verdict::Resume
     }
 
-    /// A fault that no armed page explains.
-    fn foreign_fault(&self, trap: &Trap, cpu: &PerCpu, fault: Fault, registers: &mut Registers) -> Verdict {
-        // If it hit an instruction that is being stepped, the system must find that as it was before the step.
-        let stays = |page| self.stays(trap, page);
+    /// A fault on an armed page while a step is under way on this CPU; `None` if it has nothing to do with the step.
+    #[inline(never)]
+    fn refault(
+        &self,
+        trap: &Trap,
+        cpu: &PerCpu,
+        page: &ArmedPage,
+        fault: Fault,
+        registers: &mut Registers,
+    ) -> Option<Verdict> {
         // SAFETY: in a trap on this CPU.
-        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers, stays) } {
-            self.window(trap, cpu, &step);
+        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped, unknown(fault)) } {
+            Refault::Elsewhere => None,
+            Refault::Opened => Some(Verdict::Resume),
+            Refault::Full => {
+                self.leave_open(trap, cpu, page);
+                Some(Verdict::Resume)
+            }
+            Refault::Foreign => Some(self.foreign_fault(trap, cpu, fault, registers)),
         }
+    }
+
+    /// A fault that no armed page explains.
+    #[inline(never)]
+    fn foreign_fault(&self, trap: &Trap, cpu: &PerCpu, fault: Fault, registers: &mut Registers) -> Verdict {
+        self.abandon_step(trap, cpu, registers);
         // A page that was disarmed between the fault and now: the access succeeds if it is tried again. This ends, since whoever makes pages not
         // present and present again without end, so that each try faults and each look finds it present, is not us.
         if fault.error_code.is_armed_page() && self.platform.is_present(fault.address) {
@@ -207,6 +235,28 @@ impl<P: Platform> Engine<P> {
             return Verdict::Resume;
         }
         Verdict::NotOurs
+    }
+
+    /// An exception of another kind than a page or debug fault, in a context whose registers these are: if it hit an instruction that is being stepped, the step
+    /// is undone, and the system finds everything as it was before.
+    ///
+    /// # Safety
+    /// As for [`Engine::page_fault`].
+    pub unsafe fn other_exception(&self, registers: &mut Registers) {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        if let Some(cpu) = self.cpus.get(trap.cpu()) {
+            self.abandon_step(&trap, cpu, registers);
+        }
+    }
+
+    /// Undoes the step of the interrupted instruction, if one is under way.
+    fn abandon_step(&self, trap: &Trap, cpu: &PerCpu, registers: &mut Registers) {
+        let stays = |page| self.stays(trap, page);
+        // SAFETY: in a trap on this CPU.
+        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers, stays) } {
+            self.window(trap, cpu, &step);
+        }
     }
 
     /// Lets the CPU run the instruction itself, with `page` open.
@@ -273,7 +323,7 @@ impl<P: Platform> Engine<P> {
         let sink = self.sink.read(trap);
         let platform = &self.platform;
         let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
-        let (before, ip) = (handlers.then_some(step.before), step.before.rip);
+        let (before, ip) = (handlers.then_some(&step.before), step.before.rip);
         let (flags, way) = (0, Way::Step);
         let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
         let parts = performer.armed_parts(operand.address, operand.width);
@@ -304,6 +354,14 @@ impl<P: Platform> Engine<P> {
             sink.push(trap, &self.platform, record, &[]);
         }
     }
+}
+
+/// What the events of an instruction have in common.
+#[inline(always)]
+fn flags_of(plan: &Plan) -> u8 {
+    let string = if plan.is_string() { Flags::STRING } else { 0 };
+    let locked = if plan.locked() { Flags::LOCKED } else { 0 };
+    string | locked
 }
 
 /// The access that raised `fault`, as far as the CPU told.

@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod fault;
 mod handlers;
+mod local;
 mod percpu;
 mod perform;
 mod platform;

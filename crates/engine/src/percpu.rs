@@ -2,10 +2,11 @@
 
 use crate::cache::{Cache, Site};
 use crate::counters::CpuCounters;
+use crate::local;
+use crate::primitive::atomic::AtomicU64;
 use crate::step::StepState;
-use crate::{Code, OutOfMemory, Platform, Trap};
+use crate::{OutOfMemory, Platform, Trap};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// One CPU's state.
 ///
@@ -17,7 +18,7 @@ pub(crate) struct PerCpu {
     pub counters: CpuCounters,
     pub step: StepState,
     /// Traps that this CPU is inside of.
-    depth: AtomicUsize,
+    depth: AtomicU64,
     cache: UnsafeCell<Cache>,
 }
 
@@ -29,7 +30,7 @@ impl PerCpu {
         Ok(Self {
             counters: CpuCounters::default(),
             step: StepState::new(),
-            depth: AtomicUsize::new(0),
+            depth: AtomicU64::new(0),
             cache: UnsafeCell::new(Cache::new()?),
         })
     }
@@ -37,7 +38,7 @@ impl PerCpu {
     /// Enters a trapped access on this CPU, which `_trap` is on.
     pub(crate) fn enter<'a>(&'a self, _trap: &'a Trap) -> Level<'a> {
         // Only this CPU counts here, and what nests undoes its own count before it returns, so each level is given out to one trap at a time.
-        Level { cpu: self, level: self.depth.fetch_add(1, Ordering::Relaxed) }
+        Level { cpu: self, level: local::add(&self.depth, 1) as usize }
     }
 
     /// Bytes of memory it takes.
@@ -57,24 +58,26 @@ impl Level<'_> {
         self.level
     }
 
-    /// The instruction at `ip`; `None` if it can't be read or is none we know.
-    pub(crate) fn site(&self, platform: &impl Platform, ip: u64) -> Option<Site> {
+    /// The instruction at `ip`; `None` if it can't be read or is none we know. `own` is room for it where the cache is not ours.
+    #[inline(always)]
+    pub(crate) fn site<'s>(
+        &'s self,
+        platform: &impl Platform,
+        ip: u64,
+        own: &'s mut Option<Site>,
+    ) -> Option<&'s Site> {
         let code = platform.fetch(ip);
-        self.decode(ip, code)
-    }
-
-    fn decode(&self, ip: u64, code: Code) -> Option<Site> {
         if self.level == 0 {
-            // SAFETY: the outermost trap is the only one that touches the cache, it runs on one CPU, and the borrow ends here.
-            unsafe { (*self.cpu.cache.get()).site(ip, code) }.ok()
-        } else {
-            Site::decode(code).ok()
+            // SAFETY: the outermost trap is the only one that touches the cache, it runs on one CPU, and the borrow ends with its level; it asks once.
+            return unsafe { (*self.cpu.cache.get()).site(ip, code) }.ok();
         }
+        *own = Site::decode(code).ok();
+        own.as_ref()
     }
 }
 
 impl Drop for Level<'_> {
     fn drop(&mut self) {
-        self.cpu.depth.fetch_sub(1, Ordering::Relaxed);
+        local::add(&self.cpu.depth, u64::MAX);
     }
 }

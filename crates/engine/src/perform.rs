@@ -73,7 +73,7 @@ pub(crate) struct Performer<'a, P> {
     /// The page that the fault was on, where most of the accesses are.
     pub page: &'a ArmedPage,
     /// The registers as they were at the fault, if there are handlers to show them to and they may be called here.
-    pub before: Option<Registers>,
+    pub before: Option<&'a Registers>,
     /// Address of the trapped instruction.
     pub ip: u64,
     /// Of all its events.
@@ -92,6 +92,7 @@ fn truncate(value: u64, width: u16) -> u64 {
 }
 
 impl<'a, P: Platform> Performer<'a, P> {
+    #[inline(always)]
     fn page_of(&self, address: u64) -> Option<&'a ArmedPage> {
         let page = self.page.page();
         if address.wrapping_sub(page.address) < page.size.bytes() {
@@ -101,6 +102,7 @@ impl<'a, P: Platform> Performer<'a, P> {
         }
     }
 
+    #[inline(always)]
     fn place(&self, address: u64, width: u16) -> Place<'a> {
         let last = address.wrapping_add(u64::from(width.max(1)) - 1);
         let Some(page) = self.page_of(address) else {
@@ -147,6 +149,7 @@ impl<'a, P: Platform> Performer<'a, P> {
         }
     }
 
+    #[inline(always)]
     fn visit(&self, span: &Span, mut visit: impl FnMut(&ActiveProbe)) {
         let width = u64::from(span.width);
         self.space.visit(span.page, span.address, width, true, &mut visit);
@@ -157,6 +160,7 @@ impl<'a, P: Platform> Performer<'a, P> {
         }
     }
 
+    #[inline(always)]
     fn interest(&self, span: &Span, write: bool) -> Interest {
         let mut interest = Interest::default();
         self.visit(span, |active| {
@@ -171,7 +175,7 @@ impl<'a, P: Platform> Performer<'a, P> {
     }
 
     fn access<'v>(&'v self, span: &Span, write: bool, value: &'v [u8]) -> Option<Access<'v>> {
-        let registers = self.before.as_ref()?;
+        let registers = self.before?;
         Some(Access { address: span.address, width: span.width, write, value, ip: self.ip, registers })
     }
 
@@ -205,27 +209,39 @@ impl<'a, P: Platform> Performer<'a, P> {
         });
     }
 
+    #[inline(always)]
     fn record(&self, span: &Span, flags: u8, words: &[u64]) {
         let Some(sink) = self.sink else { return };
         let word = |number: usize| words.get(number).copied().unwrap_or(0);
-        let part =
-            |from: usize| Record { payload: core::array::from_fn(|i| word(from + i)), ..Record::EMPTY };
-        let parts = [part(2), part(6)];
-        let needed = usize::from(span.width).saturating_sub(16).div_ceil(32).min(parts.len());
-        let more = if words.len() > 2 { parts.get(..needed).unwrap_or(&[]) } else { &[] };
         let payload = AccessPayload { address: span.address, ip: self.ip, value: [word(0), word(1)] };
         let record = Record {
             kind: Kind::Access as u8,
             flags: self.flags | flags,
-            width: if span.width as usize <= WIDEST { span.width as u8 } else { 0 },
+            width: if usize::from(span.width) <= WIDEST { span.width as u8 } else { 0 },
             way: self.way as u8,
             mapping: span.page.mapping,
             payload: payload.to_words(),
             ..Record::EMPTY
         };
-        sink.push(self.trap, self.platform, record, more);
+        if words.len() > 2 && span.width > 16 {
+            self.record_wide(sink, &record, words);
+        } else {
+            sink.push(self.trap, self.platform, record, &[]);
+        }
     }
 
+    /// An event with a value wider than the 16 bytes that fit into its own record.
+    #[inline(never)]
+    fn record_wide(&self, sink: &Sink, record: &Record, words: &[u64]) {
+        let word = |number: usize| words.get(number).copied().unwrap_or(0);
+        let part =
+            |from: usize| Record { payload: core::array::from_fn(|i| word(from + i)), ..Record::EMPTY };
+        let parts = [part(2), part(6)];
+        let needed = usize::from(record.width).saturating_sub(16).div_ceil(32);
+        sink.push(self.trap, self.platform, *record, parts.get(..needed).unwrap_or(&parts));
+    }
+
+    #[inline(always)]
     fn performed(&self, interest: Interest) {
         if let Some(counter) = self.counters.accesses.get(self.way as usize) {
             count(counter);
@@ -233,6 +249,39 @@ impl<'a, P: Platform> Performer<'a, P> {
         if !interest.covered {
             count(&self.counters.beside);
         }
+    }
+
+    /// Reads a word: the common case, which nothing but the device decides about, on the shortest way.
+    #[inline(always)]
+    fn read_word(&mut self, span: &Span) -> u64 {
+        let interest = self.interest(span, false);
+        if interest.handlers {
+            let mut word = [0];
+            self.read_span(span, 0, &mut word);
+            return word[0];
+        }
+        // SAFETY: as in `load`; the instruction's width is that of a register.
+        let value = unsafe { self.platform.load(span.alias(), span.width as u8) };
+        if interest.record {
+            self.record(span, 0, &[value]);
+        }
+        self.performed(interest);
+        value
+    }
+
+    /// Writes a word, likewise.
+    #[inline(always)]
+    fn write_word(&mut self, span: &Span, value: u64) {
+        let interest = self.interest(span, true);
+        if interest.handlers {
+            return self.write_span(span, 0, &mut [value]);
+        }
+        // SAFETY: as in `read_word`.
+        unsafe { self.platform.store(span.alias(), span.width as u8, value) };
+        if interest.record {
+            self.record(span, Flags::WRITE, &[value]);
+        }
+        self.performed(interest);
     }
 
     /// Reads the span into `words` (little endian, the unused rest zero), once.
@@ -315,15 +364,23 @@ impl<'a, P: Platform> Performer<'a, P> {
         self.performed(interest);
     }
 
+    #[inline(always)]
     fn load(&self, span: &Span, words: &mut [u64]) {
-        let alias = span.alias();
         match span.width {
             // SAFETY: a span lies on the alias of its mapping, which lives as long as the page is in the snapshot.
-            1 | 2 | 4 | 8 => fill(words, &[unsafe { self.platform.load(alias, span.width as u8) }]),
+            1 | 2 | 4 | 8 => fill(words, &[unsafe { self.platform.load(span.alias(), span.width as u8) }]),
+            _ => self.load_wide(span, words),
+        }
+    }
+
+    #[inline(never)]
+    fn load_wide(&self, span: &Span, words: &mut [u64]) {
+        let alias = span.alias();
+        match span.width {
             16 | 32 | 64 => {
                 let mut bytes = [0; WIDEST];
                 let Some(used) = bytes.get_mut(..usize::from(span.width)) else { return };
-                // SAFETY: as above; operands this wide are vectors, or the 16 bytes of `cmpxchg16b`, which every x86-64 CPU has SSE for.
+                // SAFETY: as in `load`; operands this wide are vectors, or the 16 bytes of `cmpxchg16b`, which every x86-64 CPU has SSE for.
                 unsafe { self.platform.load_wide(alias, used) };
                 fill(words, &words_of(&bytes));
             }
@@ -331,7 +388,7 @@ impl<'a, P: Platform> Performer<'a, P> {
             width => {
                 words.fill(0);
                 for (offset, piece) in pieces(width) {
-                    // SAFETY: as above.
+                    // SAFETY: as in `load`.
                     let value = unsafe { self.platform.load(alias.wrapping_add(offset), piece) };
                     if let Some(word) = words.get_mut((offset / 8) as usize) {
                         *word |= value << (8 * (offset % 8));
@@ -341,16 +398,25 @@ impl<'a, P: Platform> Performer<'a, P> {
         }
     }
 
+    #[inline(always)]
     fn store(&self, span: &Span, words: &[u64]) {
-        let alias = span.alias();
         match span.width {
             1 | 2 | 4 | 8 => {
+                let word = words.first().copied().unwrap_or(0);
                 // SAFETY: as in `load`.
-                unsafe { self.platform.store(alias, span.width as u8, words.first().copied().unwrap_or(0)) }
+                unsafe { self.platform.store(span.alias(), span.width as u8, word) }
             }
+            _ => self.store_wide(span, words),
+        }
+    }
+
+    #[inline(never)]
+    fn store_wide(&self, span: &Span, words: &[u64]) {
+        let alias = span.alias();
+        match span.width {
             16 | 32 | 64 => {
                 let bytes = bytes_of(words, span.width);
-                // SAFETY: as in `load`.
+                // SAFETY: as in `load_wide`.
                 unsafe { self.platform.store_wide(alias, bytes.as_slice()) };
             }
             width => {
@@ -473,11 +539,7 @@ impl<P: Platform> Memory for Performer<'_, P> {
 
     fn read(&mut self, address: u64, width: u8) -> Result<u64, Stop> {
         match self.place(address, u16::from(width)) {
-            Place::Armed(span) => {
-                let mut word = [0];
-                self.read_span(&span, 0, &mut word);
-                Ok(word[0])
-            }
+            Place::Armed(span) => Ok(self.read_word(&span)),
             Place::Other => Ok(self.platform.read_other(address, width)?),
             Place::Mixed => {
                 let mut value = 0;
@@ -492,7 +554,7 @@ impl<P: Platform> Memory for Performer<'_, P> {
     fn write(&mut self, address: u64, width: u8, value: u64) -> Result<(), Stop> {
         match self.place(address, u16::from(width)) {
             Place::Armed(span) => {
-                self.write_span(&span, 0, &mut [truncate(value, u16::from(width))]);
+                self.write_word(&span, truncate(value, u16::from(width)));
                 Ok(())
             }
             Place::Other => Ok(self.platform.write_other(address, width, value)?),

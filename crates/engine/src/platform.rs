@@ -86,6 +86,10 @@ pub trait Platform: Sync {
     /// Writes the low `width` bytes (1, 2, 4 or 8) of such memory.
     fn write_other(&self, address: u64, width: u8, value: u64) -> Result<(), Fault>;
 
+    /// Whether memory right below the interrupted stack pointer can be written in a trap: not where the trap's own frame lies there, as the CPU puts it for a
+    /// fault in kernel mode (Intel SDM volume 3, 6.14.2). What pushes is stepped then.
+    fn can_push(&self) -> bool;
+
     /// Whether there is a place to run `copy` in. Asked before the device is accessed for it.
     ///
     /// `nesting` tells how many trapped accesses this CPU is inside of, 0 for the outermost: code buffers must not be shared between levels.

@@ -4,6 +4,7 @@
 //! reserved by one compare-exchange and completed by storing its stamp last (see [`trapline_abi::Record`]); nobody waits for anybody. The reader's tail is
 //! only a claim: whatever it says, the writer stays inside the ring.
 
+use crate::local;
 use crate::primitive::RingMemory;
 use crate::primitive::atomic::{AtomicU64, Ordering};
 use trapline_abi::{Kind, Record, stamp};
@@ -65,14 +66,29 @@ impl RingWriter {
     /// them are dropped and counted.
     ///
     /// Runs on the ring's own CPU with interrupts off, or nested in such a call. Bounded, lock-free, allocates nothing.
+    #[inline(always)]
     pub fn push(&self, record: Record, more: &[Record]) -> bool {
+        if more.is_empty()
+            && self.lost.load(Ordering::Relaxed) == 0
+            && let Some(at) = self.reserve_positions(1)
+        {
+            self.complete(at, record);
+            return true;
+        }
+        self.push_parts(&record, more)
+    }
+
+    /// What [`RingWriter::push`] rarely comes to: parts, lost records to tell of, a full ring.
+    #[cold]
+    #[inline(never)]
+    fn push_parts(&self, record: &Record, more: &[Record]) -> bool {
         let wanted = 1 + more.len() as u64;
         match self.reserve(wanted) {
             Some((at, lost)) => {
                 let mut at = at;
                 if lost > 0 {
                     let payload = [lost, 0, 0, 0];
-                    let Record { time, cpu, task, .. } = record;
+                    let Record { time, cpu, task, .. } = *record;
                     let kind = Kind::Lost as u8;
                     self.complete(at, Record { kind, time, cpu, task, payload, ..Record::EMPTY });
                     at += 1;
@@ -81,11 +97,11 @@ impl RingWriter {
                 for (offset, part) in (1..).zip(more) {
                     self.complete(at + offset, Record { kind: Kind::More as u8, ..*part });
                 }
-                self.complete(at, Record { more: more.len() as u8, ..record });
+                self.complete(at, Record { more: more.len() as u8, ..*record });
                 true
             }
             None => {
-                self.lost.fetch_add(wanted, Ordering::Relaxed);
+                local::add(&self.lost, wanted);
                 self.memory.count_dropped(wanted);
                 false
             }
@@ -95,14 +111,26 @@ impl RingWriter {
     /// Reserves `wanted` positions, and one more if there are lost records to tell of; returns the first, and how many were lost.
     fn reserve(&self, wanted: u64) -> Option<(u64, u64)> {
         // Taken before the positions are: a deeper trap on this CPU that gets in between must not tell of the same ones.
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let lost = self.take_lost();
         let first = self.reserve_positions(wanted + u64::from(lost > 0));
         if first.is_none() {
-            self.lost.fetch_add(lost, Ordering::Relaxed);
+            local::add(&self.lost, lost);
         }
         first.map(|first| (first, lost))
     }
 
+    /// Takes what there is to tell of. Fails over to "nothing" only if deeper traps got in between each time, and they tell of it.
+    fn take_lost(&self) -> u64 {
+        for _ in 0..RESERVE_ATTEMPTS {
+            let lost = self.lost.load(Ordering::Relaxed);
+            if lost == 0 || local::replace(&self.lost, lost, 0) {
+                return lost;
+            }
+        }
+        0
+    }
+
+    #[inline(always)]
     fn reserve_positions(&self, need: u64) -> Option<u64> {
         for _ in 0..RESERVE_ATTEMPTS {
             let head = self.head.load(Ordering::Relaxed);
@@ -113,7 +141,7 @@ impl RingWriter {
                 return None;
             }
             let next = head.wrapping_add(need);
-            if self.head.compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if local::replace(&self.head, head, next) {
                 self.memory.show_head(next);
                 return Some(head);
             }
@@ -122,6 +150,7 @@ impl RingWriter {
     }
 
     /// Fills a reserved slot; its stamp last.
+    #[inline(always)]
     fn complete(&self, position: u64, record: Record) {
         let slot = (position & self.mask) as usize;
         // The position is reserved, so no other writer fills its slot, and the reader does not look past a stamp that is not that of the position it

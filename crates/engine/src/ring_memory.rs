@@ -46,7 +46,8 @@ impl RingMemory {
     }
 
     pub(crate) fn count_dropped(&self, records: u64) {
-        self.control().dropped.fetch_add(records, Ordering::Relaxed);
+        // Only this CPU's traps count here (see `local`), and the reader may read it at any time.
+        crate::local::add(&self.control().dropped, records);
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -57,6 +58,7 @@ impl RingMemory {
     ///
     /// # Safety
     /// `slot` is below the capacity, and the caller's alone until the stamp is there.
+    #[inline(always)]
     pub(crate) unsafe fn fill(&self, slot: usize, record: Record) {
         // SAFETY: a record is eight words without padding (asserted in the ABI).
         let [stamp, rest @ ..]: [u64; WORDS] = unsafe { core::mem::transmute(record) };

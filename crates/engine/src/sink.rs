@@ -1,6 +1,6 @@
 //! Where events go: a session's rings, one per CPU.
 
-use crate::{Platform, RingWriter, Trap};
+use crate::{Platform, RingWriter, Task, Trap};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{Flags, Kind, Record, TaskPayload};
@@ -24,6 +24,24 @@ impl CpuSink {
         Self { ring, thread: AtomicU64::new(NOBODY), name: [AtomicU64::new(0), AtomicU64::new(0)] }
     }
 
+    /// Tells the reader whose records follow.
+    #[cold]
+    #[inline(never)]
+    fn introduce(&self, task: Task, time: u64, cpu: u16) {
+        let mut name = [0; 16];
+        name[..8].copy_from_slice(&task.name[0].to_le_bytes());
+        name[8..].copy_from_slice(&task.name[1].to_le_bytes());
+        let payload = TaskPayload { name, process: task.process }.to_words();
+        let record =
+            Record { kind: Kind::Task as u8, time, cpu, task: task.thread, payload, ..Record::EMPTY };
+        if self.ring.push(record, &[]) {
+            self.name[0].store(task.name[0], Ordering::Relaxed);
+            self.name[1].store(task.name[1], Ordering::Relaxed);
+            self.thread.store(u64::from(task.thread), Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
     fn knows(&self, thread: u32, name: [u64; 2]) -> bool {
         self.thread.load(Ordering::Relaxed) == u64::from(thread)
             && self.name[0].load(Ordering::Relaxed) == name[0]
@@ -44,6 +62,7 @@ impl Sink {
     }
 
     /// Writes `record` and what belongs to it to this CPU's ring, after telling of its task if that is a new one. Time, CPU and task are filled in here.
+    #[inline(always)]
     pub(crate) fn push(&self, trap: &Trap, platform: &impl Platform, record: Record, more: &[Record]) {
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
         let task = platform.task();
@@ -52,17 +71,7 @@ impl Sink {
             record.flags |= Flags::INTERRUPT;
         }
         if !cpu.knows(task.thread, task.name) {
-            let mut name = [0; 16];
-            name[..8].copy_from_slice(&task.name[0].to_le_bytes());
-            name[8..].copy_from_slice(&task.name[1].to_le_bytes());
-            let payload = TaskPayload { name, process: task.process }.to_words();
-            let told =
-                Record { kind: Kind::Task as u8, flags: 0, width: 0, way: 0, mapping: 0, payload, ..record };
-            if cpu.ring.push(told, &[]) {
-                cpu.name[0].store(task.name[0], Ordering::Relaxed);
-                cpu.name[1].store(task.name[1], Ordering::Relaxed);
-                cpu.thread.store(u64::from(task.thread), Ordering::Relaxed);
-            }
+            cpu.introduce(task, record.time, record.cpu);
         }
         cpu.ring.push(record, more);
     }

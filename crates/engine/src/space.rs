@@ -162,19 +162,27 @@ impl Space {
     }
 
     /// The armed page that holds `address`.
+    #[inline(always)]
     pub(crate) fn find(&self, address: u64) -> Option<&ArmedPage> {
         let small = self.find_page(Page::containing(address, PageSize::Small));
         if small.is_some() || !self.has_large {
             return small;
         }
+        self.find_large(address)
+    }
+
+    #[cold]
+    fn find_large(&self, address: u64) -> Option<&ArmedPage> {
         self.find_page(Page::containing(address, PageSize::Large))
     }
 
+    #[inline(always)]
     fn find_page(&self, page: Page) -> Option<&ArmedPage> {
         self.pages.get(self.bucket_of(page)?.1)
     }
 
     /// The bucket of `page`, and the page's number.
+    #[inline(always)]
     fn bucket_of(&self, page: Page) -> Option<(&AtomicU32, usize)> {
         let mut at = hash(page.address, self.shift);
         // Bounded by the table's length; ends at an empty bucket long before, since the table is half empty.
@@ -216,6 +224,7 @@ impl Space {
     /// Calls `visit` for each live probe that covers a byte of `address..address + width` on `page`, in the order of their ids within each segment, each once.
     ///
     /// `first` tells that `page` holds the access's first byte; on the page after it only the probes that begin there are new.
+    #[inline(always)]
     pub(crate) fn visit<'s>(
         &'s self,
         page: &ArmedPage,
@@ -225,6 +234,12 @@ impl Space {
         mut visit: impl FnMut(&'s ActiveProbe),
     ) {
         let segments = slice(&self.segments, page.segments);
+        // Most pages lie under the same probes from end to end.
+        if let ([segment], true) = (segments, first) {
+            let members = slice(&self.members, segment.members).iter();
+            let live = members.filter_map(|&member| self.probes.get(member as usize)).filter(|a| a.is_live());
+            return live.for_each(visit);
+        }
         let last = address.wrapping_add(width.max(1) - 1);
         let begin = segments.partition_point(|segment| segment.start <= address).saturating_sub(1);
         for (position, segment) in segments.get(begin..).unwrap_or(&[]).iter().enumerate() {

@@ -100,6 +100,12 @@ impl StepState {
         Self { active: AtomicBool::new(false), step: UnsafeCell::new(None) }
     }
 
+    /// Whether a step is under way on this CPU, of whatever instruction.
+    #[inline(always)]
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
     /// The step under way, if it is of the interrupted instruction.
     ///
     /// # Safety

@@ -120,6 +120,10 @@ impl Platform for Link {
         Memory::write(&mut crate::cpu::Native { world: &world, cpu }, address, width, value)
     }
 
+    fn can_push(&self) -> bool {
+        true
+    }
+
     fn can_run_copy(&self, nesting: usize, copy: &Redirect) -> bool {
         let (world, _, _side) = self.enter();
         nesting < world.options.copy_levels && recognise(&copy.code[..copy.length.into()]).is_some()
