@@ -1,6 +1,7 @@
 //! What a person types to try, test and measure Trapline: a stock kernel in a virtual machine, and what runs in it.
 
 pub mod access;
+pub mod bench;
 pub mod build;
 pub mod compare;
 pub mod demo;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::failure::{FAILED, Failure};
-use xtask::{demo, interrupt, test, vm};
+use xtask::{bench, demo, interrupt, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Task {
     Vm(Box<vm::Options>),
     /// Run everything that must hold, step by step; the last line is `N passed, N failed`.
     Test(test::Options),
+    /// Measure what tracing costs, beside the kernel's own mmiotrace, and print tables.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::command(&options),
         Task::Vm(options) => vm::command(&options),
         Task::Test(options) => test::command(&options),
+        Task::Bench(options) => bench::command(&options),
     });
     match result {
         Ok(status) => ExitCode::from(status),

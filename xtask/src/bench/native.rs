@@ -1,0 +1,89 @@
+//! What is measured on the host itself.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Table;
+use crate::{exec, workspace};
+
+/// The crates with criterion benchmarks, and their names.
+const BENCHES: [(&str, &str); 2] = [("trapline-insn", "insn"), ("trapline-engine", "trap")];
+
+/// Decoding, executing, and a whole trap of the engine, each without an exception.
+pub(super) fn traps() -> Result<Table> {
+    let mut table = Table::new(["measured in", "ns", "what"]);
+    for (package, bench) in BENCHES {
+        let mut command = cargo();
+        command.args(["bench", "--quiet", "--package", package, "--bench", bench, "--"]);
+        command.args(["--warm-up-time", "0.5", "--measurement-time", "1", "--noplot"]);
+        let measured = times(&exec::output(&mut command)?)?;
+        ensure!(!measured.is_empty(), "the benchmarks of {package} measured nothing");
+        for (name, nanoseconds) in measured {
+            table.row([package.to_owned(), format!("{nanoseconds:.1}"), name]);
+        }
+    }
+    Ok(table)
+}
+
+/// Reading a trace of ten million events into a report.
+pub(super) fn report() -> Result<Table> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "trapline-trace", "--example", "ten_million"]);
+    let said = exec::output(&mut command)?;
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("read into a report in "))
+        .with_context(|| format!("the example did not tell how long the report took: {said}"))?;
+    let (took, memory) = line.split_once("; peak memory ").context("the example tells its memory")?;
+    let memory = memory.split(" (").next().unwrap_or(memory);
+    let mut table = Table::new(["ten million events", "", "limit"]);
+    table.row(["read into a report".to_owned(), took.to_owned(), "10 s".to_owned()]);
+    table.row(["peak memory".to_owned(), memory.to_owned(), "1 GiB".to_owned()]);
+    Ok(table)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(workspace::root());
+    command
+}
+
+/// Names and nanoseconds of what criterion says: `NAME  time:   [LOW MEDIAN HIGH]`, with a long name on a line of its own.
+fn times(said: &str) -> Result<Vec<(String, f64)>> {
+    let mut measured = Vec::new();
+    let mut above = "";
+    for line in said.lines() {
+        if let Some((name, times)) = line.split_once("time:") {
+            let name = if name.trim().is_empty() { above } else { name };
+            let words: Vec<&str> = times.trim().trim_matches(['[', ']']).split_whitespace().collect();
+            let [_, _, median, unit, _, _] = words[..] else { continue };
+            let factor = match unit {
+                "ps" => 1e-3,
+                "ns" => 1.0,
+                "µs" => 1e3,
+                _ => 1e6,
+            };
+            let median: f64 = median.parse().with_context(|| format!("criterion said `{line}`"))?;
+            measured.push((name.trim().to_owned(), median * factor));
+        }
+        above = line;
+    }
+    Ok(measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criterions_medians_are_read_with_their_units_and_names() {
+        let said = "decode lock or          time:   [57.001 ns 58.250 ns 60.0 ns]
+a trap with a name that is long
+                        time:   [1.1000 µs 1.2000 µs 1.3000 µs]
+                        change: [-1.0% +0.1% +1.0%] (p = 0.9 > 0.05)
+";
+        let expected = [("decode lock or", 58.25), ("a trap with a name that is long", 1200.0)];
+        assert_eq!(times(said).unwrap(), expected.map(|(name, ns)| (name.to_owned(), ns)));
+    }
+}
