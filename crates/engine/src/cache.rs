@@ -68,8 +68,10 @@ impl Cache {
         let bucket = ip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SITES.trailing_zeros());
         // The hash has as many values as there are entries.
         let entry = self.entries.get_mut(bucket as usize).ok_or(DecodeError::Unknown)?;
-        let known =
-            entry.as_ref().is_some_and(|known| known.ip == ip && code.bytes & known.mask == known.bytes);
+        let known = entry.as_ref().is_some_and(|known| {
+            let whole = known.site.plan.length() <= code.length;
+            known.ip == ip && whole && code.bytes & known.mask == known.bytes
+        });
         if !known {
             *entry = Some(Entry::new(ip, code)?);
         }
