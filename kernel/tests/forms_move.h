@@ -60,9 +60,12 @@ FORM(cmov_taken, "cmpl %%eax, %%eax\n\tcmovel (%%rbx), %%edx", READS(4))
 FORM(cmov_not_taken, "cmpl %%eax, %%eax\n\tcmovnel (%%rbx), %%edx", READS(4))
 FORM(cmov64_taken, "cmpl %%eax, %%eax\n\tcmovaeq (%%rbx), %%rdx", READS(8))
 
-/* The stack at both of its alignments: an exception's frame begins below the next multiple of 16, so one of them has the pushed word inside it. */
-FORM(push, "pushq (%%rbx)\n\tpopq %%rdx", READS(8))
-FORM(push_other_alignment, "pushq %%rax\n\tpushq (%%rbx)\n\tpopq %%rdx\n\tpopq %%rax", READS(8))
-FORM(push16, "pushw (%%rbx)\n\tpopw %%dx", READS(2))
+/*
+ * The word goes to where the page fault's own frame lies, so it is the CPU that must push it. The stack at both of its alignments: a frame begins below the
+ * next multiple of 16, so that with one of them the word would lie inside of it and with the other beside it.
+ */
+FORM(push, "pushq (%%rbx)\n\tpopq %%rdx", READS(8), .stepped = true)
+FORM(push_other_alignment, "pushq %%rax\n\tpushq (%%rbx)\n\tpopq %%rdx\n\tpopq %%rax", READS(8), .stepped = true)
+FORM(push16, "pushw (%%rbx)\n\tpopw %%dx", READS(2), .stepped = true)
 FORM(pop, "pushq %%rdx\n\tpopq (%%rbx)", WRITES(8))
 FORM(pop16, "pushw %%dx\n\tpopw (%%rbx)", WRITES(2))

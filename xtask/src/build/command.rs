@@ -24,6 +24,11 @@ pub fn conformance() -> Result<PathBuf> {
     build("trapline-guest", "trapline-conformance")
 }
 
+/// The release build of the program that starts and stops sessions.
+pub fn cycles() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-cycles")
+}
+
 fn build(package: &str, program: &str) -> Result<PathBuf> {
     let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

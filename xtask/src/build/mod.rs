@@ -1,7 +1,7 @@
-//! Builds what runs in the guest: the `trapline` command, the program of the conformance suite and the kernel modules.
+//! Builds what runs in the guest: the `trapline` command, the guest's test programs and the kernel modules.
 
 mod command;
 mod module;
 
-pub use command::{command, conformance};
+pub use command::{command, conformance, cycles};
 pub use module::modules;

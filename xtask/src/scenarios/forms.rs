@@ -153,21 +153,43 @@ modprobe -r trapline_forms",
     Ok(())
 }
 
+/// The word of a push goes to where the page fault's own frame lies, so the CPU must run it: what is accessed is known all the same.
+const PUSHES: [&str; 3] = ["push", "push_other_alignment", "push16"];
+
 fn stepped(series: Series) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let folder = folder.path();
+    let pushes: String = PUSHES.map(|form| format!("run nvme {form} large-page --device {NVME}\n")).concat();
     machine(
         series,
         folder,
         &format!(
             "modprobe trapline_forms device=nvme
 run nvme stepped large-page --device {NVME}
-modprobe -r trapline_forms"
+{pushes}modprobe -r trapline_forms"
         ),
     )?;
+    let listed = |form: &str| listed(&folder.join(format!("nvme.{form}.accesses")), CPU);
+    let (_, windows) = told(folder, "stepped")?;
+    let forms = listed("stepped")?.len();
+    ensure!(windows >= forms as u64, "{forms} forms were stepped, but the trace tells of {windows} windows");
+    for form in PUSHES {
+        let (told, windows) = told(folder, form)?;
+        let wanted: Vec<_> =
+            listed(form)?.iter().map(|access| (access.write, access.address, access.width())).collect();
+        ensure!(!wanted.is_empty() && told == wanted, "{form}: the trace tells {told:x?}, not {wanted:x?}");
+        ensure!(windows == wanted.len() as u64, "{form}: the trace tells of {windows} windows");
+    }
+    Ok(())
+}
+
+/// What a trace tells of stepped accesses, which is all but their values, and of how many windows.
+type Told = (Vec<(bool, u64, usize)>, u64);
+
+fn told(folder: &Path, form: &str) -> Result<Told> {
     let converted = Command::new(build::command()?)
         .arg("convert")
-        .arg(folder.join("nvme.stepped.trace"))
+        .arg(folder.join(format!("nvme.{form}.trace")))
         .args(["--to", "json"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -175,9 +197,17 @@ modprobe -r trapline_forms"
         .context("cannot run trapline")?;
     ensure!(converted.status.success(), "trapline convert failed");
     let text = String::from_utf8(converted.stdout)?;
-    let end: Value = serde_json::from_str(text.lines().last().context("the trace is empty")?)?;
-    let windows = end["windows"].as_u64().unwrap_or(0);
-    ensure!(windows >= 2, "two instructions were stepped, but the trace tells of {windows} windows: {end}");
+    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let end = lines.last().context("the trace is empty")?;
     ensure!(end["dropped"] == 0, "records found no room: {end}");
-    Ok(())
+    let windows = end["windows"].as_u64().with_context(|| format!("the trace does not end: {end}"))?;
+    let access = |line: &Value| {
+        ensure!(line["way"] == "stepped" && line["value"].is_null(), "not stepped: {line}");
+        let digits = line["physical"].as_str().and_then(|address| address.strip_prefix("0x"));
+        let address = u64::from_str_radix(digits.with_context(|| format!("no address: {line}"))?, 16)?;
+        let width = line["width"].as_u64().with_context(|| format!("no width: {line}"))?;
+        Ok((line["op"] == "W", address, width as usize))
+    };
+    let accesses = lines.iter().filter(|line| line["kind"] == "access").map(access).collect::<Result<_>>()?;
+    Ok((accesses, windows))
 }

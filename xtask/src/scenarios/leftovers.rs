@@ -2,12 +2,14 @@
 //!
 //! All of it happens under load, from a module whose threads access the traced page on every CPU and check each value.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::account::{DEVICES, NVME};
 use super::{Scenario, succeeds};
+use crate::build;
 use crate::setup::Series;
 use crate::vm::Options;
 
@@ -42,10 +44,11 @@ as_before
 modprobe -r trapline_hammer
 ";
 
-fn under_load(series: Series, script: String) -> Result<()> {
+fn under_load(series: Series, programs: Vec<PathBuf>, script: &str) -> Result<()> {
     succeeds(&Options {
         qemu: DEVICES.map(Into::into).into(),
         timeout: Duration::from_secs(900),
+        copy_in: programs,
         ..Options::new(series, format!("{LOAD}{script}{END}"))
     })?;
     Ok(())
@@ -54,11 +57,14 @@ fn under_load(series: Series, script: String) -> Result<()> {
 fn started_and_stopped(series: Series) -> Result<()> {
     under_load(
         series,
-        format!(
-            "for cycle in $(seq 1000); do
+        vec![build::cycles()?],
+        &format!(
+            "for cycle in $(seq 20); do
     trapline mmio --device {NVME} --quiet --buffer 1MiB --output /dev/null --format json -- true || test $? = 1
     as_before
-done"
+done
+/trapline-cycles 1000 $(cat $hammer/page) 4096 $hammer/entries
+as_before"
         ),
     )
 }
@@ -66,8 +72,9 @@ done"
 fn killed(series: Series) -> Result<()> {
     under_load(
         series,
-        format!(
-            "for cycle in $(seq 20); do
+        Vec::new(),
+        &format!(
+            "for cycle in $(seq 5); do
     trapline mmio --device {NVME} --quiet --output /tmp/trace --buffer 1MiB &
     tracer=$!
     until [ -s /tmp/trace ] && ! as_before >/dev/null 2>&1; do sleep 0.01; done
@@ -85,8 +92,9 @@ as_before"
 fn removed(series: Series) -> Result<()> {
     under_load(
         series,
-        format!(
-            "for cycle in $(seq 10); do
+        Vec::new(),
+        &format!(
+            "for cycle in $(seq 4); do
     trapline mmio --device {NVME} --quiet --buffer 1MiB --output /tmp/trace --duration 300ms &
     tracer=$!
     while as_before >/dev/null 2>&1; do sleep 0.01; done
