@@ -135,6 +135,30 @@ pub(super) fn probes_come_and_go_while_all_cpus_step(machine: &mut dyn Machine) 
     come_and_go(machine, code::DIVIDE)
 }
 
+pub(super) fn once_a_page_is_armed_every_cpu_faults_on_it(machine: &mut dyn Machine) -> Option<()> {
+    let region = device(machine, 1)?;
+    let programs = busy(machine, &region, code::LOAD);
+    machine.run(&programs, &mut |control: &mut dyn Control| {
+        // Each CPU has looked the page up by then.
+        control.linger();
+        record_all(control, &region);
+        control.linger();
+    });
+    let (trace, seen) = (machine.take_trace(), machine.take_seen());
+    for cpu in 0..4 {
+        let of_cpu = |all: &[Access]| all.iter().filter(|a| a.cpu == cpu).copied().collect::<Vec<_>>();
+        let (told, seen) = (of_cpu(&trace.accesses), of_cpu(&seen));
+        let untraced = seen.len().checked_sub(told.len()).expect("nothing is told that was not seen");
+        // From the first that was traced on, all were.
+        let difference = machine.profile().bus.difference(&told, &seen[untraced..]);
+        assert_eq!(difference, None, "CPU {cpu}: {} of {} accesses were traced", told.len(), seen.len());
+        // Where programs run long, none has ended before the page was armed.
+        let is_long = machine.profile().patience > 1;
+        assert!(!is_long || !told.is_empty(), "CPU {cpu} went on with what it had looked up");
+    }
+    Some(())
+}
+
 pub(super) fn no_handler_runs_after_its_removal(machine: &mut dyn Machine) -> Option<()> {
     let region = device(machine, 1)?;
     let stays = record_all(machine, &region);

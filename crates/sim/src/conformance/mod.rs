@@ -67,6 +67,7 @@ scenarios! {
         a_page_stays_armed_until_its_last_user_leaves on 1,
         entries_are_bit_for_bit_as_before on 1,
         a_refused_probe_changes_nothing on 1,
+        once_a_page_is_armed_every_cpu_faults_on_it on 4,
         probes_come_and_go_while_all_cpus_fault on 4,
         probes_come_and_go_while_all_cpus_step on 4,
         no_handler_runs_after_its_removal on 4;
