@@ -46,7 +46,7 @@ impl<'a> Kernel<'a> {
         // An earlier scenario may have failed before it looked.
         device.take()?;
         let regions = BTreeMap::new();
-        Ok(Self { writer, session, device, regions, free: 0, refusal: "the scenario says so".to_owned() })
+        Ok(Self { writer, session, device, regions, free: 0, refusal: "this machine has not what it needs".to_owned() })
     }
 
     /// Why a scenario could not be set up.
@@ -166,7 +166,7 @@ impl Machine for Kernel<'_> {
             bus: Bus::Words,
             patience: 300,
             side_effects: false,
-            armed_stacks: false,
+            separate_stacks: false,
             tells_replaced_faults: false,
         }
     }

@@ -11,8 +11,9 @@ pub struct Profile {
     pub patience: u32,
     /// Whether the device has registers with side effects, at offsets 0x10, 0x18 and 0x20 of a page.
     pub side_effects: bool,
-    /// Whether a stack may be armed. It may not where the CPU pushes the exception's frame onto it.
-    pub armed_stacks: bool,
+    /// Whether traps have a stack of their own. Else the CPU pushes the exception's frame onto the stack of what it interrupts: such a stack can't be armed, and a
+    /// push has to be stepped.
+    pub separate_stacks: bool,
     /// Whether [`Outcome::fault`](crate::Outcome::fault) is also right for a fault that the engine put in the place of the CPU's; else it is the CPU's.
     pub tells_replaced_faults: bool,
 }

@@ -178,7 +178,7 @@ impl Control for Simulated {
 impl Machine for Simulated {
     fn profile(&self) -> Profile {
         let bus = Bus::Whole;
-        Profile { bus, patience: 1, side_effects: true, armed_stacks: true, tells_replaced_faults: true }
+        Profile { bus, patience: 1, side_effects: true, separate_stacks: true, tells_replaced_faults: true }
     }
 
     fn executes(&self, _: &[u8]) -> bool {

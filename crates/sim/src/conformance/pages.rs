@@ -147,7 +147,7 @@ pub(super) fn one_instruction_with_two_armed_operands_makes_both_accesses(
     record_all(machine, &other);
     // `movsl`, `cmpsl`, and `push` and `pop` with a stack that is armed.
     let mut codes = vec![(&[0xa5][..], false), (&[0xa7], false)];
-    if machine.profile().armed_stacks {
+    if machine.profile().separate_stacks {
         codes.extend([(&[0xff, 0x37][..], true), (&[0x8f, 0x07], true)]);
     }
     for &(code, on_stack) in &codes {
