@@ -16,6 +16,7 @@
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/mmiotrace.h>
+#include <linux/module.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/stacktrace.h>
@@ -35,7 +36,7 @@ static bool notrace wanted(void)
 
 /* Names that a function which only passes a mapping on may begin with. */
 static const char *const passing[] = { "ioremap", "__ioremap", "pci_iomap", "pci_ioremap", "pcim_iomap", "devm_ioremap", "__devm_ioremap",
-				       "devm_platform_ioremap", "of_iomap", "tracked_ioremap" };
+				       "devm_platform_ioremap", "of_iomap" };
 
 static bool passes_on(unsigned long address)
 {
@@ -57,7 +58,7 @@ static unsigned long asking(void)
 	unsigned int i, count = stack_trace_save(entries, ARRAY_SIZE(entries), 0);
 
 	for (i = 0; i < count; i++) {
-		if (!passes_on(entries[i]))
+		if (!within_module(entries[i], THIS_MODULE) && !passes_on(entries[i]))
 			return entries[i];
 	}
 	return 0;

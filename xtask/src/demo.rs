@@ -1,13 +1,15 @@
 //! `cargo xtask demo`: Trapline at work on two stock drivers, and beside it what QEMU recorded of the same accesses.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anstream::{adapter::strip_str, println};
 use anstyle::{AnsiColor, Style};
-use anyhow::Result;
+use anstyle_svg::Term;
+use anyhow::{Context, Result};
 use indicatif::HumanCount;
 
 use crate::compare::OnCpu;
@@ -24,6 +26,9 @@ pub struct Options {
     /// Series of Debian's stock kernel.
     #[arg(long, value_enum, default_value_t = Series::V6_1)]
     pub kernel: Series,
+    /// Draw what the first trace tells as an SVG file, as the terminal shows it.
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
 }
 
 const STRONG: Style = Style::new().bold();
@@ -63,13 +68,20 @@ pub fn command(options: &Options) -> Result<u8> {
     let witnessed = drivers::witnessed(&outcome, &folder)?;
     drop(step);
 
+    let mut drawn = options.picture.as_deref();
     for seen in &witnessed {
         println!("\n{STRONG}{}{STRONG:#}", seen.subject.title);
         let (name, bdf, work) = (seen.subject.name, seen.subject.bdf, seen.subject.command);
         println!("{COMMAND}$ trapline mmio --device {bdf} --output {name}.trace -- sh -ec '{COMMAND:#}");
         work.lines().for_each(|line| println!("{COMMAND}    {line}{COMMAND:#}"));
         println!("{COMMAND}'{COMMAND:#}\n");
-        moments(&trapline, &seen.file, seen.subject.moments)?;
+        let told = moments(&trapline, &seen.file, seen.subject.moments)?;
+        println!("{told}");
+        if let Some(picture) = drawn.take() {
+            let prompt = format!("{COMMAND}$ trapline mmio --device {bdf} -- modprobe {name}{COMMAND:#}\n");
+            fs::write(picture, Term::new().render_svg(&(prompt + &told)))
+                .with_context(|| format!("cannot write {}", picture.display()))?;
+        }
         println!("\n{COMMAND}$ trapline report {name}.trace{COMMAND:#}\n");
         let mut report = Command::new(&trapline);
         report.args(["--color", "always", "report", "--rows", ROWS]).arg(&seen.file);
@@ -81,29 +93,35 @@ pub fn command(options: &Options) -> Result<u8> {
 }
 
 /// The most telling lines of a trace, each group under what it shows.
-fn moments(trapline: &Path, trace: &Path, moments: &[Moment]) -> Result<()> {
+fn moments(trapline: &Path, trace: &Path, moments: &[Moment]) -> Result<String> {
     let mut convert = Command::new(trapline);
     convert.args(["--color", "always", "convert", "--to", "human"]).arg(trace);
     let human = exec::output(&mut convert)?;
     let columns = usize::from(console::Term::stdout().size().1).max(COLUMNS);
-    let show = |line: &str| println!("{}", console::truncate_str(line, columns, "…"));
+    let mut told = String::new();
+    let mut show = |line: &str| {
+        told += &console::truncate_str(line, columns, "…");
+        told.push('\n');
+    };
     let mut lines = human.lines();
-    lines.next().into_iter().for_each(show);
+    lines.next().into_iter().for_each(&mut show);
     let total = lines.clone().count();
     let mut shown = 0;
     for moment in moments {
-        println!("{DIM}# {}{DIM:#}", moment.caption);
+        show(&format!("{DIM}# {}{DIM:#}", moment.caption));
         for words in moment.lines {
             let found = lines.find(|line| {
                 let plain = strip_str(line).to_string();
                 words.iter().all(|word| plain.contains(word))
             });
-            shown += found.iter().count();
-            found.into_iter().for_each(show);
+            let found = found
+                .with_context(|| format!("no line of {} shows that {}", trace.display(), moment.caption))?;
+            shown += 1;
+            show(found);
         }
     }
-    println!("{DIM}({shown} of {} lines){DIM:#}", HumanCount(total as u64));
-    Ok(())
+    show(&format!("{DIM}({shown} of {} lines){DIM:#}", HumanCount(total as u64)));
+    Ok(told)
 }
 
 /// How many accesses each of the two witnesses saw, by CPU, and the difference.

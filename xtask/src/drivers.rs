@@ -63,7 +63,7 @@ ping -c 5 -i 0.2 -W 5 10.0.2.2
 modprobe -r e1000e",
         bdf: "0000:00:02.0",
         moments: &[
-            Moment { caption: "the driver maps the registers", lines: &[&["mapped by"]] },
+            Moment { caption: "the driver maps the registers", lines: &[&["mapped by", "e1000_probe"]] },
             Moment {
                 caption: "it asks the PHY over a serial bus who made it",
                 lines: &[&["W 4 ", " MDIC ", "(read)"], &["R 4 ", " MDIC ", "R=1"]],

@@ -1,10 +1,13 @@
 //! Equality on real drivers: the traces of e1000e and NVMe hold what QEMU recorded, access by access.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{Scenario, succeeds};
 use crate::drivers::{machine, witnessed};
 use crate::setup::Series;
+use crate::{build, exec};
 
 pub(super) const TRACED: Scenario =
     Scenario { name: "the traces of e1000e and NVMe equal QEMU's record on 4 CPUs", check: traced };
@@ -25,6 +28,14 @@ fn traced(series: Series) -> Result<()> {
             "{name}: other CPUs may have been missed {} times",
             seen.trace.windows
         );
+        let human =
+            exec::output(Command::new(build::command()?).args(["convert", "--to", "human"]).arg(&seen.file))?;
+        if name == "e1000e" {
+            ensure!(
+                human.contains(" in e1000_probe+"),
+                "{name}: nobody is said to have mapped the registers"
+            );
+        }
     }
     Ok(())
 }
