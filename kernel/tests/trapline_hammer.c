@@ -114,8 +114,11 @@ static int hammer_cpu(void *data)
 		if (form->stepped || !form_fits(form, region))
 			continue;
 		exercise(&hammer->bench, form, region);
-		/* Not cond_resched(): removing an ftrace hook waits until each task has said that it is between two instructions that may be traced. */
-		if (++turn % 64 == 0)
+		/*
+		 * Not cond_resched(): removing an ftrace hook waits until each task has said that it is between two instructions that may be traced.
+		 * At once when asked: whoever arms and disarms waits for this CPU each time.
+		 */
+		if (++turn % 64 == 0 || need_resched())
 			cond_resched_tasks_rcu_qs();
 	}
 	region_check(&hammer->bench, &whole, &hammer->own);

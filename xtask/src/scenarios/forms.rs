@@ -155,6 +155,8 @@ modprobe -r trapline_forms",
 
 /// The word of a push goes to where the page fault's own frame lies, so the CPU must run it: what is accessed is known all the same.
 const PUSHES: [&str; 3] = ["push", "push_other_alignment", "push16"];
+/// Other stepped forms, of which a vector register tells what they access.
+const VECTORS: usize = 2;
 
 fn stepped(series: Series) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -169,45 +171,61 @@ run nvme stepped large-page --device {NVME}
 {pushes}modprobe -r trapline_forms"
         ),
     )?;
-    let listed = |form: &str| listed(&folder.join(format!("nvme.{form}.accesses")), CPU);
-    let (_, windows) = told(folder, "stepped")?;
-    let forms = listed("stepped")?.len();
-    ensure!(windows >= forms as u64, "{forms} forms were stepped, but the trace tells of {windows} windows");
+    let all = Told::read(folder, "stepped")?;
+    let forms = PUSHES.len() + VECTORS;
+    ensure!(
+        all.windows >= forms as u64,
+        "{forms} forms were stepped, the trace tells of {} windows",
+        all.windows
+    );
     for form in PUSHES {
-        let (told, windows) = told(folder, form)?;
+        let told = Told::read(folder, form)?;
+        // Among them is what the module does before and after, to see what the form did.
+        let listed = listed(&folder.join(format!("nvme.{form}.accesses")), CPU)?;
         let wanted: Vec<_> =
-            listed(form)?.iter().map(|access| (access.write, access.address, access.width())).collect();
-        ensure!(!wanted.is_empty() && told == wanted, "{form}: the trace tells {told:x?}, not {wanted:x?}");
-        ensure!(windows == wanted.len() as u64, "{form}: the trace tells of {windows} windows");
+            listed.iter().map(|access| (access.write, access.address, access.width())).collect();
+        ensure!(told.accesses == wanted, "{form}: the trace tells {:x?}, not {wanted:x?}", told.accesses);
+        ensure!(told.stepped > 0, "{form}: nothing was stepped");
+        ensure!(told.windows == told.stepped, "{form}: {} steps, {} windows", told.stepped, told.windows);
     }
     Ok(())
 }
 
-/// What a trace tells of stepped accesses, which is all but their values, and of how many windows.
-type Told = (Vec<(bool, u64, usize)>, u64);
+/// What a trace tells where values are not known.
+struct Told {
+    /// Whether it writes, where, and how wide.
+    accesses: Vec<(bool, u64, usize)>,
+    /// How many of them were stepped.
+    stepped: u64,
+    windows: u64,
+}
 
-fn told(folder: &Path, form: &str) -> Result<Told> {
-    let converted = Command::new(build::command()?)
-        .arg("convert")
-        .arg(folder.join(format!("nvme.{form}.trace")))
-        .args(["--to", "json"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run trapline")?;
-    ensure!(converted.status.success(), "trapline convert failed");
-    let text = String::from_utf8(converted.stdout)?;
-    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let end = lines.last().context("the trace is empty")?;
-    ensure!(end["dropped"] == 0, "records found no room: {end}");
-    let windows = end["windows"].as_u64().with_context(|| format!("the trace does not end: {end}"))?;
-    let access = |line: &Value| {
-        ensure!(line["way"] == "stepped" && line["value"].is_null(), "not stepped: {line}");
-        let digits = line["physical"].as_str().and_then(|address| address.strip_prefix("0x"));
-        let address = u64::from_str_radix(digits.with_context(|| format!("no address: {line}"))?, 16)?;
-        let width = line["width"].as_u64().with_context(|| format!("no width: {line}"))?;
-        Ok((line["op"] == "W", address, width as usize))
-    };
-    let accesses = lines.iter().filter(|line| line["kind"] == "access").map(access).collect::<Result<_>>()?;
-    Ok((accesses, windows))
+impl Told {
+    fn read(folder: &Path, form: &str) -> Result<Self> {
+        let converted = Command::new(build::command()?)
+            .arg("convert")
+            .arg(folder.join(format!("nvme.{form}.trace")))
+            .args(["--to", "json"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run trapline")?;
+        ensure!(converted.status.success(), "trapline convert failed");
+        let text = String::from_utf8(converted.stdout)?;
+        let mut lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let end = lines.pop().context("the trace is empty")?;
+        ensure!(end["dropped"] == 0, "records found no room: {end}");
+        let windows = end["windows"].as_u64().with_context(|| format!("the trace does not end: {end}"))?;
+        let mut told = Self { accesses: Vec::new(), stepped: 0, windows };
+        for line in lines.iter().filter(|line| line["kind"] == "access") {
+            let is_stepped = line["way"] == "step";
+            ensure!(is_stepped == line["value"].is_null(), "a value is known unless it was stepped: {line}");
+            told.stepped += u64::from(is_stepped);
+            let digits = line["physical"].as_str().and_then(|address| address.strip_prefix("0x"));
+            let address = u64::from_str_radix(digits.with_context(|| format!("no address: {line}"))?, 16)?;
+            let width = line["width"].as_u64().with_context(|| format!("no width: {line}"))?;
+            told.accesses.push((line["op"] == "W", address, width as usize));
+        }
+        Ok(told)
+    }
 }

@@ -59,7 +59,7 @@ fn started_and_stopped(series: Series) -> Result<()> {
         series,
         vec![build::cycles()?],
         &format!(
-            "for cycle in $(seq 20); do
+            "for cycle in $(seq 10); do
     trapline mmio --device {NVME} --quiet --buffer 1MiB --output /dev/null --format json -- true || test $? = 1
     as_before
 done
