@@ -41,8 +41,7 @@ Examples:
 
 Exit status:
   0  done; a reader that closed our output early is no failure, nor is Ctrl-C
-  1  tracing failed or ended early, or the trace lacks something: records were dropped, a new mapping could not be
-     watched; what was written before is good
+  1  tracing failed or ended early, or the trace lacks something; what was written before is good
   2  the command line is wrong, or names something that is not there
   3  this machine can't do it as it is: no root, no module, lockdown, another tracer, …
   4  a file can't be read or written, or is no trace; one that is cut off is read as far as it goes
