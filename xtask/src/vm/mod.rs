@@ -217,9 +217,9 @@ impl Running<'_> {
             thread::sleep(Duration::from_millis(5));
         };
         qemu::stop(&mut self.child)?;
-        for thread in self.threads {
-            thread.join().expect("a thread that reads a port does not panic")?;
-        }
+        let join = |thread: JoinHandle<_>| thread.join().expect("a thread that reads a port does not panic");
+        // All of them, before the first error: what they have got is complete then.
+        let joined: Vec<Result<()>> = self.threads.into_iter().map(join).collect();
 
         let status = *self.sinks.status.lock().expect("no thread panics while it holds the lock");
         let log = take(&self.sinks.log);
@@ -229,6 +229,10 @@ impl Running<'_> {
             (_, Some(how)) => how,
             (_, None) => Ended::Died,
         };
+        // A machine that did not end by itself leaves its ports in any state: that is told by how it ended.
+        if matches!(ended, Ended::Exited(_)) {
+            joined.into_iter().collect::<Result<()>>()?;
+        }
         Ok(Outcome {
             ended,
             stdout: take(&self.sinks.stdout),
