@@ -2,7 +2,7 @@
 /*
  * Trapline's interface for other kernel modules: page-fault handlers and access probes.
  *
- * Generated from src/api.rs: change that, then `make -C kernel header`.
+ * Generated from src/api.rs: change that, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
  *
  * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
  * not sleep, allocate, take a lock that the code they interrupted may hold, or fault. What they are given is valid until they return.
