@@ -46,7 +46,14 @@ impl<'a> Kernel<'a> {
         // An earlier scenario may have failed before it looked.
         device.take()?;
         let regions = BTreeMap::new();
-        Ok(Self { writer, session, device, regions, free: 0, refusal: "this machine has not what it needs".to_owned() })
+        Ok(Self {
+            writer,
+            session,
+            device,
+            regions,
+            free: 0,
+            refusal: "this machine has not what it needs".to_owned(),
+        })
     }
 
     /// Why a scenario could not be set up.
