@@ -92,8 +92,10 @@ fn succeeds(options: &Options) -> Result<Outcome> {
             exec::tail(&outcome.log.text(), 40)
         )
     };
-    ensure!(outcome.ended == Ended::Exited(0), "the machine ended so: {:?}; {}", outcome.ended, said());
     let reports = outcome.log.reports();
+    // The reports too: what a crash began with is rarely among its last lines.
+    let ended = || format!("the machine ended so: {:?}; {}; {}", outcome.ended, reports.join(" | "), said());
+    ensure!(outcome.ended == Ended::Exited(0), "{}", ended());
     ensure!(reports.is_empty(), "the kernel log is not clean: {}; {}", reports.join(" | "), said());
     Ok(outcome)
 }
