@@ -122,7 +122,7 @@ fn armed_and_disarmed(series: Series) -> Result<()> {
         series,
         folder,
         &format!(
-            "modprobe trapline_hammer device=nvme
+            "modprobe trapline_hammer device=nvme locked=0
 cat $hammer/entries > /out/entries
 (echo 0 7 > $hammer/run) 2>/dev/null &
 runner=$!

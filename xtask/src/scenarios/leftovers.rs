@@ -27,7 +27,7 @@ pub(super) const REMOVED: Scenario = Scenario {
 /// Loads the module and its load; `as_before` fails if an entry of the page tables differs.
 const LOAD: &str = "set -e
 hammer=/sys/kernel/debug/trapline_hammer
-modprobe trapline_hammer device=nvme
+modprobe trapline_hammer device=nvme locked=0
 cat $hammer/entries > /tmp/entries
 as_before() { cat $hammer/entries | cmp - /tmp/entries; }
 (echo 0 7 > $hammer/run) 2>/dev/null &

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -67,12 +68,28 @@ pub(super) fn stop(child: &mut Child) -> Result<()> {
 /// one host clock, which the kernel cannot know; it would read the HPET instead, slowly, and fill QEMU's record.
 fn kernel_line(options: &Options) -> String {
     let level = if options.verbose { 7 } else { 5 };
-    let mut line = format!("console=ttyS0 loglevel={level} log_buf_len=1M panic=-1 tsc=reliable");
+    let khz = counter_khz();
+    let mut line =
+        format!("console=ttyS0 loglevel={level} log_buf_len=1M panic=-1 tsc=reliable tsc_early_khz={khz}");
     if let Some(words) = &options.append {
         line.push(' ');
         line.push_str(words);
     }
     line
+}
+
+/// The rate of the host's time stamp counter, which the emulated CPUs show as theirs, in kHz. The kernel would measure it against an emulated timer, and on a
+/// busy host has come out wrong by a factor of forty: then its clock runs wild, and its watchdogs bark.
+fn counter_khz() -> u128 {
+    static KHZ: LazyLock<u128> = LazyLock::new(|| {
+        // SAFETY: every x86-64 CPU has the instruction, and user space may execute it unless a task asked otherwise (prctl PR_SET_TSC).
+        let now = || (unsafe { core::arch::x86_64::_rdtsc() }, Instant::now());
+        let (first, began) = now();
+        std::thread::sleep(Duration::from_millis(50));
+        let (last, ended) = now();
+        u128::from(last.wrapping_sub(first)) * 1_000_000 / (ended - began).as_nanos().max(1)
+    });
+    *KHZ
 }
 
 fn record_arguments(record: &Path) -> [OsString; 4] {
