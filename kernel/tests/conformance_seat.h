@@ -88,6 +88,8 @@ asm(".pushsection .text\n"
 
     "\n	.balign 64\n"
     "trapline_conformance_exits:\n"
+    /* Jumped to from the slots, and returned to from traps. */
+    ANNOTATE_NOENDBR
     "	.set seat, 0\n"
     "	.rept " __stringify(CONFORMANCE_CPUS) "\n"
     "	.balign " __stringify(EXIT_SIZE) "\n\t"
@@ -111,6 +113,8 @@ asm(".pushsection .text\n"
 
     "	.balign 4096, 0xcc\n"
     "trapline_conformance_slots:\n"
+    /* Reached by a return only, so no landing pad is missing. */
+    ANNOTATE_NOENDBR
     "	.fill 4096, 1, 0xcc\n"
     ".popsection\n"
 
