@@ -33,6 +33,7 @@ mod sink;
 mod space;
 mod step;
 mod trap;
+mod value;
 
 #[cfg(all(test, loom))]
 mod loom_tests;

@@ -6,15 +6,13 @@
 use crate::counters::{CpuCounters, count};
 use crate::sink::Sink;
 use crate::space::{ActiveProbe, ArmedPage, Space};
+use crate::value::{WIDEST, bytes_of, fill, narrow, pieces, truncate, wide, words_of};
 use crate::{Access, Decision, Fault, Platform, Trap};
 use trapline_abi::{AccessPayload, Flags, Kind, Record, Way};
 use trapline_insn::{Memory, Registers, Segment};
 
 /// How often a locked access to RAM is tried before the interrupted code is let go and comes back by itself.
 const LOCKED_ATTEMPTS: usize = 1000;
-
-/// Widest operand whose value is captured: one vector register.
-pub(crate) const WIDEST: usize = 64;
 
 /// Why an emulated instruction ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +82,6 @@ pub(crate) struct Performer<'a, P> {
 
 fn wants(active: &ActiveProbe, write: bool) -> bool {
     if write { active.probe.writes } else { active.probe.reads }
-}
-
-/// The low `width` bytes.
-fn truncate(value: u64, width: u16) -> u64 {
-    if width >= 8 { value } else { value & ((1 << (8 * width)) - 1) }
 }
 
 impl<'a, P: Platform> Performer<'a, P> {
@@ -526,14 +519,6 @@ impl<'a, P: Platform> Performer<'a, P> {
     }
 }
 
-fn wide(words: [u64; 2]) -> u128 {
-    u128::from(words[0]) | u128::from(words[1]) << 64
-}
-
-fn narrow(value: u128, width: u16) -> [u64; 2] {
-    [truncate(value as u64, width), (value >> 64) as u64]
-}
-
 impl<P: Platform> Memory for Performer<'_, P> {
     type Fault = Stop;
 
@@ -607,47 +592,4 @@ fn outer_first<'a, P: Platform>(
             .filter(move |&(_, at)| space.find(at).is_some() == armed)
     };
     bytes(false).chain(bytes(true))
-}
-
-/// Offsets and widths of the pieces that `width` bytes are accessed in where no instruction has that width.
-fn pieces(width: u16) -> impl Iterator<Item = (u64, u8)> {
-    let mut offset = 0;
-    core::iter::from_fn(move || {
-        let rest = width.checked_sub(offset).filter(|&rest| rest > 0)?;
-        let piece = 1 << rest.min(8).ilog2();
-        let at = offset;
-        offset += piece;
-        Some((u64::from(at), piece as u8))
-    })
-}
-
-fn fill(to: &mut [u64], from: &[u64]) {
-    for (number, word) in to.iter_mut().enumerate() {
-        *word = from.get(number).copied().unwrap_or(0);
-    }
-}
-
-fn words_of(bytes: &[u8; WIDEST]) -> [u64; WIDEST / 8] {
-    let (words, _) = bytes.as_chunks::<8>();
-    core::array::from_fn(|number| words.get(number).map_or(0, |word| u64::from_le_bytes(*word)))
-}
-
-/// The bytes of a value.
-pub(crate) struct Bytes {
-    bytes: [u8; WIDEST],
-    width: usize,
-}
-
-impl Bytes {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.width).unwrap_or(&self.bytes)
-    }
-}
-
-pub(crate) fn bytes_of(words: &[u64], width: u16) -> Bytes {
-    let mut bytes = [0; WIDEST];
-    for (to, from) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *to = from.to_le_bytes();
-    }
-    Bytes { bytes, width: usize::from(width) }
 }

@@ -4,7 +4,8 @@
 //! known, handlers can change it, and the copy can be of any instruction. The buffer has the operand's alignment within a cache line, so the copy
 //! raises no alignment fault that the original would not have raised.
 
-use crate::perform::{Performer, Span, WIDEST, bytes_of};
+use crate::perform::{Performer, Span};
+use crate::value::{WIDEST, bytes_of};
 use crate::{Platform, perform::Stop};
 use trapline_insn::{Direction, Redirect, Registers};
 
