@@ -1,7 +1,7 @@
 //! The kernel module's character device: its commands and its rings. The one place of the command with unsafe code.
 //!
 //! [`Control`] is what a session needs of the device, so that the session can be tested against one in memory.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the command's one place that talks to the device")]
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};

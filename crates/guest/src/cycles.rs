@@ -5,7 +5,7 @@
 //! watched and the same afterwards. Every other session ends without STOP, by nothing but the close of its file, as when its owner was killed.
 //!
 //! It is a program because `trapline` starts too slowly to do this a thousand times in a test: most of its time goes into a process and its symbols.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "talks to the device by ioctl")]
 
 use std::fs::{self, File, OpenOptions};
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
 //! Memory of a file, mapped.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "maps memory")]
 
 use std::ffi::c_void;
 use std::fs::File;

@@ -1,5 +1,5 @@
 //! The open module: its commands, with data in place of addresses.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "talks to the test module by ioctl")]
 
 use std::fs::{File, OpenOptions};
 

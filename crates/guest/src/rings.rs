@@ -1,5 +1,5 @@
 //! A session of `/dev/trapline` that watches nothing by itself: its rings get what probes of other modules record.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "reads mapped rings")]
 
 use std::fs::{File, OpenOptions};
 

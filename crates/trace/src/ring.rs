@@ -6,7 +6,7 @@
 //!
 //! Rejected: looking at `head` to know what is complete. A writer interrupted between reserving and finishing (by an NMI that traps as well)
 //! leaves an unfinished slot below `head`.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the crate's one place that reads mapped memory")]
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
