@@ -66,8 +66,9 @@ impl Guest<'_> {
         }
         busybox(&mut archive)?;
         // xtask's own libraries too: those of any Rust program that a person copies in.
-        let this = std::env::current_exe().context("xtask does not know where it is")?;
-        for library in libraries(programs.iter().map(|(_, host)| host.as_path()).chain([this.as_path()]))? {
+        let mut needed = libraries(programs.iter().map(|(_, host)| host.as_path()))?;
+        needed.extend(own_libraries()?);
+        for library in needed {
             archive.host_file(merged(&library), &library)?;
         }
         modules::add(&mut archive, self.kernel, self.modules, self.own_modules)?;
@@ -111,6 +112,18 @@ fn libraries<'a>(programs: impl Iterator<Item = &'a Path>) -> Result<BTreeSet<Pa
         }
     }
     Ok(libraries)
+}
+
+/// The shared libraries that this process runs with, from proc(5)'s maps: its file may be gone, since cargo
+/// builds xtask anew when its tests want other features than the command did.
+fn own_libraries() -> Result<BTreeSet<PathBuf>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").context("cannot list xtask's own libraries")?;
+    Ok(maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so")))
+        .map(Path::to_owned)
+        .collect())
 }
 
 /// A host's path as a path of the guest, where /bin, /sbin and /lib are links into /usr as in Debian.
@@ -176,6 +189,17 @@ mod tests {
             .output()
             .unwrap();
         assert_eq!((output.stdout, output.status.code()), (b"42\n".to_vec(), Some(3)));
+    }
+
+    #[test]
+    fn own_libraries_are_those_that_ldd_lists() {
+        let this = std::env::current_exe().unwrap();
+        let names = |libraries: BTreeSet<PathBuf>| -> BTreeSet<OsString> {
+            libraries.iter().filter_map(|path| path.file_name()).map(OsStr::to_owned).collect()
+        };
+        let own = names(own_libraries().unwrap());
+        assert!(own.contains(OsStr::new("libc.so.6")), "{own:?}");
+        assert_eq!(own, names(libraries([this.as_path()].into_iter()).unwrap()));
     }
 
     #[test]
