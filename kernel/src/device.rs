@@ -8,7 +8,7 @@ use crate::state::{ENGINE, Guard};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
-use trapline_abi::{ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, Start, WATCH, Watch};
+use trapline_abi::{ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, SessionKind, Start, WATCH, Watch};
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
 static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
@@ -103,6 +103,7 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
         session: session.map_or(0, |session| session.owner),
         armed_pages: state.control.pages().len() as u64,
         probes: state.control.probes() as u64,
+        code_probes: 0,
         handlers: engine.handlers() as u64,
         memory: (engine.memory() + state.control.memory()) as u64 + rings,
         counters,
@@ -114,7 +115,7 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
 fn start(file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut start: Start = unsafe { argument.read() }?;
-    if start.version != ABI_VERSION || start.reserved != 0 {
+    if start.version != ABI_VERSION || start.kind != SessionKind::Accesses as u32 {
         return Err(Errno::INVALID);
     }
     let engine = ENGINE.get().ok_or(Errno::IO)?;

@@ -1,9 +1,10 @@
 //! The device's commands: `ioctl` numbers and their arguments.
 //!
-//! A session is one open of [`DEVICE_PATH`]: [`START`] it, [`WATCH`] physical ranges, map the rings, read; closing the file, however that happens, ends it and
-//! puts everything back. One session exists at a time: a second [`START`] is refused with `EBUSY`.
+//! A session is one open of [`DEVICE_PATH`]: [`START`] it, [`WATCH`] physical ranges or [`PROBE`] instructions or record page [`FAULTS`], map the rings, read; closing
+//! the file, however that happens, ends it and puts everything back. Any number of sessions of [`SessionKind::Code`] exist at a time, one each of the other
+//! kinds: a second [`START`] is refused with `EBUSY`.
 
-use crate::RingGeometry;
+use crate::{CodeProbe, FaultCounts, FaultWatch, ListEntry, RingGeometry};
 
 /// The character device.
 pub const DEVICE_PATH: &str = "/dev/trapline";
@@ -25,6 +26,15 @@ pub const MARK: u32 = iowr(4, size_of::<Mark>());
 ///
 /// Fills a [`Counters`] with what was counted since the session's [`START`]: nothing is to be subtracted from it.
 pub const STOP: u32 = iowr(5, size_of::<Counters>());
+/// Puts a [`CodeProbe`] on an instruction, in a session of [`SessionKind::Code`].
+pub const PROBE: u32 = iowr(6, size_of::<CodeProbe>());
+/// Fills a [`ListEntry`]; `ENOENT` when nothing has a number that high. Any open file may ask. The probes of a session that has stopped are listed, with their counts,
+/// until its file is closed.
+pub const LIST: u32 = iowr(7, size_of::<ListEntry>());
+/// Begins a [`FaultWatch`], in a session of [`SessionKind::Faults`]; one in each session.
+pub const FAULTS: u32 = iowr(8, size_of::<FaultWatch>());
+/// Fills a [`FaultCounts`], in a session of [`SessionKind::Faults`].
+pub const FAULT_COUNTS: u32 = iowr(9, size_of::<FaultCounts>());
 
 /// What [`INFO`] tells.
 #[repr(C)]
@@ -36,12 +46,14 @@ pub struct Info {
     pub hook: u32,
     /// What the self-test at load found: [`SelfTest`].
     pub self_test: u32,
-    /// Thread group id of the session's owner, 0 if there is no session.
+    /// Thread group id of the owner of the session of [`SessionKind::Accesses`], 0 if there is none.
     pub session: u32,
     /// Pages armed now, of 4 KiB and of 2 MiB together.
     pub armed_pages: u64,
     /// Access probes registered now, those of a session and of other modules together.
     pub probes: u64,
+    /// Code probes registered now, those of sessions and of other modules together.
+    pub code_probes: u64,
     /// Page-fault handlers registered now by other modules.
     pub handlers: u64,
     /// Bytes of memory that Trapline holds now: rings, tables, alias mappings' tables not counted.
@@ -100,12 +112,36 @@ pub struct Counters {
 pub struct Start {
     /// In: [`ABI_VERSION`](crate::ABI_VERSION) of the caller.
     pub version: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// In: what it is for, a [`SessionKind`].
+    pub kind: u32,
     /// In: bytes of records wanted per CPU; rounded up to a power of two records.
     pub buffer: u64,
     /// Out: how the rings lie.
     pub rings: RingGeometry,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SessionKind {
+    /// To watch accesses: [`WATCH`], [`MARK`].
+    Accesses = 0,
+    /// To probe code: [`PROBE`].
+    Code = 1,
+    /// To record page faults: [`FAULTS`].
+    Faults = 2,
+}
+
+impl SessionKind {
+    /// The kind with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Accesses,
+            1 => Self::Code,
+            2 => Self::Faults,
+            _ => return None,
+        })
+    }
 }
 
 /// Argument of [`WATCH`].

@@ -5,13 +5,17 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod code;
 mod command;
+mod faults;
 mod record;
 mod ring;
 
+pub use code::*;
 pub use command::*;
+pub use faults::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -70,7 +70,7 @@ pub const fn stamp(position: u64) -> u64 {
 pub enum Kind {
     /// One access: `payload` is [`AccessPayload`].
     Access = 1,
-    /// 32 more bytes of the value of the access before it on this CPU: `payload` holds them, lowest address first.
+    /// 32 more bytes of what came before it on this CPU (an access's value, lowest address first; a hit's words).
     More = 2,
     /// The task that the following records of this CPU belong to: `payload` is [`TaskPayload`].
     Task = 3,
@@ -86,6 +86,11 @@ pub enum Kind {
     /// linear address, `payload[1]` the nanoseconds it was open: 0 if it stays so until the repair. A CPU that looked the page up meanwhile may
     /// go on passing until then in any case.
     Window = 8,
+    /// A code probe was hit: `payload` is [`HitPayload`](crate::HitPayload), and [`Kind::More`] records hold the words that it has no room for; of `flags` only
+    /// [`Flags::INTERRUPT`] is used.
+    Hit = 9,
+    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload).
+    Fault = 10,
 }
 
 impl Kind {
@@ -100,6 +105,8 @@ impl Kind {
             6 => Self::Mark,
             7 => Self::Lost,
             8 => Self::Window,
+            9 => Self::Hit,
+            10 => Self::Fault,
             _ => return None,
         })
     }
@@ -260,7 +267,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 8);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 10);
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT);
     }
 }

@@ -143,7 +143,9 @@ impl Trace {
                 }
                 Some(Kind::Window) => self.windows.push(record.payload[0]),
                 Some(Kind::Task) => self.tasks.push(record.task),
-                Some(Kind::Map | Kind::Unmap | Kind::Mark) => {}
+                Some(Kind::Map | Kind::Unmap | Kind::Mark | Kind::Hit | Kind::Fault) => {
+                    records.by_ref().take(record.more.into()).for_each(drop);
+                }
                 Some(Kind::More) | None => panic!("a record of kind {} stands alone", record.kind),
             }
         }

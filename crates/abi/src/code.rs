@@ -1,0 +1,323 @@
+//! Code probes, as the command asks for them: the programs that fetch arguments, and what tells of a probe.
+
+/// Arguments that one probe may fetch.
+pub const MAX_ARGUMENTS: usize = 32;
+/// Steps of one program.
+pub const MAX_STEPS: usize = 256;
+/// Words that one hit may record: what [`Kind::Hit`](crate::Kind::Hit) and its [`Kind::More`](crate::Kind::More) records can hold, two of the first and four of each
+/// of those.
+pub const MAX_WORDS: usize = 2 + 4 * 255;
+/// Longest string that is fetched, its end (a zero byte) not counted.
+pub const MAX_STRING: u32 = 1024;
+/// Return addresses recorded with a hit at most.
+pub const MAX_STACK: usize = 64;
+
+/// One step of a program that fetches the arguments of a hit.
+///
+/// A program is a straight line: it has no jumps, so it ends. It works on one *value*, a 64-bit word, and appends words to the hit's record. Each argument begins with a
+/// step that sets the value from nothing, [`Op::is_source`]. An argument that faults appends the words it would have appended as zeros, strings as empty
+/// ones, and sets its bit in the hit's fault mask; the arguments after it are fetched all the same. So where a word lies depends on the program alone, and on
+/// the strings before it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What to do: an [`Op`].
+    pub op: u8,
+    /// Width of a memory access in bytes (1, 2, 4, 8), where the step makes one.
+    pub width: u8,
+    /// Number of the register, stack entry or argument; longest string. By [`Op`].
+    pub number: u16,
+    /// Zero.
+    pub reserved: u32,
+    /// Offset (signed), or the immediate value.
+    pub operand: i64,
+}
+
+/// What a [`Step`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    /// Source. Value = register `number`, numbered as the CPU does (rax 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7, r8 to r15), then rip 16, flags 17, cs 18, ss 19.
+    Register = 1,
+    /// Source. Value = entry `number` of the kernel stack, 0 if it is not on the stack (`regs_get_kernel_stack_nth()`).
+    Stack = 2,
+    /// Source. Value = the stack pointer.
+    StackAddress = 3,
+    /// Source. Value = what the function returns: rax.
+    ReturnValue = 4,
+    /// Source. Value = `operand`.
+    Immediate = 5,
+    /// Source. The words of the task's name are appended as a string of at most 16 bytes.
+    Comm = 6,
+    /// Value = the 8 bytes at value + `operand`.
+    Load = 7,
+    /// As [`Op::Load`], in user space whatever the address.
+    LoadUser = 8,
+    /// Value is appended.
+    Emit = 9,
+    /// `width` bytes at value + `operand` are appended as one word, zero-extended; the value stays.
+    EmitMemory = 10,
+    /// As [`Op::EmitMemory`], in user space.
+    EmitUser = 11,
+    /// The zero-terminated string at value + `operand`, cut off after `number` bytes ([`MAX_STRING`] at most), is appended: a word with its length in bytes, then the
+    /// bytes, zero-padded to whole words. The value stays.
+    EmitString = 12,
+    /// As [`Op::EmitString`], in user space.
+    EmitUserString = 13,
+}
+
+impl Op {
+    /// The step with code `code`, if there is one.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Register,
+            2 => Self::Stack,
+            3 => Self::StackAddress,
+            4 => Self::ReturnValue,
+            5 => Self::Immediate,
+            6 => Self::Comm,
+            7 => Self::Load,
+            8 => Self::LoadUser,
+            9 => Self::Emit,
+            10 => Self::EmitMemory,
+            11 => Self::EmitUser,
+            12 => Self::EmitString,
+            13 => Self::EmitUserString,
+            _ => return None,
+        })
+    }
+
+    /// Whether it begins an argument.
+    pub const fn is_source(self) -> bool {
+        matches!(
+            self,
+            Self::Register
+                | Self::Stack
+                | Self::StackAddress
+                | Self::ReturnValue
+                | Self::Immediate
+                | Self::Comm
+        )
+    }
+}
+
+/// `payload` of [`Kind::Hit`](crate::Kind::Hit).
+///
+/// The words that the program appended follow; then, with [`CODE_STACK`], a word with the number of return addresses, and these, the innermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HitPayload {
+    /// [`CodeProbe::id`] of the probe, its low 32 bits.
+    pub probe: u32,
+    /// A bit for each argument that faulted.
+    pub faults: u32,
+    /// Address of the probed instruction; of a return, the address returned to.
+    pub ip: u64,
+    /// The first two words.
+    pub words: [u64; 2],
+}
+
+impl HitPayload {
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        [self.probe as u64 | (self.faults as u64) << 32, self.ip, self.words[0], self.words[1]]
+    }
+
+    /// From a record of kind [`Kind::Hit`](crate::Kind::Hit).
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self {
+            probe: words[0] as u32,
+            faults: (words[0] >> 32) as u32,
+            ip: words[1],
+            words: [words[2], words[3]],
+        }
+    }
+}
+
+/// The hit is recorded when the probed function returns; `address` is the function's first instruction.
+pub const CODE_RETURN: u32 = 1;
+/// The hit is recorded after the probed instruction, not before it.
+pub const CODE_POST: u32 = 2;
+/// The kernel stack is recorded with each hit.
+pub const CODE_STACK: u32 = 4;
+/// The probe calls fault handlers of its own (in [`ListEntry`] only).
+pub const CODE_FAULT: u32 = 8;
+
+/// Every process, in [`CodeProbe::process`]; every CPU, in [`CodeProbe::cpu`].
+pub const ANY: u32 = u32::MAX;
+
+/// Argument of [`PROBE`](crate::PROBE): a probe that records each hit in the session's rings.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeProbe {
+    /// In: address of the instruction.
+    pub address: u64,
+    /// In: address of the program in the caller's memory: an array of [`Step`]; may be 0 with `steps` 0.
+    pub program: u64,
+    /// In: how many steps.
+    pub steps: u32,
+    /// In: `CODE_*`.
+    pub flags: u32,
+    /// In: only hits in this process (thread group id), or [`ANY`].
+    pub process: u32,
+    /// In: only hits on this CPU, or [`ANY`].
+    pub cpu: u32,
+    /// Out: its number, never used twice.
+    pub id: u64,
+    /// Out, when it failed: [`ProbeError`] code.
+    pub error: u32,
+    /// Out, when it failed: the kernel's own error number, positive; 0 if the refusal is ours.
+    pub errno: u32,
+    /// In: what `trapline list` shows it as; UTF-8, zero-padded.
+    pub name: [u8; NAME_LENGTH],
+}
+
+/// Bytes of a probe's name.
+pub const NAME_LENGTH: usize = 96;
+
+/// Why a [`PROBE`](crate::PROBE) was refused; `ioctl` itself returns the `errno` given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProbeError {
+    /// The kernel allows no probe there: not kernel code, or on its own list of what must not be probed (`EINVAL`).
+    NotProbeable = 1,
+    /// The address is inside an instruction (`EILSEQ`).
+    InsideInstruction = 2,
+    /// The code is Trapline's own (`EPERM`).
+    Own = 3,
+    /// Another user of the address can't share it: a live patch, or a tracer that redirects it (`EBUSY`, `EEXIST`).
+    Taken = 4,
+    /// The program is malformed or too long (`EINVAL`).
+    Program = 5,
+    /// No memory (`ENOMEM`).
+    NoMemory = 6,
+    /// Contradicting or unknown flags (`EINVAL`).
+    Flags = 7,
+    /// A return probe that is not on the first instruction of a function (`EINVAL`).
+    NotAFunction = 8,
+    /// The kernel refused for another reason: see [`CodeProbe::errno`].
+    Other = 9,
+}
+
+impl ProbeError {
+    /// The error with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::NotProbeable,
+            2 => Self::InsideInstruction,
+            3 => Self::Own,
+            4 => Self::Taken,
+            5 => Self::Program,
+            6 => Self::NoMemory,
+            7 => Self::Flags,
+            8 => Self::NotAFunction,
+            9 => Self::Other,
+            _ => return None,
+        })
+    }
+}
+
+/// Argument of [`LIST`](crate::LIST): one thing that is registered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// In: the lowest number wanted. Out: the number of what was found, the lowest one from there on. Numbers are never used twice.
+    pub id: u64,
+    /// Out: what it is, a [`ListKind`].
+    pub kind: u32,
+    /// Out: `CODE_*` and `LIST_*`.
+    pub flags: u32,
+    /// Out: its first byte, or its instruction; 0 for a page-fault handler.
+    pub address: u64,
+    /// Out: its length in bytes; 0 for an instruction.
+    pub length: u64,
+    /// Out: thread group id of the command it belongs to; 0 for a module's.
+    pub owner: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Out: its counts; those that it does not count are 0.
+    pub counts: ProbeCounts,
+    /// Out: its name, zero-padded; may be empty.
+    pub name: [u8; NAME_LENGTH],
+}
+
+/// What a probe counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeCounts {
+    /// Times it was hit and its handlers called; for an access probe, accesses.
+    pub hits: u64,
+    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return, with too many calls under way.
+    pub missed: u64,
+    /// Pre handlers (for a return probe, entry handlers) that were abandoned.
+    pub pre_faults: u64,
+    /// Post handlers (for a return probe, return handlers) that were abandoned.
+    pub post_faults: u64,
+    /// Faults that the probe's own fault handler resolved.
+    pub fixed: u64,
+    /// Arguments that could not be fetched.
+    pub fetch_faults: u64,
+    /// Records of it that found a ring full.
+    pub dropped: u64,
+}
+
+/// What a [`ListEntry`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ListKind {
+    /// A page-fault handler.
+    FaultHandler = 1,
+    /// An access probe.
+    Access = 2,
+    /// A code probe.
+    Code = 3,
+}
+
+impl ListKind {
+    /// The kind with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::FaultHandler,
+            2 => Self::Access,
+            3 => Self::Code,
+            _ => return None,
+        })
+    }
+}
+
+/// The kernel runs the probe's code by a jump instead of a breakpoint.
+pub const LIST_OPTIMIZED: u32 = 1 << 8;
+/// The kernel runs it from the function's entry, by ftrace.
+pub const LIST_FTRACE: u32 = 1 << 9;
+/// It is disabled, by its owner or since its handlers faulted too often.
+pub const LIST_DISABLED: u32 = 1 << 10;
+/// The module that its instruction was in is gone.
+pub const LIST_GONE: u32 = 1 << 11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hit_survives_the_way_through_a_record() {
+        let hit = HitPayload { probe: 0xdead_beef, faults: 0x8000_0001, ip: 7, words: [8, 9] };
+        assert_eq!(HitPayload::from_words(hit.to_words()), hit);
+    }
+
+    #[test]
+    fn every_code_names_one_step_one_error_and_one_kind() {
+        for code in 0..=u8::MAX {
+            if let Some(op) = Op::from_code(code) {
+                assert_eq!(op as u8, code);
+            }
+            if let Some(error) = ProbeError::from_code(code.into()) {
+                assert_eq!(error as u32, u32::from(code));
+            }
+            if let Some(kind) = ListKind::from_code(code.into()) {
+                assert_eq!(kind as u32, u32::from(code));
+            }
+        }
+        assert_eq!((0..=u8::MAX).filter_map(Op::from_code).count(), 13);
+        assert_eq!((0..64).filter_map(ProbeError::from_code).count(), 9);
+        assert_eq!((0..64).filter_map(ListKind::from_code).count(), 3);
+    }
+}
