@@ -170,7 +170,7 @@ impl Merge {
             }
             Some(Kind::Lost) => What::Lost { count: record.payload[0] },
             Some(Kind::Window) => What::Window { address: record.payload[0], nanoseconds: record.payload[1] },
-            Some(Kind::More) | None => return self.refuse(),
+            Some(Kind::Hit | Kind::Fault | Kind::More) | None => return self.refuse(),
         };
         let what = match what {
             What::Mark { .. } => What::Mark { text: std::str::from_utf8(&self.more).unwrap_or_default() },
