@@ -3,12 +3,14 @@
 use crate::errno::{Errno, status};
 use crate::glue;
 use crate::mappings::errno_of;
-use crate::session::note_mark;
+use crate::rings::Rings;
 use crate::state::{ENGINE, Guard};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
-use trapline_abi::{ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, SessionKind, Start, WATCH, Watch};
+use trapline_abi::{
+    ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, SessionKind, Start, WATCH, Watch,
+};
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
 static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
@@ -77,7 +79,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_mmap(file: u64, area: *mut c_void, offset: u64, length: u64) -> i32 {
     let state = Guard::lock();
-    let Some(session) = state.session.as_ref().filter(|session| session.file == file) else {
+    let Some(session) = state.session_of(file) else {
         return Errno::INVALID.negative();
     };
     if offset.checked_add(length).is_none_or(|end| end > session.rings.bytes()) {
@@ -91,10 +93,11 @@ unsafe extern "C" fn trapline_mmap(file: u64, area: *mut c_void, offset: u64, le
 fn info(argument: UserPointer) -> Result<(), Errno> {
     let engine = ENGINE.get().ok_or(Errno::IO)?;
     let state = Guard::lock();
-    let session = state.session.as_ref();
+    let session = state.only(SessionKind::Accesses);
     let mut counters = engine.counters();
-    counters.dropped = state.dropped + session.map_or(0, |session| session.rings.dropped());
-    let rings = session.map_or(0, |session| session.rings.bytes());
+    let all = || state.sessions.iter().map(|session| &session.rings);
+    counters.dropped = all().map(Rings::dropped).fold(state.dropped, u64::wrapping_add);
+    let rings: u64 = all().map(Rings::bytes).sum();
     let info = Info {
         version: ABI_VERSION,
         // The hook is there for as long as the device is.
@@ -115,29 +118,27 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
 fn start(file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut start: Start = unsafe { argument.read() }?;
-    if start.version != ABI_VERSION || start.kind != SessionKind::Accesses as u32 {
+    if start.version != ABI_VERSION {
         return Err(Errno::INVALID);
     }
+    let kind = SessionKind::from_code(start.kind).ok_or(Errno::INVALID)?;
     let engine = ENGINE.get().ok_or(Errno::IO)?;
     let mut state = Guard::lock();
-    start.rings = state.start(engine, file, start.buffer)?;
+    start.rings = state.start(engine, file, kind, start.buffer)?;
     argument.write(&start).inspect_err(|_| state.end(engine, file))
 }
 
-/// The state, if the session is `file`'s.
-fn own_session(file: u64) -> Result<Guard, Errno> {
+/// The state, if `file` has a session of this kind.
+fn own_session(file: u64, kind: SessionKind) -> Result<Guard, Errno> {
     let state = Guard::lock();
-    match &state.session {
-        Some(session) if session.file == file => Ok(state),
-        _ => Err(Errno::INVALID),
-    }
+    if state.has_session(file, kind) { Ok(state) } else { Err(Errno::INVALID) }
 }
 
 fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut watch: Watch = unsafe { argument.read() }?;
     let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let result = own_session(file)?.watch(engine, &mut watch);
+    let result = own_session(file, SessionKind::Accesses)?.watch(engine, &mut watch);
     watch.error = result.err().map_or(0, |error| error as u32);
     argument.write(&watch)?;
     result.map_err(errno_of)
@@ -149,15 +150,18 @@ fn mark(argument: UserPointer) -> Result<(), Errno> {
     let text = mark.text.get(..mark.length as usize).ok_or(Errno::INVALID)?;
     let engine = ENGINE.get().ok_or(Errno::IO)?;
     let state = Guard::lock();
-    if state.session.is_none() {
+    if state.sessions.is_empty() {
         return Err(Errno::INVALID);
     }
-    note_mark(engine, text);
+    state.mark(engine, text);
     Ok(())
 }
 
 fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
     let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let counters = own_session(file)?.stop(engine);
+    let mut state = Guard::lock();
+    state.session_of(file).ok_or(Errno::INVALID)?;
+    let counters = state.stop(engine, file);
+    drop(state);
     argument.write(&counters)
 }

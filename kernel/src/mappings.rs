@@ -181,7 +181,6 @@ impl State {
 
     /// Follows mappings that come and go while anybody needs that, and only then.
     pub(crate) fn set_tracking(&self) {
-        let watching = self.session.as_ref().is_some_and(|session| session.is_watching());
-        glue::glue_set_tracking(watching || !self.known.is_empty());
+        glue::glue_set_tracking(self.is_watching() || !self.known.is_empty());
     }
 }

@@ -24,8 +24,8 @@ pub(crate) struct State {
     pub known: Vec<Known>,
     /// The number that the next one gets; from 1 on, as in-tree mmiotrace counts.
     pub next_mapping: u32,
-    /// The session, if there is one.
-    pub session: Option<Session>,
+    /// The sessions, in no order.
+    pub sessions: Vec<Session>,
     /// Records dropped by sessions that have ended.
     pub dropped: u64,
 }
@@ -40,7 +40,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
     self_test: SelfTest::NotRun,
     known: Vec::new(),
     next_mapping: 1,
-    session: None,
+    sessions: Vec::new(),
     dropped: 0,
 }));
 

@@ -7,6 +7,7 @@ use crate::primitive::atomic::{AtomicPtr, Ordering};
 use crate::{OutOfMemory, Trap};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 /// A snapshot in memory of its own, not yet or no longer published.
 pub struct Owned<T>(Box<[T]>);
@@ -30,6 +31,15 @@ impl<T> Owned<T> {
     unsafe fn from_raw(pointer: *mut T) -> Self {
         // SAFETY: the slice that `into_raw` took apart had length 1.
         Self(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(pointer, 1)) })
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the slice has length 1: `new` and `from_raw` are all that makes one.
+        unsafe { self.0.get_unchecked(0) }
     }
 }
 

@@ -61,13 +61,13 @@ impl Sink {
         Self { cpus }
     }
 
-    /// Writes `record` and what belongs to it to this CPU's ring, after telling of its task if that is a new one. Time, CPU and task are filled in here.
+    /// Writes `record` and the [`Kind::More`] records that belong to it to this CPU's ring, after telling of its task if that is a new one. Time, CPU and task are filled in here.
     #[inline(always)]
-    pub(crate) fn push(&self, trap: &Trap, platform: &impl Platform, record: Record, more: &[Record]) {
+    pub fn push(&self, trap: &Trap, platform: &impl Platform, record: Record, more: &[Record]) {
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
         let task = platform.task();
         let mut record = Record { time: platform.now(), cpu: trap.cpu() as u16, task: task.thread, ..record };
-        if record.kind == Kind::Access as u8 && task.interrupt {
+        if (record.kind == Kind::Access as u8 || record.kind == Kind::Hit as u8) && task.interrupt {
             record.flags |= Flags::INTERRUPT;
         }
         if !cpu.knows(task.thread, task.name) {

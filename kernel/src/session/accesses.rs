@@ -1,18 +1,16 @@
-//! A session: one open file that watches physical ranges and reads what happens there.
+//! What a session of accesses does: it watches physical ranges, those that are mapped already and those that come to be.
 
-use crate::errno::Errno;
+use super::Purpose;
+use super::note::{note_map, note_mark, note_unmap};
 use crate::glue;
 use crate::mappings::{PAGE, Wanted};
-use crate::page_tables::{InterruptsOff, KernelTables};
+use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
-use crate::rings::Rings;
 use crate::state::State;
 use crate::walk::{self, Run};
 use alloc::vec::Vec;
-use trapline_abi::{
-    Counters, Kind, MapPayload, Record, RingGeometry, SelfTest, WATCH_READS, WATCH_WRITES, Watch, WatchError,
-};
-use trapline_engine::{Engine, Handlers, Owned, PageTables, Probe};
+use trapline_abi::{Counters, MapPayload, SelfTest, WATCH_READS, WATCH_WRITES, Watch, WatchError};
+use trapline_engine::{Engine, Handlers, Probe};
 
 /// Longest range of one watch: 1 GiB.
 const LONGEST: u64 = 1 << 30;
@@ -57,84 +55,46 @@ impl Range {
     }
 }
 
-/// The session.
-pub(crate) struct Session {
-    /// Number of the open file that it belongs to.
-    pub file: u64,
-    /// Thread group id of its owner.
-    pub owner: u32,
-    /// Its rings.
-    pub rings: Rings,
+/// What is watched, and since when.
+pub(crate) struct Watching {
     ranges: Vec<Range>,
     stopped: bool,
     /// The counters when it began.
     before: Counters,
 }
 
-impl Session {
+impl Watching {
+    /// Nothing yet; `before` is what the engine has counted so far.
+    pub(super) fn new(before: Counters) -> Self {
+        Self { ranges: Vec::new(), stopped: false, before }
+    }
+
     /// Whether mappings that come are to be watched.
-    pub(crate) fn is_watching(&self) -> bool {
+    fn is_active(&self) -> bool {
         !self.stopped && !self.ranges.is_empty()
     }
 }
 
-/// Writes a record that no trap makes.
-fn note(engine: &Engine<Kernel>, record: Record, more: &[Record]) {
-    let _off = InterruptsOff::new();
-    // SAFETY: interrupts are off.
-    unsafe { engine.note(record, more) };
-}
-
-fn note_map(engine: &Engine<Kernel>, mapping: u32, map: MapPayload) {
-    note(engine, Record { kind: Kind::Map as u8, mapping, payload: map.to_words(), ..Record::EMPTY }, &[]);
-}
-
-fn note_unmap(engine: &Engine<Kernel>, mapping: u32) {
-    note(engine, Record { kind: Kind::Unmap as u8, mapping, ..Record::EMPTY }, &[]);
-}
-
-/// Puts `text` into the trace as a marker.
-pub(crate) fn note_mark(engine: &Engine<Kernel>, text: &[u8]) {
-    const PART: usize = 32;
-    let mut parts = [Record::EMPTY; 4];
-    for (part, bytes) in parts.iter_mut().zip(text.chunks(PART)) {
-        let mut padded = [0; PART];
-        for (to, from) in padded.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        for (word, bytes) in part.payload.iter_mut().zip(padded.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-    }
-    let used = text.len().min(4 * PART).div_ceil(PART).max(1);
-    let [first, rest @ ..] = parts;
-    let record = Record { kind: Kind::Mark as u8, width: text.len().min(4 * PART) as u8, ..first };
-    note(engine, record, rest.get(..used - 1).unwrap_or(&[]));
-}
-
 impl State {
-    /// Starts a session for `file`.
-    pub(crate) fn start(
-        &mut self,
-        engine: &Engine<Kernel>,
-        file: u64,
-        buffer: u64,
-    ) -> Result<RingGeometry, Errno> {
-        if self.session.is_some() {
-            return Err(Errno::BUSY);
-        }
-        let rings = Rings::new(buffer)?;
-        // SAFETY: called once for these rings; `end` takes the sink away before it drops them.
-        let sink = Owned::new(unsafe { rings.sink() }?).map_err(|_| Errno::NO_MEMORY)?;
-        let geometry = rings.geometry();
-        let owner = glue::glue_current_tgid();
-        let before = engine.counters();
-        self.session = Some(Session { file, owner, rings, ranges: Vec::new(), stopped: false, before });
-        // There was none before: the last session's end took it.
-        let none = engine.set_sink(Some(sink));
-        // SAFETY: null: nothing to be read by any trap.
-        unsafe { none.free() };
-        Ok(geometry)
+    /// What the session of accesses watches, if there is one.
+    fn watching(&self) -> Option<&Watching> {
+        self.sessions.iter().find_map(|session| match &session.purpose {
+            Purpose::Accesses(watching) => Some(watching),
+            Purpose::Code(_) => None,
+        })
+    }
+
+    /// As [`State::watching`].
+    fn watching_mut(&mut self) -> Option<&mut Watching> {
+        self.sessions.iter_mut().find_map(|session| match &mut session.purpose {
+            Purpose::Accesses(watching) => Some(watching),
+            Purpose::Code(_) => None,
+        })
+    }
+
+    /// Whether mappings that come are to be watched.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching().is_some_and(Watching::is_active)
     }
 
     /// Watches a range; fills in what was done.
@@ -144,15 +104,15 @@ impl State {
         }
         watch.failed_at = watch.physical;
         let range = Range::new(watch)?;
-        let session = self.session.as_mut().ok_or(WatchError::BadRange)?;
-        session.ranges.try_reserve(1).map_err(|_| WatchError::NoMemory)?;
-        session.ranges.push(range);
+        let watching = self.watching_mut().ok_or(WatchError::BadRange)?;
+        watching.ranges.try_reserve(1).map_err(|_| WatchError::NoMemory)?;
+        watching.ranges.push(range);
         // From here on mappings that come are seen, each after this lock is free; those that were there before are found now.
         self.set_tracking();
         let result = self.watch_existing(engine, &range, watch);
         if result.is_err() {
-            if let Some(session) = &mut self.session {
-                session.ranges.pop();
+            if let Some(watching) = self.watching_mut() {
+                watching.ranges.pop();
             }
             self.set_tracking();
         }
@@ -273,9 +233,9 @@ impl State {
         }) {
             self.unmapped(engine, at);
         }
-        let Some(session) = self.session.as_ref().filter(|session| session.is_watching()) else { return };
+        let Some(watching) = self.watching().filter(|watching| watching.is_active()) else { return };
         let mut probes = Vec::new();
-        for range in &session.ranges {
+        for range in &watching.ranges {
             if let Some(probe) = range.probe(address, physical, length) {
                 if probes.try_reserve(1).is_err() {
                     return missed(engine, physical);
@@ -322,8 +282,9 @@ impl State {
         }
     }
 
-    /// Ends the session's watches: nothing of it is armed and no access in flight when this returns. Returns what was counted since it began.
-    pub(crate) fn stop(&mut self, engine: &Engine<Kernel>) -> Counters {
+    /// Ends the session's watches: nothing of it is armed and no access in flight when this returns. Returns what was counted since it began, but for what
+    /// the rings dropped.
+    pub(super) fn stop_watching(&mut self, engine: &Engine<Kernel>) -> Counters {
         let mut ids = Vec::new();
         let mut complete = true;
         for known in &mut self.known {
@@ -339,26 +300,11 @@ impl State {
             known.watched.clear();
         }
         self.forget_unused(engine);
-        let Some(session) = &mut self.session else { return Counters::default() };
-        session.stopped = true;
-        let since = difference(engine.counters(), session.before, session.rings.dropped());
+        let Some(watching) = self.watching_mut() else { return Counters::default() };
+        watching.stopped = true;
+        let since = difference(engine.counters(), watching.before);
         self.set_tracking();
         since
-    }
-
-    /// Ends the session of `file`, if it has one, and gives everything back.
-    pub(crate) fn end(&mut self, engine: &Engine<Kernel>, file: u64) {
-        if self.session.as_ref().is_none_or(|session| session.file != file) {
-            return;
-        }
-        self.stop(engine);
-        let sink = engine.set_sink(None);
-        KernelTables.synchronize();
-        // SAFETY: every trap that may have seen the sink has ended.
-        unsafe { sink.free() };
-        if let Some(session) = self.session.take() {
-            self.dropped = self.dropped.wrapping_add(session.rings.dropped());
-        }
     }
 }
 
@@ -375,13 +321,13 @@ fn missed(engine: &Engine<Kernel>, physical: u64) {
     unsafe { glue::glue_warn(text.as_ptr(), text.len()) };
 }
 
-fn difference(now: Counters, before: Counters, dropped: u64) -> Counters {
+fn difference(now: Counters, before: Counters) -> Counters {
     let minus = |now: u64, before: u64| now.wrapping_sub(before);
     Counters {
         faults: minus(now.faults, before.faults),
         accesses: core::array::from_fn(|way| minus(now.accesses[way], before.accesses[way])),
         beside: minus(now.beside, before.beside),
-        dropped,
+        dropped: 0,
         windows: minus(now.windows, before.windows),
         stale: minus(now.stale, before.stale),
         nested: minus(now.nested, before.nested),

@@ -1,0 +1,65 @@
+//! Records that no trap makes: mappings that come and go, markers.
+
+use super::Session;
+use crate::glue;
+use crate::page_tables::InterruptsOff;
+use crate::platform::Kernel;
+use crate::state::State;
+use trapline_abi::{Kind, MapPayload, Record};
+use trapline_engine::{Engine, Trap};
+
+/// Writes a record to the session of accesses.
+fn note(engine: &Engine<Kernel>, record: Record, more: &[Record]) {
+    let _off = InterruptsOff::new();
+    // SAFETY: interrupts are off.
+    unsafe { engine.note(record, more) };
+}
+
+pub(super) fn note_map(engine: &Engine<Kernel>, mapping: u32, map: MapPayload) {
+    note(engine, Record { kind: Kind::Map as u8, mapping, payload: map.to_words(), ..Record::EMPTY }, &[]);
+}
+
+pub(super) fn note_unmap(engine: &Engine<Kernel>, mapping: u32) {
+    note(engine, Record { kind: Kind::Unmap as u8, mapping, ..Record::EMPTY }, &[]);
+}
+
+/// Bytes of text in one record.
+const PART: usize = 32;
+
+/// A marker, as records: so many of them are used.
+fn mark(text: &[u8]) -> ([Record; 4], usize) {
+    let mut parts = [Record::EMPTY; 4];
+    for (part, bytes) in parts.iter_mut().zip(text.chunks(PART)) {
+        let mut padded = [0; PART];
+        for (to, from) in padded.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        for (word, bytes) in part.payload.iter_mut().zip(padded.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+    }
+    let length = text.len().min(parts.len() * PART);
+    let [first, ..] = &mut parts;
+    (first.kind, first.width) = (Kind::Mark as u8, length as u8);
+    (parts, length.div_ceil(PART).max(1))
+}
+
+/// Puts `text` into the trace of accesses as a marker.
+pub(super) fn note_mark(engine: &Engine<Kernel>, text: &[u8]) {
+    let ([first, rest @ ..], used) = mark(text);
+    note(engine, first, rest.get(..used - 1).unwrap_or(&[]));
+}
+
+impl State {
+    /// Puts `text` into the trace of every session as a marker.
+    pub(crate) fn mark(&self, engine: &Engine<Kernel>, text: &[u8]) {
+        note_mark(engine, text);
+        let ([first, rest @ ..], used) = mark(text);
+        for sink in self.sessions.iter().filter_map(Session::own_sink) {
+            let _off = InterruptsOff::new();
+            // SAFETY: interrupts are off until it is dropped, at the end of this pass.
+            let trap = unsafe { Trap::begin(glue::glue_smp_processor_id() as usize) };
+            sink.push(&trap, engine.platform(), first, rest.get(..used - 1).unwrap_or(&[]));
+        }
+    }
+}
