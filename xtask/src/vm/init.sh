@@ -33,14 +33,23 @@ port() {
     echo "init: the port trapline.$1 did not appear" >/dev/console
 }
 
-exec 3>"$(port status)"
+exec 3<>"$(port status)"
 echo booted >&3
 
+# Sends standard input through a port, and tells how much it was: a write is done when the kernel has it, not when the host does.
+send() {
+    tee "$(port "$1")" 3>&- | echo "sent $1 $(wc -c 3>&-)" >&3
+}
+
 # Through pipes, not the ports themselves, which only one process may open: a COMMAND may open /dev/stdout.
-mkfifo /run/stdout /run/stderr
-cat /run/stdout >"$(port stdout)" 3>&- &
+mkfifo /run/stdout /run/stderr /run/stdout.sent /run/stderr.sent
+send stdout </run/stdout.sent &
+senders=$!
+send stderr </run/stderr.sent &
+senders="$senders $!"
+cat /run/stdout >/run/stdout.sent 3>&- &
 stdout=$!
-cat /run/stderr >"$(port stderr)" 3>&- &
+cat /run/stderr >/run/stderr.sent 3>&- &
 stderr=$!
 sh /etc/trapline/command >/run/stdout 2>/run/stderr </dev/null 3>&-
 status=$?
@@ -50,7 +59,10 @@ status=$?
 wait $stdout $stderr
 
 echo "exited $status" >&3
-[ -e /etc/trapline/copy-out ] && tar -c -C /out . >"$(port out)"
-dmesg -r >"$(port log)"
+[ -e /etc/trapline/copy-out ] && tar -c -C /out . | send out
+dmesg -r | send log
+wait $senders
 echo done >&3
+# Until the host says that it has all of it.
+read -r -t 120 answer <&3
 poweroff -f

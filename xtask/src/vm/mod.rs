@@ -8,8 +8,9 @@ mod options;
 mod ports;
 mod qemu;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -163,13 +164,17 @@ struct Sinks {
     log: Arc<Mutex<Vec<u8>>>,
     console: Arc<Mutex<Vec<u8>>>,
     status: Arc<Mutex<Status>>,
+    /// Bytes that came through each port.
+    received: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// What the guest's init reported.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Status {
     booted: Option<Instant>,
     exited: Option<u8>,
+    /// Bytes that it put into each port.
+    sent: BTreeMap<String, u64>,
     done: bool,
 }
 
@@ -190,7 +195,7 @@ impl Running<'_> {
             ports::drain(console, |bytes| {
                 if verbose {
                     // A closed standard error must not stop the machine.
-                    let _ = std::io::stderr().write_all(bytes);
+                    let _ = io::stderr().write_all(bytes);
                 }
                 append(&sink, bytes);
             });
@@ -221,7 +226,7 @@ impl Running<'_> {
         // All of them, before the first error: what they have got is complete then.
         let joined: Vec<Result<()>> = self.threads.into_iter().map(join).collect();
 
-        let status = *self.sinks.status.lock().expect("no thread panics while it holds the lock");
+        let status = self.sinks.status.lock().expect("no thread panics while it holds the lock").clone();
         let log = take(&self.sinks.log);
         let console = take(&self.sinks.console);
         let ended = match (status.exited, cut_short) {
@@ -243,21 +248,22 @@ impl Running<'_> {
     }
 
     /// Starts a thread that reads a port.
-    fn listen(&mut self, name: &str, stream: UnixStream) {
+    fn listen(&mut self, name: &'static str, stream: UnixStream) {
         let sinks = self.sinks.clone();
+        if name == "status" {
+            return self.threads.push(thread::spawn(move || read_status(stream, &sinks)));
+        }
+        let stream = Counted { stream, name, received: sinks.received.clone() };
         let to_terminal = matches!(self.output, Output::Terminal);
         let watched = if let Output::Watched(see) = &self.output { Some(see.clone()) } else { None };
         let destination = self.options.copy_out.clone();
         // A broken pipe at our end must not stop the machine: what cannot be shown is dropped.
         self.threads.push(match (name, destination) {
-            ("status", _) => thread::spawn(move || read_status(stream, &sinks.status)),
             ("stdout", _) if to_terminal => spawn_copy(stream, |bytes| {
-                let mut stdout = std::io::stdout().lock();
+                let mut stdout = io::stdout().lock();
                 let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
             }),
-            ("stderr", _) if to_terminal => {
-                spawn_copy(stream, |bytes| drop(std::io::stderr().write_all(bytes)))
-            }
+            ("stderr", _) if to_terminal => spawn_copy(stream, |bytes| drop(io::stderr().write_all(bytes))),
             ("stdout", _) => spawn_copy(stream, move |bytes| {
                 append(&sinks.stdout, bytes);
                 if let Some(see) = &watched {
@@ -290,23 +296,68 @@ fn take(sink: &Mutex<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut sink.lock().expect("no thread panics while it holds the lock"))
 }
 
-fn read_status(stream: UnixStream, status: &Mutex<Status>) -> Result<()> {
-    for line in BufReader::new(stream).lines() {
-        // QEMU's end goes away with a reset rather than an end of file if it was killed.
-        let Ok(line) = line else { break };
-        let mut status = status.lock().expect("no thread panics while it holds the lock");
-        match line.split_once(' ') {
-            Some(("exited", code)) => status.exited = code.parse().ok(),
-            _ if line == "booted" => status.booted = Some(Instant::now()),
-            _ if line == "done" => status.done = true,
+/// A port whose bytes are counted as they are taken.
+struct Counted {
+    stream: UnixStream,
+    name: &'static str,
+    received: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        let mut received = self.received.lock().expect("no thread panics while it holds the lock");
+        *received.entry(self.name.to_owned()).or_default() += count as u64;
+        Ok(count)
+    }
+}
+
+/// Notes what the guest's init reports, and when it has said all, tells it as soon as all has arrived: what is still on its way when the machine goes down is lost.
+fn read_status(mut stream: UnixStream, sinks: &Sinks) -> Result<()> {
+    let lines = BufReader::new(stream.try_clone().context("cannot read the guest's status")?).lines();
+    // QEMU's end goes away with a reset rather than an end of file if it was killed.
+    for line in lines.map_while(Result::ok) {
+        let mut status = sinks.status.lock().expect("no thread panics while it holds the lock");
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["exited", code] => status.exited = code.parse().ok(),
+            ["sent", port, count] => {
+                status.sent.insert(port.to_owned(), count.parse().unwrap_or(u64::MAX));
+            }
+            ["booted"] => status.booted = Some(Instant::now()),
+            ["done"] => {
+                status.done = true;
+                let sent = std::mem::take(&mut status.sent);
+                drop(status);
+                wait_for(&sent, &sinks.received);
+                // A guest that does not listen any more goes down by itself.
+                let _ = stream.write_all(b"received\n");
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
+/// Waits until all that was `sent` is `received`, or nothing has come for a while.
+fn wait_for(sent: &BTreeMap<String, u64>, received: &Mutex<BTreeMap<String, u64>>) {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let (mut before, mut since) = (BTreeMap::new(), Instant::now());
+    loop {
+        let now = received.lock().expect("no thread panics while it holds the lock").clone();
+        if sent.iter().all(|(port, &count)| now.get(port).copied().unwrap_or(0) >= count) {
+            return;
+        }
+        if now != before {
+            (before, since) = (now, Instant::now());
+        } else if since.elapsed() > PATIENCE {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Unpacks the archive of /out that comes through a port.
-fn unpack(stream: UnixStream, destination: &Path) -> Result<()> {
+fn unpack(stream: impl Read, destination: &Path) -> Result<()> {
     // Nothing comes if the machine went down first, and tar takes that for a broken archive.
     let mut reader = BufReader::new(stream);
     if reader.fill_buf().map_or(0, <[u8]>::len) == 0 {
@@ -319,13 +370,11 @@ fn unpack(stream: UnixStream, destination: &Path) -> Result<()> {
         .spawn()
         .context("cannot run `tar`")?;
     let mut input = tar.stdin.take().context("tar's standard input is a pipe")?;
-    let copied = std::io::copy(&mut reader, &mut input);
+    let copied = io::copy(&mut reader, &mut input);
     drop(input);
     let status = tar.wait().context("cannot wait for `tar`")?;
-    ensure!(
-        status.success() && copied.is_ok(),
-        "what COMMAND left in /out did not arrive whole in {}",
-        destination.display()
-    );
+    let lost = || format!("what COMMAND left in /out did not arrive whole in {}", destination.display());
+    copied.with_context(lost)?;
+    ensure!(status.success(), "{}: tar ended with {status}", lost());
     Ok(())
 }
