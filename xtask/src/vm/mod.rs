@@ -19,6 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 pub use log::KernelLog;
 pub use options::Options;
@@ -128,10 +129,7 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
     let trapline = if options.bare { None } else { Some(build::command()?) };
     let own_modules = if options.bare { Vec::new() } else { build::modules(&kernel)? };
 
-    let folder = tempfile::Builder::new()
-        .prefix("trapline-vm-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
+    let folder = folder()?;
     let initramfs = folder.path().join("initramfs");
     let guest = Guest {
         kernel: &kernel,
@@ -150,9 +148,36 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
         // QEMU would say nothing if it could not write here.
         fs::File::create(record).with_context(|| format!("cannot write {}", record.display()))?;
     }
-    let ports = Listener::all(folder.path())?;
+    for _ in 1..ATTEMPTS {
+        let (outcome, dead) = boot(options, &kernel, &initramfs, &output)?;
+        let Some(cpu) = dead else { return Ok(outcome) };
+        eprintln!(
+            "xtask: QEMU started the machine with a CPU, number {cpu}, whose timer is dead; starting it again"
+        );
+    }
+    Ok(boot(options, &kernel, &initramfs, &output)?.0)
+}
+
+/// A temporary folder, whose path is short.
+fn folder() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("trapline-vm-").tempdir().context("cannot make a temporary folder")
+}
+
+/// How often a machine is started that QEMU starts with a dead CPU, which is seen in about one of a hundred.
+const ATTEMPTS: usize = 3;
+
+/// Starts the machine once; what it left, and the CPU that was dead, if one was.
+fn boot(
+    options: &Options,
+    kernel: &Kernel,
+    initramfs: &Path,
+    output: &Output,
+) -> Result<(Outcome, Option<usize>)> {
+    let sockets = folder()?;
+    let ports = Listener::all(sockets.path())?;
     let started = Instant::now();
-    let child = qemu::start(options, &kernel, &initramfs, &ports)?;
+    let child = qemu::start(options, kernel, initramfs, &ports)?;
+    let output = output.clone();
     Running { child, started, options, output, sinks: Sinks::default(), threads: Vec::new() }.watch(ports)
 }
 
@@ -171,6 +196,8 @@ struct Sinks {
 /// What the guest's init reported.
 #[derive(Clone, Default)]
 struct Status {
+    /// A CPU without a timer.
+    dead: Option<usize>,
     booted: Option<Instant>,
     exited: Option<u8>,
     /// Bytes that it put into each port.
@@ -188,7 +215,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn watch(mut self, mut ports: Vec<Listener>) -> Result<Outcome> {
+    fn watch(mut self, mut ports: Vec<Listener>) -> Result<(Outcome, Option<usize>)> {
         let console = self.child.stdout.take().context("QEMU's standard output is a pipe")?;
         let (sink, verbose) = (self.sinks.console.clone(), self.options.verbose);
         self.threads.push(thread::spawn(move || {
@@ -238,13 +265,14 @@ impl Running<'_> {
         if matches!(ended, Ended::Exited(_)) {
             joined.into_iter().collect::<Result<()>>()?;
         }
-        Ok(Outcome {
+        let outcome = Outcome {
             ended,
             stdout: take(&self.sinks.stdout),
             stderr: take(&self.sinks.stderr),
             log: KernelLog::new(if status.done { &log } else { &console }),
             boot: status.booted.map(|at| at - self.started),
-        })
+        };
+        Ok((outcome, status.dead))
     }
 
     /// Starts a thread that reads a port.
@@ -323,6 +351,7 @@ fn read_status(mut stream: UnixStream, sinks: &Sinks) -> Result<()> {
             ["sent", port, count] => {
                 status.sent.insert(port.to_owned(), count.parse().unwrap_or(u64::MAX));
             }
+            ["dead", cpu] => status.dead = cpu.parse().ok(),
             ["booted"] => status.booted = Some(Instant::now()),
             ["done"] => {
                 status.done = true;
