@@ -135,6 +135,7 @@ fn header(system: &System, cpus: u32, devices: &[Device]) -> Header {
         started_clock: 0,
         command: module::command_line(),
         devices: devices.into(),
+        probes: Vec::new(),
     }
 }
 

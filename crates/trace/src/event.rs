@@ -1,9 +1,13 @@
 //! One thing that happened, as every reader, writer and report sees it.
 //!
 //! An event borrows its texts from whoever made it: the merge (task names), [`Names`](crate::Names) (devices, registers, functions) or a file's
-//! dictionaries. Unnamed and named events are one type; naming fills in [`Access::place`] and [`Access::site`].
+//! dictionaries. Unnamed and named events are one type; naming fills in [`Access::place`] and every `site`.
+
+use std::borrow::Cow;
 
 use trapline_abi::{Flags, Way};
+
+use crate::Moment;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +55,49 @@ pub enum What<'a> {
         /// Nanoseconds that it was open.
         nanoseconds: u64,
     },
+    /// A code probe was hit.
+    Hit(Hit<'a>),
+}
+
+/// A hit of a code probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit<'a> {
+    /// Name of the probe.
+    pub probe: &'a str,
+    /// When it was recorded.
+    pub moment: Moment,
+    /// Address of the probed instruction; of a return, the address returned to.
+    pub ip: u64,
+    /// Which function that is in, once named.
+    pub site: Option<Site<'a>>,
+    /// Only [`Flags::INTERRUPT`] is used.
+    pub flags: Flags,
+    /// What was fetched.
+    pub arguments: Vec<Argument<'a>>,
+    /// The return addresses on the kernel stack, the innermost first, if they were asked for.
+    pub stack: Option<Vec<Frame<'a>>>,
+}
+
+/// An argument that a hit fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Its type, as `u32`, `string` or `x8[4]`.
+    pub form: &'a str,
+    /// Its value as text, without quotes around a string; `None` if it could not be fetched.
+    pub value: Option<Cow<'a, str>>,
+    /// Its value as a number, if it is one; a signed one extended to 64 bits.
+    pub number: Option<u64>,
+}
+
+/// A place on a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The return address.
+    pub ip: u64,
+    /// Which function that is in, once named.
+    pub site: Option<Site<'a>>,
 }
 
 /// An access: one memory operand, read or written once.

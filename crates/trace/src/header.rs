@@ -1,9 +1,9 @@
 //! What a trace says of itself: at its start where it was taken, at its end what was counted.
 
 use serde::{Deserialize, Serialize};
-use trapline_abi::{Counters, Way};
+use trapline_abi::{Counters, ProbeCounts, Way};
 
-use crate::Device;
+use crate::{Device, Probe};
 
 /// What is known when a trace starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Header {
     pub command: String,
     /// All PCI devices of the machine at the start, in the order of their addresses.
     pub devices: Vec<Device>,
+    /// The code probes whose hits are in it.
+    #[serde(default)]
+    pub probes: Vec<Probe>,
 }
 
 /// What was counted by the end of a trace. A file without it was cut off.
@@ -35,10 +38,36 @@ pub struct Totals {
     pub dropped: u64,
     /// Times a page was open for a single step: accesses of other CPUs may be missing.
     pub windows: u64,
+    /// What the code probes counted, all together.
+    #[serde(default)]
+    pub probes: ProbeTotals,
     /// Records that made no sense, not in the trace. Always 0 unless module and command disagree about the ABI.
     pub malformed: u64,
     /// Events that came too late to be put in order with those of other CPUs. They are in the trace, in order within their CPU.
     pub late: u64,
+}
+
+/// What code probes counted by the end of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeTotals {
+    /// Hits.
+    pub hits: u64,
+    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return, with too many calls under way.
+    pub missed: u64,
+    /// Handlers that were abandoned.
+    pub faults: u64,
+    /// Arguments that could not be fetched.
+    pub fetch_faults: u64,
+}
+
+impl ProbeTotals {
+    /// Adds what one probe counted.
+    pub fn add(&mut self, counts: &ProbeCounts) {
+        self.hits += counts.hits;
+        self.missed += counts.missed;
+        self.faults += counts.pre_faults + counts.post_faults;
+        self.fetch_faults += counts.fetch_faults;
+    }
 }
 
 impl Totals {
@@ -49,6 +78,7 @@ impl Totals {
             performed: session.accesses,
             dropped: session.dropped,
             windows: session.windows,
+            probes: ProbeTotals::default(),
             malformed: merge.malformed(),
             late: merge.late(),
         }

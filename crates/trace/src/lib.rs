@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`Event`] is the one type in the middle. It borrows its texts, so a merged, a live named and a re-read event are the same thing and nothing is
-//! allocated per event. An owned event with interned ids was rejected: it would tie every consumer to the interner that made the ids.
+//! allocated per event, but the arguments of a code probe. An owned event with interned ids was rejected: it would tie every consumer to the interner that made the ids.
 //!
 //! Nothing here needs root or Linux' Trapline module; what is read from the running system (devices, symbols) comes from readers and paths passed in.
 #![deny(unsafe_code)]
@@ -20,6 +20,7 @@ mod file;
 mod header;
 mod merge;
 mod names;
+mod probe;
 mod registers;
 mod report;
 mod ring;
@@ -27,13 +28,14 @@ mod symbols;
 mod write;
 
 pub use device::{Bar, Device, DeviceError, devices};
-pub use event::{Access, Comm, Direction, Event, Map, Place, Site, Value, What};
+pub use event::{Access, Argument, Comm, Direction, Event, Frame, Hit, Map, Place, Site, Value, What};
 pub use file::{Cut, Ending, FileError, FileWriter, TraceReader};
-pub use header::{Header, Totals};
+pub use header::{Header, ProbeTotals, Totals};
 pub use merge::{Collector, Merge};
 pub use names::Names;
+pub use probe::{Format, Item, Layout, Moment, Probe};
 pub use registers::{Field, Register, RegisterError, RegisterFile, Registers};
 pub use report::{Count, RegisterCount, Summary};
 pub use ring::{RingError, RingReader};
-pub use symbols::Symbols;
+pub use symbols::{Symbol, Symbols};
 pub use write::{Human, JsonLines, Mmiotrace, ParquetFile, Sink};

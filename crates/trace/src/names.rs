@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::registers::DeviceRegisters;
-use crate::{Access, Device, Event, Map, Place, Registers, Site, Symbols, What};
+use crate::{Access, Device, Event, Hit, Map, Place, Registers, Site, Symbols, What};
 
 /// What is needed to name a trace's addresses.
 #[derive(Debug, Default)]
@@ -61,9 +61,28 @@ impl Names {
                 site: self.site(map.caller).or(map.site),
                 ..map
             }),
+            What::Hit(hit) => What::Hit(self.hit(hit)),
             other => other,
         };
         Event { what, ..event }
+    }
+
+    fn hit<'e>(&'e self, mut hit: Hit<'e>) -> Hit<'e> {
+        hit.site = self.site(hit.ip).or(hit.site);
+        for frame in hit.stack.iter_mut().flatten() {
+            frame.site = self.site(frame.ip).or(frame.site);
+        }
+        let Some(symbols) = &self.symbols else { return hit };
+        for argument in
+            hit.arguments.iter_mut().filter(|argument| matches!(argument.form, "symbol" | "symstr"))
+        {
+            if let (Some(value), Some(address)) = (&mut argument.value, argument.number)
+                && let Some(symbol) = symbols.describe(address)
+            {
+                *value = symbol.into();
+            }
+        }
+        hit
     }
 
     /// Device, BAR, offset and register at a physical address.

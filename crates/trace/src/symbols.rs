@@ -21,19 +21,36 @@ pub struct Symbols {
     proc: PathBuf,
     /// Text of `/proc/modules` without its use counts, to see whether it changed.
     loaded: Vec<Module>,
-    /// Sorted by address.
-    functions: Vec<Function>,
+    /// Functions, sorted by address.
+    functions: Vec<Entry>,
+    /// Everything else that has a name and an address, sorted by address.
+    objects: Vec<Entry>,
     /// All names, one after the other.
     names: String,
     modules: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Function {
+struct Entry {
     address: u64,
     name: (u32, u32),
     /// Index into `modules`.
     module: Option<u32>,
+}
+
+/// Something of the kernel that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Module, `None` for the kernel proper.
+    pub module: Option<&'a str>,
+    /// Its first byte.
+    pub address: u64,
+    /// Bytes to the next one: the kernel keeps no sizes (`get_symbol_pos`). `None` if there is no next one.
+    pub size: Option<u64>,
+    /// Whether it is code.
+    pub is_code: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,12 +104,82 @@ impl Symbols {
         if offset >= LONGEST {
             return None;
         }
-        let module = function.module.map(|module| self.modules[module as usize].as_str());
-        Some(Site { function: self.name(function), offset, module })
+        Some(Site { function: self.name(function), offset, module: self.module(function) })
     }
 
-    fn name(&self, function: &Function) -> &str {
-        &self.names[function.name.0 as usize..function.name.1 as usize]
+    /// `address` as the kernel's `%pS` prints it, `vfs_read+0x4/0x180 [module]`, also one of data; `None` if it is no symbol's.
+    pub fn describe(&self, address: u64) -> Option<String> {
+        let last = |entries: &[Entry]| {
+            let after = entries.partition_point(|entry| entry.address <= address);
+            let address = entries.get(after.checked_sub(1)?)?.address;
+            Some(entries[entries.partition_point(|entry| entry.address < address)])
+        };
+        let (code, data) = (last(&self.functions), last(&self.objects));
+        let found = match (code, data) {
+            (Some(code), Some(data)) if data.address > code.address => data,
+            (code, data) => code.or(data)?,
+        };
+        let offset = address - found.address;
+        let size = self.size(&found)?;
+        if offset >= size.min(LONGEST) {
+            return None;
+        }
+        let module = self.module(&found).map(|module| format!(" [{module}]")).unwrap_or_default();
+        Some(format!("{}+{offset:#x}/{size:#x}{module}", self.name(&found)))
+    }
+
+    /// Everything called `name`: several modules, and several files of one, may have a static function of one name.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Symbol<'a>> {
+        self.all().filter(move |symbol| symbol.name == name).map(|symbol| self.measured(symbol))
+    }
+
+    /// The function that `address` lies in, as [`resolve`](Self::resolve) finds it.
+    pub fn function(&self, address: u64) -> Option<Symbol<'_>> {
+        let Site { function, offset, module } = self.resolve(address)?;
+        let symbol = Symbol { name: function, module, address: address - offset, size: None, is_code: true };
+        Some(self.measured(symbol))
+    }
+
+    /// All symbols; those of code first. Their sizes are left out.
+    pub fn all(&self) -> impl Iterator<Item = Symbol<'_>> {
+        let code = self.functions.iter().map(|entry| (entry, true));
+        let data = self.objects.iter().map(|entry| (entry, false));
+        code.chain(data).map(|(entry, is_code)| Symbol {
+            name: self.name(entry),
+            module: self.module(entry),
+            address: entry.address,
+            size: None,
+            is_code,
+        })
+    }
+
+    fn measured<'a>(&self, symbol: Symbol<'a>) -> Symbol<'a> {
+        let modules = self.modules.iter().position(|module| Some(module.as_str()) == symbol.module);
+        let module = modules.map(|index| index as u32);
+        Symbol { size: self.size(&Entry { address: symbol.address, name: (0, 0), module }), ..symbol }
+    }
+
+    /// Bytes from `entry` to the next symbol, or to the end of its module.
+    fn size(&self, entry: &Entry) -> Option<u64> {
+        let next = |entries: &[Entry]| {
+            let after = entries.partition_point(|other| other.address <= entry.address);
+            entries.get(after).filter(|next| next.module == entry.module).map(|next| next.address)
+        };
+        let end = || {
+            let name = self.module(entry)?;
+            let module = self.loaded.iter().find(|module| module.name == name)?;
+            Some(module.base + module.size).filter(|end| *end > entry.address)
+        };
+        let next = next(&self.functions).into_iter().chain(next(&self.objects)).min().or_else(end)?;
+        Some(next - entry.address)
+    }
+
+    fn name(&self, entry: &Entry) -> &str {
+        &self.names[entry.name.0 as usize..entry.name.1 as usize]
+    }
+
+    fn module(&self, entry: &Entry) -> Option<&str> {
+        entry.module.map(|module| self.modules[module as usize].as_str())
     }
 
     fn read_modules(&self) -> io::Result<Vec<Module>> {
@@ -107,12 +194,13 @@ impl Symbols {
         let text = fs::read_to_string(self.proc.join("kallsyms"))?;
         let mut fresh = Self { proc: self.proc.clone(), loaded: self.loaded.clone(), ..Self::default() };
         for line in text.lines() {
-            if let Some((address, name, module)) = symbol_line(line) {
-                fresh.add(address, name, module);
+            if let Some((address, is_code, name, module)) = symbol_line(line) {
+                let entry = fresh.entry(address, name, module);
+                if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
             }
         }
         // What modules left behind: functions of this table that lie in no module that is loaded now.
-        let gone = |function: &&Function| match function.module {
+        let gone = |function: &&Entry| match function.module {
             None => false,
             Some(module) => {
                 let name = &self.modules[module as usize];
@@ -120,16 +208,17 @@ impl Symbols {
             }
         };
         for function in self.functions.iter().filter(gone) {
-            let module = function.module.map(|module| self.modules[module as usize].as_str());
-            fresh.add(function.address, self.name(function), module);
+            let entry = fresh.entry(function.address, self.name(function), self.module(function));
+            fresh.functions.push(entry);
         }
         // Stable: kallsyms' order decides between names for one address.
         fresh.functions.sort_by_key(|function| function.address);
+        fresh.objects.sort_by_key(|object| object.address);
         *self = fresh;
         Ok(())
     }
 
-    fn add(&mut self, address: u64, name: &str, module: Option<&str>) {
+    fn entry(&mut self, address: u64, name: &str, module: Option<&str>) -> Entry {
         // Symbols of one module follow each other, so the last is nearly always the one.
         let module = module.map(|module| {
             let known = self.modules.iter().rposition(|known| known == module);
@@ -140,7 +229,7 @@ impl Symbols {
         });
         let start = self.names.len() as u32;
         self.names.push_str(name);
-        self.functions.push(Function { address, name: (start, self.names.len() as u32), module });
+        Entry { address, name: (start, self.names.len() as u32), module }
     }
 }
 
@@ -158,16 +247,14 @@ fn module_line(line: &str) -> Option<Module> {
     Some(Module { name: name.into(), size: size.parse().ok()?, base })
 }
 
-/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): the functions, unless their address is hidden.
-fn symbol_line(line: &str) -> Option<(u64, &str, Option<&str>)> {
+/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is code, name, module; unless its address is hidden.
+fn symbol_line(line: &str) -> Option<(u64, bool, &str, Option<&str>)> {
     let mut words = line.split_whitespace();
     let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
-    if !matches!(kind, "t" | "T" | "w" | "W") {
-        return None;
-    }
+    let is_code = matches!(kind, "t" | "T" | "w" | "W");
     let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
     let module = words.next().and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-    Some((address, name, module))
+    Some((address, is_code, name, module))
 }
 
 #[cfg(test)]
@@ -213,6 +300,38 @@ mod tests {
     fn of_several_names_for_one_address_the_first_is_taken() {
         let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
         assert_eq!(name(&symbols, 0xffff_ffff_8100_0004).unwrap(), "_text+0x4 -");
+    }
+
+    #[test]
+    fn a_symbol_is_described_as_the_kernel_prints_it_data_too() {
+        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+        let symbols = Symbols::load(proc.0.path()).unwrap();
+        let text = |address| symbols.describe(address);
+        assert_eq!(text(0xffff_ffff_8100_0010).unwrap(), "_text+0x10/0x1000");
+        assert_eq!(text(0xffff_ffff_c040_0004).unwrap(), "e1000e_read_phy+0x4/0x100 [e1000e]");
+        assert_eq!(
+            text(0xffff_ffff_c040_0104).unwrap(),
+            "e1000_probe+0x4/0x4f00 [e1000e]",
+            "to the module's end"
+        );
+        assert_eq!(text(0xffff_ffff_8200_0000), None, "the last one of the kernel has no end");
+        assert_eq!(text(0xffff_8880_0000_1234), None);
+        let kallsyms = format!("{KERNEL}ffffffff82000008 D loops\n");
+        let symbols = Symbols::load(Proc::new(&kallsyms, "").0.path()).unwrap();
+        assert_eq!(symbols.describe(0xffff_ffff_8200_0004).unwrap(), "jiffies+0x4/0x8");
+        assert_eq!(name(&symbols, 0xffff_ffff_8200_0004), None, "no function");
+    }
+
+    #[test]
+    fn all_symbols_of_one_name_are_found_with_their_modules() {
+        let proc = Proc::new(&format!("{KERNEL}{E1000E}ffffffffc0400200 t memcpy_fromio\t[e1000e]\n"), "");
+        let symbols = Symbols::load(proc.0.path()).unwrap();
+        let found: Vec<_> =
+            symbols.named("memcpy_fromio").map(|symbol| (symbol.module, symbol.is_code)).collect();
+        assert_eq!(found, [(None, true), (Some("e1000e"), true)]);
+        assert!(!symbols.named("jiffies").next().unwrap().is_code);
+        let function = symbols.function(0xffff_ffff_c040_0101).unwrap();
+        assert_eq!((function.name, function.size), ("e1000_probe", Some(0x100)));
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! The rows of a batch become events, which borrow their texts from it.
 
+use std::borrow::Cow;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowDictionaryKeyType, ArrowPrimitiveType, Int8Type, Int32Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array, BinaryArray, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{
+    Array, BinaryArray, DictionaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
+};
 use arrow_buffer::ArrowNativeType;
 use trapline_abi::Flags;
 
 use super::schema::{column, kind, way_from_name};
-use crate::{Access, Direction, Event, Map, Place, Site, Value, What};
+use crate::{Access, Argument, Direction, Event, Frame, Hit, Map, Moment, Place, Site, Value, What};
 
 /// A column of texts that repeat.
 struct Texts<'a, K: ArrowDictionaryKeyType> {
@@ -32,6 +36,35 @@ impl<'a, K: ArrowDictionaryKeyType> Texts<'a, K> {
 
 fn get<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
     array.is_valid(row).then(|| array.value(row))
+}
+
+/// A column of lists of structures, all of which have texts and numbers only.
+struct Items<'a> {
+    lists: &'a ListArray,
+    items: &'a StructArray,
+}
+
+impl<'a> Items<'a> {
+    fn new(batch: &'a RecordBatch, column: usize) -> Option<Self> {
+        let lists = batch.column(column).as_list_opt()?;
+        Some(Self { lists, items: lists.values().as_struct_opt()? })
+    }
+
+    /// The items of a row, each turned into what `each` makes of its place.
+    fn get<T>(&self, row: usize, each: impl Fn(usize) -> Option<T>) -> Option<Vec<T>> {
+        let offsets = self.lists.value_offsets();
+        let (start, end) = (usize::try_from(offsets[row]).ok()?, usize::try_from(offsets[row + 1]).ok()?);
+        (start..end.min(self.items.len())).map(each).collect()
+    }
+
+    fn text(&self, field: usize, item: usize) -> Option<&'a str> {
+        let array: &StringArray = self.items.column(field).as_string_opt()?;
+        array.is_valid(item).then(|| array.value(item))
+    }
+
+    fn number(&self, field: usize, item: usize) -> Option<u64> {
+        get(self.items.column(field).as_primitive_opt::<UInt64Type>()?, item)
+    }
 }
 
 /// The columns of a batch.
@@ -61,6 +94,10 @@ pub(super) struct Columns<'a> {
     module: Texts<'a, Int32Type>,
     amount: &'a PrimitiveArray<UInt64Type>,
     text: &'a StringArray,
+    probe: Texts<'a, Int32Type>,
+    moment: Texts<'a, Int8Type>,
+    arguments: Items<'a>,
+    stack: Items<'a>,
     rows: usize,
 }
 
@@ -104,6 +141,10 @@ impl<'a> Columns<'a> {
             module: Texts::new(batch, column::MODULE)?,
             amount: numbers(batch, column::AMOUNT)?,
             text: batch.column(column::TEXT).as_string_opt()?,
+            probe: Texts::new(batch, column::PROBE)?,
+            moment: Texts::new(batch, column::MOMENT)?,
+            arguments: Items::new(batch, column::ARGUMENTS)?,
+            stack: Items::new(batch, column::STACK)?,
             rows: batch.num_rows(),
         })
     }
@@ -131,6 +172,7 @@ impl<'a> Columns<'a> {
             kind::WINDOW => {
                 What::Window { address: get(self.address, row)?, nanoseconds: get(self.amount, row)? }
             }
+            kind::HIT => What::Hit(self.hit(row)?),
             kind::END => return Some(Row::End(self.text(row)?)),
             _ => return None,
         };
@@ -163,6 +205,32 @@ impl<'a> Columns<'a> {
             ip: get(self.ip, row)?,
             place: self.place(row),
             site: self.site(row),
+        })
+    }
+
+    fn hit(&self, row: usize) -> Option<Hit<'a>> {
+        let arguments = self.arguments.get(row, |item| {
+            let text = |field| self.arguments.text(field, item);
+            let number = self.arguments.number(3, item);
+            Some(Argument { name: text(0)?, form: text(1)?, value: text(2).map(Cow::Borrowed), number })
+        });
+        let stack = self.stack.get(row, |item| {
+            let text = |field| self.stack.text(field, item);
+            let site = text(1).map(|function| Site {
+                function,
+                offset: self.stack.number(2, item).unwrap_or_default(),
+                module: text(3),
+            });
+            Some(Frame { ip: self.stack.number(0, item)?, site })
+        });
+        Some(Hit {
+            probe: self.probe.get(row)?,
+            moment: Moment::from_name(self.moment.get(row)?)?,
+            ip: get(self.ip, row)?,
+            site: self.site(row),
+            flags: Flags(get(self.flags, row)?),
+            arguments: arguments?,
+            stack: if self.stack.lists.is_valid(row) { Some(stack?) } else { None },
         })
     }
 

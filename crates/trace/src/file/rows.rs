@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, PrimitiveBuilder, StringBuilder, StringDictionaryBuilder};
+use arrow_array::builder::{
+    BinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder, StringDictionaryBuilder, StructBuilder,
+};
 use arrow_array::types::{Int8Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Schema};
 
-use super::schema::{kind, way_name};
-use crate::{Access, Event, Map, Place, Site, Totals, What};
+use super::schema::{argument_fields, frame_fields, item, kind, way_name};
+use crate::{Access, Argument, Event, Frame, Hit, Map, Place, Site, Totals, What};
 
 /// A batch that is being filled. The texts of the dictionaries are kept from batch to batch, so that their numbers stay the same.
 #[derive(Default)]
@@ -39,6 +41,76 @@ pub(crate) struct Rows {
     module: StringDictionaryBuilder<Int32Type>,
     amount: PrimitiveBuilder<UInt64Type>,
     text: StringBuilder,
+    probe: StringDictionaryBuilder<Int32Type>,
+    moment: StringDictionaryBuilder<Int8Type>,
+    arguments: Arguments,
+    stack: Stack,
+}
+
+/// The column of the arguments of hits.
+struct Arguments(ListBuilder<StructBuilder>);
+
+impl Default for Arguments {
+    fn default() -> Self {
+        let fields = argument_fields();
+        let builder = ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0));
+        Self(builder.with_field(item(fields)))
+    }
+}
+
+impl Arguments {
+    fn append(&mut self, arguments: Option<&[Argument<'_>]>) {
+        for argument in arguments.into_iter().flatten() {
+            let item = self.0.values();
+            text(item, 0, Some(argument.name));
+            text(item, 1, Some(argument.form));
+            text(item, 2, argument.value.as_deref());
+            number(item, 3, argument.number);
+            item.append(true);
+        }
+        self.0.append(arguments.is_some());
+    }
+}
+
+/// The column of the stacks of hits.
+struct Stack(ListBuilder<StructBuilder>);
+
+impl Default for Stack {
+    fn default() -> Self {
+        let fields = frame_fields();
+        let builder = ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0));
+        Self(builder.with_field(item(fields)))
+    }
+}
+
+impl Stack {
+    fn append(&mut self, stack: Option<&[Frame<'_>]>) {
+        for Frame { ip, site } in stack.into_iter().flatten() {
+            let item = self.0.values();
+            number(item, 0, Some(*ip));
+            text(item, 1, site.map(|site| site.function));
+            number(item, 2, site.map(|site| site.offset));
+            text(item, 3, site.and_then(|site| site.module));
+            item.append(true);
+        }
+        self.0.append(stack.is_some());
+    }
+}
+
+/// Appends to the texts that are field `field` of `item`.
+fn text(item: &mut StructBuilder, field: usize, value: Option<&str>) {
+    match item.field_builder::<StringBuilder>(field) {
+        Some(builder) => builder.append_option(value),
+        None => unreachable!("the schema has texts there, which every test of a hit would tell"),
+    }
+}
+
+/// Appends to the numbers that are field `field` of `item`.
+fn number(item: &mut StructBuilder, field: usize, value: Option<u64>) {
+    match item.field_builder::<PrimitiveBuilder<UInt64Type>>(field) {
+        Some(builder) => builder.append_option(value),
+        None => unreachable!("the schema has numbers there, which every test of a hit would tell"),
+    }
 }
 
 /// What a row has beside time, CPU, task and kind; by default nothing.
@@ -53,6 +125,7 @@ struct Rest<'a> {
     site: Option<Site<'a>>,
     amount: Option<u64>,
     text: Option<&'a str>,
+    hit: Option<&'a Hit<'a>>,
 }
 
 impl Rows {
@@ -86,6 +159,9 @@ impl Rows {
                 kind::WINDOW,
                 Rest { address: Some(*address), amount: Some(*nanoseconds), ..Rest::default() },
             ),
+            What::Hit(hit) => {
+                (kind::HIT, Rest { ip: Some(hit.ip), site: hit.site, hit: Some(hit), ..Rest::default() })
+            }
         };
         self.row(event.time, event.cpu, (event.pid, event.tgid, event.comm), kind, &rest);
     }
@@ -119,6 +195,12 @@ impl Rows {
         self.module.append_option(rest.site.and_then(|site| site.module));
         self.amount.append_option(rest.amount);
         self.text.append_option(rest.text);
+        self.probe.append_option(rest.hit.map(|hit| hit.probe));
+        self.moment.append_option(rest.hit.map(|hit| hit.moment.name()));
+        self.arguments.append(rest.hit.map(|hit| hit.arguments.as_slice()));
+        self.stack.append(rest.hit.and_then(|hit| hit.stack.as_deref()));
+        let flags = rest.access.map(|access| access.flags).or(rest.hit.map(|hit| hit.flags));
+        self.flags.append_option(flags.map(|flags| flags.0));
     }
 
     fn access(&mut self, access: Option<&Access<'_>>) {
@@ -127,7 +209,6 @@ impl Rows {
         self.width.append_option(access.map(|access| access.width));
         self.value.append_option(value.map(|value| value.low()));
         self.value_wide.append_option(value.map(|value| value.bytes()).filter(|bytes| bytes.len() > 8));
-        self.flags.append_option(access.map(|access| access.flags.0));
         self.way.append_option(access.map(|access| way_name(access.way)));
     }
 
@@ -159,6 +240,10 @@ impl Rows {
             Arc::new(self.function_offset.finish()),
             Arc::new(self.module.finish_preserve_values()),
             Arc::new(self.amount.finish()),
+            Arc::new(self.probe.finish_preserve_values()),
+            Arc::new(self.moment.finish_preserve_values()),
+            Arc::new(self.arguments.0.finish()),
+            Arc::new(self.stack.0.finish()),
             Arc::new(self.text.finish()),
         ];
         RecordBatch::try_new(Arc::clone(schema), columns)

@@ -9,7 +9,7 @@ use trapline_abi::Way;
 use crate::Header;
 
 /// Version of the columns and of the metadata: readers refuse another one.
-pub(crate) const FORMAT: &str = "1";
+pub(crate) const FORMAT: &str = "2";
 
 /// Metadata key of [`FORMAT`].
 pub(crate) const FORMAT_KEY: &str = "trapline.format";
@@ -25,6 +25,7 @@ pub(crate) mod kind {
     pub(crate) const MARK: &str = "mark";
     pub(crate) const LOST: &str = "lost";
     pub(crate) const WINDOW: &str = "window";
+    pub(crate) const HIT: &str = "hit";
     pub(crate) const END: &str = "end";
 }
 
@@ -54,11 +55,16 @@ pub(crate) mod column {
     pub(crate) const FUNCTION_OFFSET: usize = 21;
     pub(crate) const MODULE: usize = 22;
     pub(crate) const AMOUNT: usize = 23;
-    pub(crate) const TEXT: usize = 24;
+    pub(crate) const PROBE: usize = 24;
+    pub(crate) const MOMENT: usize = 25;
+    pub(crate) const ARGUMENTS: usize = 26;
+    pub(crate) const STACK: usize = 27;
+    pub(crate) const TEXT: usize = 28;
 }
 
 /// The columns. `amount` is a mapping's bytes, the records lost, or the nanoseconds that a window was open; `value` is the low 8 bytes, and
-/// `value_wide` has all bytes, lowest address first, of a value that is wider.
+/// `value_wide` has all bytes, lowest address first, of a value that is wider. `text` is the last, so that
+/// a file whose last bytes are lost has lost its end record: columns behind it could be all zeros, as what a machine's crash leaves is.
 pub(crate) fn fields() -> Fields {
     use DataType::{Binary, UInt8, UInt16, UInt32, UInt64, Utf8};
     let text = |key| DataType::Dictionary(Box::new(key), Box::new(Utf8));
@@ -89,7 +95,41 @@ pub(crate) fn fields() -> Fields {
         ("function_offset", UInt64, true),
         ("module", many(), true),
         ("amount", UInt64, true),
+        ("probe", many(), true),
+        ("moment", few(), true),
+        ("arguments", list(argument_fields()), true),
+        ("stack", list(frame_fields()), true),
         ("text", Utf8, true),
+    ];
+    columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
+}
+
+/// What a list of `fields` is.
+fn list(fields: Fields) -> DataType {
+    DataType::List(Arc::new(item(fields)))
+}
+
+/// One of a list of `fields`.
+pub(crate) fn item(fields: Fields) -> Field {
+    Field::new("item", DataType::Struct(fields), false)
+}
+
+/// An argument of a hit. `value` is null if it could not be fetched, `number` too if it is no number; that of a signed one is its 64 bits.
+pub(crate) fn argument_fields() -> Fields {
+    use DataType::{UInt64, Utf8};
+    let columns =
+        [("name", Utf8, false), ("type", Utf8, false), ("value", Utf8, true), ("number", UInt64, true)];
+    columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
+}
+
+/// A place on a stack.
+pub(crate) fn frame_fields() -> Fields {
+    use DataType::{UInt64, Utf8};
+    let columns = [
+        ("ip", UInt64, false),
+        ("function", Utf8, true),
+        ("function_offset", UInt64, true),
+        ("module", Utf8, true),
     ];
     columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
 }

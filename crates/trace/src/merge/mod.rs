@@ -17,9 +17,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hashbrown::HashMap;
-use trapline_abi::{AccessPayload, Flags, Kind, MapPayload, Record, Way};
+use trapline_abi::{AccessPayload, Flags, HitPayload, Kind, MapPayload, Record, Way};
 
-use crate::{Access, Direction, Event, Map, Value, What};
+use crate::{Access, Direction, Event, Hit, Map, Probe, Value, What};
 pub use collector::Collector;
 use lane::{Lane, Task};
 
@@ -45,6 +45,8 @@ pub struct Merge {
     tasks: HashMap<u64, Task>,
     /// Linear and physical start of every mapping seen, by number.
     mappings: HashMap<u32, (u64, u64)>,
+    /// The code probes, by number.
+    probes: HashMap<u32, Probe>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
     more: Vec<u8>,
     late: u64,
@@ -61,11 +63,18 @@ impl Merge {
             released: 0,
             tasks: HashMap::new(),
             mappings: HashMap::new(),
+            probes: HashMap::new(),
             heap: BinaryHeap::new(),
             more: Vec::new(),
             late: 0,
             malformed: 0,
         }
+    }
+
+    /// Understands the hits of these probes too.
+    pub fn with_probes(mut self, probes: &[Probe]) -> Self {
+        self.probes = probes.iter().map(|probe| (probe.id, probe.clone())).collect();
+        self
     }
 
     /// Records held of CPU `cpu`: when they grow, leave the rest in the ring for a while.
@@ -170,7 +179,16 @@ impl Merge {
             }
             Some(Kind::Lost) => What::Lost { count: record.payload[0] },
             Some(Kind::Window) => What::Window { address: record.payload[0], nanoseconds: record.payload[1] },
-            Some(Kind::Hit | Kind::Fault | Kind::More) | None => return self.refuse(),
+            Some(Kind::Hit) => {
+                let inline = HitPayload::from_words(record.payload).words;
+                self.more.splice(0..0, inline.into_iter().flat_map(u64::to_le_bytes));
+                let Some(hit) = hit(&self.probes, record, &self.more).filter(|_| whole) else {
+                    self.malformed += 1;
+                    return None;
+                };
+                What::Hit(hit)
+            }
+            Some(Kind::Fault | Kind::More) | None => return self.refuse(),
         };
         let what = match what {
             What::Mark { .. } => What::Mark { text: std::str::from_utf8(&self.more).unwrap_or_default() },
@@ -221,4 +239,13 @@ impl Merge {
         self.malformed += 1;
         None
     }
+}
+
+/// The hit that `record` and its continuations, all words of which are in `words`, tell of.
+fn hit<'a>(probes: &'a HashMap<u32, Probe>, record: &Record, words: &'a [u8]) -> Option<Hit<'a>> {
+    let payload = HitPayload::from_words(record.payload);
+    let probe = probes.get(&payload.probe)?;
+    let (arguments, stack) = probe.decode(payload.faults, words)?;
+    let (ip, flags) = (payload.ip, Flags(record.flags));
+    Some(Hit { probe: &probe.name, moment: probe.moment, ip, site: None, flags, arguments, stack })
 }

@@ -1,4 +1,4 @@
-//! What a trace amounts to: accesses by register, by function, by task; polling loops; how complete it is.
+//! What a trace amounts to: accesses by register, hits by probe; by function, by task; polling loops; how complete it is.
 //!
 //! Texts are numbered when they are first seen and everything else is counted by number, so that ten million events take seconds and memory grows with
 //! what is different, not with what happens.
@@ -7,7 +7,7 @@ mod render;
 mod tables;
 
 use crate::write::Poll;
-use crate::{Access, Direction, Event, Totals, What};
+use crate::{Access, Direction, Event, Hit, ProbeTotals, Totals, What};
 use tables::Tables;
 pub use tables::{Count, RegisterCount};
 
@@ -25,6 +25,8 @@ pub struct Summary {
     maps: u64,
     lost: u64,
     windows: u64,
+    hits: u64,
+    faulted: u64,
     span: Option<(u64, u64)>,
     cpus: Vec<u64>,
     performed: [u64; 3],
@@ -56,6 +58,7 @@ impl Summary {
             What::Mark { .. } => self.marks += 1,
             What::Lost { count } => self.lost += count,
             What::Window { .. } => self.windows += 1,
+            What::Hit(hit) => return self.hit(event, hit),
         }
         self.polls_of(event.cpu);
         self.polls[usize::from(event.cpu)] = None;
@@ -74,6 +77,22 @@ impl Summary {
     /// Reads and writes counted.
     pub fn accesses(&self) -> (u64, u64) {
         (self.reads, self.writes)
+    }
+
+    /// Hits counted.
+    pub fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Hits by probe, the most frequent first.
+    pub fn probes(&self) -> Vec<Count<'_>> {
+        self.tables.probes()
+    }
+
+    /// What the probes counted: hits missed, and faults in handlers and arguments.
+    pub fn probe_totals(&self) -> ProbeTotals {
+        let told = self.totals.unwrap_or_default().probes;
+        ProbeTotals { fetch_faults: told.fetch_faults.max(self.faulted), ..told }
     }
 
     /// Records that were not written because a ring was full.
@@ -96,22 +115,35 @@ impl Summary {
         self.tables.registers()
     }
 
-    /// Accesses by function, the most active first.
+    /// Accesses and hits by function, the most active first.
     pub fn functions(&self) -> Vec<Count<'_>> {
         self.tables.functions()
     }
 
-    /// Accesses by task, the most active first.
+    /// Accesses and hits by task, the most active first.
     pub fn tasks(&self) -> Vec<Count<'_>> {
         self.tables.tasks()
     }
 
-    fn access(&mut self, event: &Event<'_>, access: &Access<'_>) {
-        let cpu = usize::from(event.cpu);
+    fn hit(&mut self, event: &Event<'_>, hit: &Hit<'_>) {
+        self.on_cpu(event.cpu);
+        self.hits += 1;
+        self.faulted += hit.arguments.iter().filter(|argument| argument.value.is_none()).count() as u64;
+        self.tables.probe(hit);
+        self.tables.site(hit.site.as_ref(), hit.ip);
+        self.tables.task(event.pid, event.comm);
+    }
+
+    fn on_cpu(&mut self, cpu: u16) {
+        let cpu = usize::from(cpu);
         if self.cpus.len() <= cpu {
             self.cpus.resize(cpu + 1, 0);
         }
         self.cpus[cpu] += 1;
+    }
+
+    fn access(&mut self, event: &Event<'_>, access: &Access<'_>) {
+        self.on_cpu(event.cpu);
         self.performed[access.way as usize] += 1;
         self.unknown += u64::from(access.value.is_none());
         match access.direction {

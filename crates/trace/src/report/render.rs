@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Count, Summary};
 use crate::write::{duration, grouped, paint, printable};
+use crate::{Moment, ProbeTotals};
 
 const TITLE: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -18,23 +19,39 @@ impl Summary {
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
-        let accesses = self.reads + self.writes;
         let active = self.cpus.iter().filter(|count| **count > 0).count();
         let (first, last) = self.span.unwrap_or_default();
         let title = format!(
-            "{} accesses ({} reads, {} writes) in {} on {active} {}",
-            grouped(accesses),
-            grouped(self.reads),
-            grouped(self.writes),
+            "{} in {} on {active} {}",
+            self.what(),
             duration(last - first),
             if active == 1 { "CPU" } else { "CPUs" },
         );
         writeln!(out, "{}", paint(colour, TITLE, &title))?;
         self.registers_table(out, colour, rows)?;
-        table(out, colour, rows, "function", &self.functions(), function)?;
-        table(out, colour, rows, "task", &self.tasks(), task)?;
-        self.cpus_line(out)?;
+        let unit = self.unit();
+        table(out, colour, rows, (unit, "probe"), &self.probes(), probe)?;
+        table(out, colour, rows, (unit, "function"), &self.functions(), function)?;
+        table(out, colour, rows, (unit, "task"), &self.tasks(), task)?;
+        self.cpus_line(out, unit)?;
         self.completeness(out, colour)
+    }
+
+    /// What is counted: a trace has accesses or hits.
+    fn unit(&self) -> &'static str {
+        if self.is_of_probes() { "hits" } else { "accesses" }
+    }
+
+    fn is_of_probes(&self) -> bool {
+        self.hits > 0 || self.probe_totals() != ProbeTotals::default()
+    }
+
+    fn what(&self) -> String {
+        if self.is_of_probes() {
+            return format!("{} hits", grouped(self.hits));
+        }
+        let accesses = grouped(self.reads + self.writes);
+        format!("{accesses} accesses ({} reads, {} writes)", grouped(self.reads), grouped(self.writes))
     }
 
     fn registers_table(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
@@ -63,24 +80,49 @@ impl Summary {
         rest(out, colour, counts.len(), rows, "registers")
     }
 
-    fn cpus_line(&self, out: &mut impl Write) -> io::Result<()> {
+    fn cpus_line(&self, out: &mut impl Write, unit: &str) -> io::Result<()> {
         let active = self.cpus.iter().enumerate().filter(|(_, count)| **count > 0);
         let cpus: Vec<_> = active.map(|(cpu, count)| format!("CPU {cpu} {}", grouped(*count))).collect();
         if !cpus.is_empty() {
-            writeln!(out, "\naccesses by CPU: {}", cpus.join(", "))?;
+            writeln!(out, "\n{unit} by CPU: {}", cpus.join(", "))?;
+        }
+        Ok(())
+    }
+
+    /// What was missed of the hits, and what did not go as it should.
+    fn probe_counts(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
+        let ProbeTotals { missed, faults, fetch_faults, .. } = self.probe_totals();
+        let line = format!("{} dropped, {} missed", grouped(self.dropped()), grouped(missed));
+        let style = if self.dropped() == 0 && missed == 0 { FINE } else { ALARM };
+        writeln!(out, "{}", paint(colour, style, &line))?;
+        if missed > 0 {
+            let text = "THIS TRACE IS NOT COMPLETE: hits inside of another probe's handler, or, of returns, with too many calls under way, are only counted.";
+            writeln!(out, "{}", paint(colour, ALARM, text))?;
+        }
+        for (count, text) in [
+            (fetch_faults, "arguments could not be fetched: (fault)"),
+            (faults, "handlers faulted and were abandoned"),
+        ] {
+            if count > 0 {
+                writeln!(out, "{} {text}", grouped(count))?;
+            }
         }
         Ok(())
     }
 
     fn completeness(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
-        let [emulated, redirected, stepped] = self.performed.map(grouped);
-        writeln!(out, "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped")?;
         let (dropped, missed) = (self.dropped(), self.possibly_missed());
-        let line = format!("{} dropped, {} possibly missed", grouped(dropped), grouped(missed));
-        let style = if dropped == 0 && missed == 0 { FINE } else { ALARM };
-        writeln!(out, "{}", paint(colour, style, &line))?;
+        if self.is_of_probes() {
+            self.probe_counts(out, colour)?;
+        } else {
+            let [emulated, redirected, stepped] = self.performed.map(grouped);
+            writeln!(out, "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped")?;
+            let line = format!("{} dropped, {} possibly missed", grouped(dropped), grouped(missed));
+            let style = if dropped == 0 && missed == 0 { FINE } else { ALARM };
+            writeln!(out, "{}", paint(colour, style, &line))?;
+        }
         if dropped > 0 {
-            let text = "THIS TRACE IS NOT COMPLETE: a ring was full. Trace again with a larger --buffer or a smaller range.";
+            let text = "THIS TRACE IS NOT COMPLETE: a ring was full. Trace again with a larger --buffer or less to record.";
             writeln!(out, "{}", paint(colour, ALARM, text))?;
         }
         if missed > 0 {
@@ -100,6 +142,14 @@ impl Summary {
     }
 }
 
+fn probe(count: &Count<'_>) -> String {
+    match count.moment {
+        Some(Moment::After) => format!("{} (after)", count.name),
+        Some(Moment::Return) => format!("{} (return)", count.name),
+        Some(Moment::Before) | None => count.name.into(),
+    }
+}
+
 fn function(count: &Count<'_>) -> String {
     match (count.number, count.module) {
         (Some(address), _) => format!("{address:#x}"),
@@ -116,14 +166,14 @@ fn table(
     out: &mut impl Write,
     colour: bool,
     rows: usize,
-    what: &str,
+    (unit, what): (&str, &str),
     counts: &[Count<'_>],
     name: impl Fn(&Count<'_>) -> String,
 ) -> io::Result<()> {
     if counts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "{}", paint(colour, DIM, &format!("\n{:>12}  {what}", "accesses")))?;
+    writeln!(out, "{}", paint(colour, DIM, &format!("\n{unit:>12}  {what}")))?;
     for count in counts.iter().take(rows) {
         writeln!(out, "{:>12}  {}", grouped(count.count), name(count))?;
     }

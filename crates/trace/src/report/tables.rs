@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::{Access, Direction, Site, Value};
+use crate::{Access, Direction, Hit, Moment, Site, Value};
 
 /// Texts by number.
 #[derive(Debug, Default)]
@@ -60,6 +60,7 @@ pub(super) struct Tables {
     spots: HashMap<Spot, usize>,
     functions: HashMap<Code, u64>,
     tasks: HashMap<(u32, u32), u64>,
+    probes: HashMap<(u32, Moment), u64>,
 }
 
 /// Accesses to one register.
@@ -81,16 +82,18 @@ pub struct RegisterCount<'a> {
     pub longest: u64,
 }
 
-/// How often something was the cause of an access.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How often something was the cause of an access or a hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count<'a> {
-    /// Function or task.
+    /// Function, task or probe.
     pub name: &'a str,
     /// Module of a function.
     pub module: Option<&'a str>,
     /// Thread id of a task, address of a function without a name.
     pub number: Option<u64>,
-    /// Accesses.
+    /// When a probe recorded.
+    pub moment: Option<Moment>,
+    /// Accesses or hits.
     pub count: u64,
 }
 
@@ -142,6 +145,20 @@ impl Tables {
         *self.tasks.entry((pid, comm)).or_default() += 1;
     }
 
+    pub(super) fn probe(&mut self, hit: &Hit<'_>) {
+        let name = self.texts.number(hit.probe);
+        *self.probes.entry((name, hit.moment)).or_default() += 1;
+    }
+
+    pub(super) fn probes(&self) -> Vec<Count<'_>> {
+        sorted(self.probes.iter().map(|((name, moment), count)| Count {
+            name: self.texts.text(*name),
+            moment: Some(*moment),
+            count: *count,
+            ..Count::default()
+        }))
+    }
+
     pub(super) fn registers(&self) -> Vec<RegisterCount<'_>> {
         let count = |row: &RegisterRow| RegisterCount {
             place: self.place(row.spot),
@@ -164,19 +181,19 @@ impl Tables {
             Code::Function { function, module } => Count {
                 name: self.texts.text(function),
                 module: module.map(|module| self.texts.text(module)),
-                number: None,
                 count: *count,
+                ..Count::default()
             },
-            Code::Address(address) => Count { name: "", module: None, number: Some(address), count: *count },
+            Code::Address(address) => Count { number: Some(address), count: *count, ..Count::default() },
         }))
     }
 
     pub(super) fn tasks(&self) -> Vec<Count<'_>> {
         sorted(self.tasks.iter().map(|((pid, comm), count)| Count {
             name: self.texts.text(*comm),
-            module: None,
             number: Some(u64::from(*pid)),
             count: *count,
+            ..Count::default()
         }))
     }
 

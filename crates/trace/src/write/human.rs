@@ -13,7 +13,8 @@ use trapline_abi::{Flags, Way};
 
 use super::Sink;
 use super::fold::{Fold, Line};
-use crate::{Access, Direction, Event, Map, Names, Place, Site, Totals, What};
+use crate::probe::FAULT;
+use crate::{Access, Argument, Direction, Event, Hit, Map, Moment, Names, Place, Site, Totals, What};
 
 const DIM: Style = Style::new().dimmed();
 const READ: Style = AnsiColor::Green.on_default();
@@ -56,18 +57,28 @@ impl<W: Write> Human<W> {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        if !std::mem::replace(&mut self.titled, true) {
-            let title = format!(
-                "{:>16} {:>4}  {:5} {:20} {:18} {:>18}  {:22} {}",
-                "seconds", "cpu", "", "device bar+offset", "register", "value", "task", "function"
-            );
-            writeln!(self.out, "{}", paint(self.colour, DIM, title.trim_end()))?;
-        }
         if line.count == 1 {
             return writeln!(self.out, "{}", line.text);
         }
         let times = format!("x{} in {}", grouped(line.count), duration(line.last - line.first));
         writeln!(self.out, "{}  {}", line.text, paint(self.colour, NOTE, &times))
+    }
+
+    /// What the columns are: those of the first event, since a trace has accesses or hits.
+    fn title(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if std::mem::replace(&mut self.titled, true) {
+            return Ok(());
+        }
+        let title = match event.what {
+            What::Hit(_) => {
+                format!("{:>16} {:>4}  {:22} {:32} {}", "seconds", "cpu", "task", "probe", "arguments")
+            }
+            _ => format!(
+                "{:>16} {:>4}  {:5} {:20} {:18} {:>18}  {:22} {}",
+                "seconds", "cpu", "", "device bar+offset", "register", "value", "task", "function"
+            ),
+        };
+        writeln!(self.out, "{}", paint(self.colour, DIM, title.trim_end()))
     }
 
     fn line(&self, event: &Event<'_>) -> String {
@@ -88,6 +99,7 @@ impl<W: Write> Human<W> {
                 let text = format!("POSSIBLY MISSED: page {address:#x} was open to other CPUs for {open}");
                 write!(line, "{}", paint(self.colour, ALARM, &text))
             }
+            What::Hit(hit) => self.hit(&mut line, event, hit),
         };
         line.truncate(line.trim_end().len());
         line
@@ -115,6 +127,29 @@ impl<W: Write> Human<W> {
         Ok(())
     }
 
+    fn hit(&self, line: &mut String, event: &Event<'_>, hit: &Hit<'_>) -> std::fmt::Result {
+        write!(line, "{:22} ", task(event))?;
+        let at = match hit.moment {
+            Moment::Before => hit.probe.to_owned(),
+            Moment::After => format!("{} (after)", hit.probe),
+            Moment::Return => format!("{} <- {}", site(hit.site.as_ref(), hit.ip), hit.probe),
+        };
+        write!(line, "{}", paint(self.colour, REGISTER, &format!("{at:32}")))?;
+        for argument in &hit.arguments {
+            let value = argument_text(argument);
+            let style = if argument.value.is_some() { READ } else { ALARM };
+            write!(line, " {}={}", printable(argument.name), paint(self.colour, style, &value))?;
+        }
+        if hit.flags.has(Flags::INTERRUPT) {
+            write!(line, "  {}", self.note("in an interrupt"))?;
+        }
+        for frame in hit.stack.iter().flatten() {
+            let text = format!("\n{:24}{}", "", site(frame.site.as_ref(), frame.ip));
+            write!(line, "{}", paint(self.colour, DIM, &text))?;
+        }
+        Ok(())
+    }
+
     fn map(&self, line: &mut String, event: &Event<'_>, map: &Map<'_>) -> std::fmt::Result {
         let Map { mapping, address, physical, length, caller, .. } = map;
         let at = place(map.place.as_ref(), Some(*physical), *address);
@@ -134,6 +169,7 @@ impl<W: Write> Human<W> {
 
 impl<W: Write> Sink for Human<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.title(event)?;
         self.waiting += 1;
         if !self.fold.absorb(event) {
             let line = self.line(event);
@@ -179,6 +215,17 @@ fn site(site: Option<&Site<'_>>, ip: u64) -> String {
         Some(Site { function, offset, module: Some(module) }) => format!("{function}+{offset:#x} [{module}]"),
         Some(Site { function, offset, module: None }) => format!("{function}+{offset:#x}"),
         None => format!("{ip:#x}"),
+    }
+}
+
+/// A value as the kernel's probe events print it: a string in quotes.
+fn argument_text(argument: &Argument<'_>) -> String {
+    match &argument.value {
+        None => FAULT.into(),
+        Some(value) if matches!(argument.form, "string" | "ustring" | "symstr") => {
+            format!("\"{}\"", printable(value))
+        }
+        Some(value) => printable(value),
     }
 }
 

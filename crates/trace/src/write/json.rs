@@ -10,9 +10,11 @@
 //! | `mark` | `text` |
 //! | `lost` | `count` |
 //! | `window` | `address`, `nanoseconds` |
+//! | `hit` | `probe`, `moment` (`"before"`, `"after"`, `"return"`), `ip`, `function`, `function_offset`, `module`, `flags`, `arguments`, `stack` (from `--stack`) |
 //!
 //! All have `time_ns`, `cpu`, `pid`, `tgid`, `comm`. What isn't known is left out. Addresses and values are texts, `"0x1f"`, since JSON's numbers
-//! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names.
+//! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names. `arguments` is an array in the
+//! order asked for: `name`, `type`, `value`, the text as the kernel's probe events print it but without quotes, left out if it could not be fetched; of `stack`, innermost first: `ip`, `function`, `function_offset`, `module`.
 
 use std::io::{self, Write};
 
@@ -22,7 +24,7 @@ use trapline_abi::Flags;
 
 use super::Sink;
 use crate::file::way_name;
-use crate::{Event, Header, Place, Site, Totals, Value, What};
+use crate::{Argument, Event, Frame, Header, Moment, Place, Site, Totals, Value, What};
 
 /// Writes JSON Lines.
 #[derive(Debug)]
@@ -52,13 +54,14 @@ struct FlagNames(Flags);
 
 impl Serialize for FlagNames {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const NAMES: [(u8, &str); 6] = [
+        const NAMES: [(u8, &str); 7] = [
             (Flags::MODIFY, "modify"),
             (Flags::LOCKED, "locked"),
             (Flags::STRING, "string"),
             (Flags::SUPPLIED, "supplied"),
             (Flags::DROPPED, "dropped"),
             (Flags::UNKNOWN, "unknown"),
+            (Flags::INTERRUPT, "interrupt"),
         ];
         let mut names = serializer.serialize_seq(None)?;
         for (bit, name) in NAMES {
@@ -126,6 +129,33 @@ enum Kind<'a> {
         address: Hex,
         nanoseconds: u64,
     },
+    Hit {
+        probe: &'a str,
+        moment: Moment,
+        ip: Hex,
+        #[serde(flatten)]
+        site: Option<JsonSite<'a>>,
+        flags: FlagNames,
+        arguments: Vec<JsonArgument<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stack: Option<Vec<JsonFrame<'a>>>,
+    },
+}
+
+#[derive(Serialize)]
+struct JsonArgument<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    form: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonFrame<'a> {
+    ip: Hex,
+    #[serde(flatten)]
+    site: Option<JsonSite<'a>>,
 }
 
 #[derive(Serialize)]
@@ -147,7 +177,7 @@ struct JsonSite<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Frame<'a> {
+enum Bound<'a> {
     Header(&'a Header),
     End(&'a Totals),
 }
@@ -160,6 +190,15 @@ fn site<'a>(site: Option<Site<'a>>) -> Option<JsonSite<'a>> {
     site.map(|Site { function, offset, module }| JsonSite { function, function_offset: offset, module })
 }
 
+fn argument<'a>(argument: &'a Argument<'a>) -> JsonArgument<'a> {
+    let Argument { name, form, ref value, .. } = *argument;
+    JsonArgument { name, form, value: value.as_deref() }
+}
+
+fn frame<'a>(frame: &Frame<'a>) -> JsonFrame<'a> {
+    JsonFrame { ip: Hex(frame.ip), site: site(frame.site) }
+}
+
 impl<W: Write> JsonLines<W> {
     /// Writes to `out`, the header first.
     ///
@@ -167,7 +206,7 @@ impl<W: Write> JsonLines<W> {
     /// Those of `out`.
     pub fn new(out: W, header: &Header) -> io::Result<Self> {
         let mut json = Self { out, kept: 0 };
-        json.line(&Frame::Header(header))?;
+        json.line(&Bound::Header(header))?;
         Ok(json)
     }
 
@@ -209,6 +248,15 @@ impl<W: Write> Sink for JsonLines<W> {
             What::Window { address, nanoseconds } => {
                 Kind::Window { address: Hex(*address), nanoseconds: *nanoseconds }
             }
+            What::Hit(hit) => Kind::Hit {
+                probe: hit.probe,
+                moment: hit.moment,
+                ip: Hex(hit.ip),
+                site: site(hit.site),
+                flags: FlagNames(hit.flags),
+                arguments: hit.arguments.iter().map(argument).collect(),
+                stack: hit.stack.as_ref().map(|stack| stack.iter().map(frame).collect()),
+            },
         };
         let Event { time, cpu, pid, tgid, comm, .. } = *event;
         self.line(&Line { time_ns: time, cpu, pid, tgid, comm, what })?;
@@ -221,7 +269,7 @@ impl<W: Write> Sink for JsonLines<W> {
     }
 
     fn end(&mut self, totals: &Totals) -> io::Result<()> {
-        self.line(&Frame::End(totals))?;
+        self.line(&Bound::End(totals))?;
         self.out.flush()
     }
 

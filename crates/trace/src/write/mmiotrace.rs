@@ -73,6 +73,7 @@ impl<W: Write> Sink for Mmiotrace<W> {
                     "MARK {time} possibly missed: page 0x{address:x} open for {nanoseconds} ns"
                 )?;
             }
+            What::Hit(hit) => return Err(refused(&format!("a hit of the code probe {}", hit.probe))),
         }
         self.kept += 1;
         Ok(())
@@ -89,6 +90,14 @@ impl<W: Write> Sink for Mmiotrace<W> {
     fn kept(&self) -> u64 {
         self.kept
     }
+}
+
+/// Why something that is no access can't be written.
+fn refused(what: &str) -> io::Error {
+    let text = format!(
+        "mmiotrace's format knows accesses to devices only, and this trace has {what}; use human, json or parquet"
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// `PCIDEV`: bus and devfn, ids, interrupt, where the resources start, how long they are, the driver (`mmio_print_pcidev`).

@@ -40,13 +40,14 @@ pub(crate) fn header() -> Header {
         started_clock: 12_000_000_000,
         command: "trapline mmio --device 00:03.0".into(),
         devices: vec![network, disk],
+        probes: vec![],
     }
 }
 
 /// What the trace ends with.
 pub(crate) fn totals() -> Totals {
     let performed = [49, 2, 1];
-    Totals { ended: 1_700_000_001_000_000_000, performed, dropped: 3, windows: 1, malformed: 0, late: 0 }
+    Totals { ended: 1_700_000_001_000_000_000, performed, dropped: 3, windows: 1, ..Totals::default() }
 }
 
 /// Names for it.
