@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod cache;
+pub mod code;
 mod control;
 mod counters;
 mod engine;

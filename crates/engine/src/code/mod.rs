@@ -1,0 +1,5 @@
+//! Code probes: what an instruction's hit goes through.
+
+mod fetch;
+
+pub use fetch::{Fetched, Program, ProgramError, Reader};
