@@ -95,6 +95,7 @@ asm(".pushsection .text\n"
     "	.balign " __stringify(EXIT_SIZE) "\n\t"
     "movb $1, trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat+16(%rip)\n"
     "	.balign " __stringify(EXIT_DONE) "\n\t"
+    ANNOTATE_NOENDBR
     "movq %rsp, trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat+8(%rip)\n\t"
     "movq trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat(%rip), %rsp\n\t"
     "jmp trapline_conformance_leave\n"

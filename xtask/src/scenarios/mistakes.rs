@@ -1,8 +1,6 @@
 //! Bad input, as a person would meet it: one clear message, the documented exit status, nothing left armed, a clean kernel log.
 //!
-//! A mistake is a row of a table; all of a machine happen in one boot, one after another. What a machine can't be brought to do
-//! by any honest means, such as a failing self-test (the module does not load where its hook would not be called), is tested
-//! beside the code that tells of it.
+//! A mistake is a row of a table; all of a machine happen in one boot, one after another.
 
 mod cases;
 

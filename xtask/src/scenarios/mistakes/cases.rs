@@ -219,6 +219,32 @@ pub(super) const MADE: &[Mistake] = &[
         after: "modprobe -r trapline_pace; rm full/trace",
     },
     Mistake {
+        name: "a self-test that fails, since somebody else resolves the faults on armed pages",
+        before: "rmmod trapline
+            modprobe trapline_deaf",
+        command: "trapline mmio --device 00:01.0 --duration 100ms",
+        status: 3,
+        says: &["failed its self-test at load", "a fault on its own page did not reach it", "so nothing may be traced"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "the status and the doctor of a module whose self-test failed",
+        command: "trapline status; trapline doctor",
+        status: 3,
+        says: &["self-test             a fault on its own page did not reach it", "This machine can't trace as it is"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "an access probe of another module where the self-test failed",
+        command: "modprobe trapline_example_probe",
+        status: 1,
+        says: &["Operation not permitted"],
+        after: "rmmod trapline
+            modprobe -r trapline_deaf
+            modprobe trapline",
+        ..NOTHING
+    },
+    Mistake {
         name: "no module for this kernel",
         before: "rmmod trapline
             rm /lib/modules/$(uname -r)/extra/trapline.ko && depmod",
