@@ -7,12 +7,14 @@
 
 mod code;
 mod command;
+mod error_code;
 mod faults;
 mod record;
 mod ring;
 
 pub use code::*;
 pub use command::*;
+pub use error_code::*;
 pub use faults::*;
 pub use record::*;
 pub use ring::*;

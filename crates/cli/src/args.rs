@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::explain::{Code, parse_address, parse_code};
 use crate::units::{Bdf, PhysicalRange, parse_duration, parse_size};
 
 /// Trace every access to the registers of a device on a running Linux system
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Mmio(Mmio),
     Report(Report),
     Convert(Convert),
+    Explain(Explain),
     /// Tell the state of the kernel module: hook, self-test, session, probes, memory, counters
     Status,
     /// Check whether this machine can trace, what conflicts, and what to do about each
@@ -167,6 +169,42 @@ pub(crate) struct Convert {
     /// Name registers as FILE says, whatever they were named when traced (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub registers: Vec<PathBuf>,
+}
+
+/// Say what a page fault's error code means, or what happened in an oops
+///
+/// Decodes CODE by the manuals' names of its bits and says what is impossible about it; with ADDRESS, says where in the address space that is. Without CODE, or with
+/// `-`, reads a whole oops, or a log with one, from standard input. Needs neither root nor the kernel module.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXPLAIN_HELP)]
+pub(crate) struct Explain {
+    /// The error code: 0x7, 0007 as an oops prints it, or 7 in decimal
+    #[arg(value_name = "CODE", value_parser = parse_code_or_dash)]
+    pub code: Option<CodeOrDash>,
+    /// The address, in hexadecimal
+    #[arg(value_parser = parse_address)]
+    pub address: Option<u64>,
+}
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  trapline explain 0x7 7ffd1c2f4ff8
+  dmesg | trapline explain
+  trapline explain < oops.txt
+
+An oops that is cut off is explained as far as it goes; the exit status is then 4.";
+
+/// An error code, or `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodeOrDash {
+    /// The code.
+    Code(Code),
+    /// An oops on standard input.
+    Dash,
+}
+
+fn parse_code_or_dash(text: &str) -> Result<CodeOrDash, String> {
+    if text == "-" { Ok(CodeOrDash::Dash) } else { parse_code(text).map(CodeOrDash::Code) }
 }
 
 /// When to use colours.

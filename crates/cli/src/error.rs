@@ -192,6 +192,18 @@ pub(crate) enum Error {
         /// What there is.
         commands: String,
     },
+    /// `explain` found nothing to explain.
+    #[error(
+        "standard input holds no oops: no line of a page fault (`BUG: unable to handle …`, `#PF: …`), a general protection fault or a `segfault at` was found; \
+         give an error code instead: trapline explain CODE [ADDRESS]"
+    )]
+    NoOops,
+    /// `explain` lacked something.
+    #[error("the oops is cut off or incomplete: it lacks {missing}; what there is was explained")]
+    OopsCut {
+        /// What.
+        missing: String,
+    },
     /// COMMAND can't be started.
     #[error("can't run {command}: {source}")]
     Command {

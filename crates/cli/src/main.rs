@@ -11,6 +11,7 @@ mod device;
 mod doctor;
 mod driver;
 mod error;
+mod explain;
 mod generated;
 mod mark;
 mod mmio;
@@ -61,6 +62,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Doctor => return Ok(doctor::run(&system)? as u8),
         Command::Report(args) => report::run(&args)?,
         Command::Convert(args) => convert::run(&args)?,
+        Command::Explain(args) => explain::run(&args)?,
         Command::Status => status::run(&system)?,
         Command::Mark { text } => mark::run(&system, &text)?,
         Command::Completions { shell } => output::print_bytes(&generated::completions(shell))?,

@@ -16,6 +16,7 @@
 
 mod device;
 mod event;
+pub mod fault;
 mod file;
 mod header;
 mod merge;

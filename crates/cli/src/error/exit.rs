@@ -58,6 +58,8 @@ impl Error {
             | Error::Read { .. }
             | Error::Registers(_)
             | Error::Cut { .. }
+            | Error::NoOops
+            | Error::OopsCut { .. }
             | Error::Trace(_) => Exit::File,
             Error::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 return COMMAND_NOT_FOUND;
