@@ -8,8 +8,8 @@ use core::sync::atomic::Ordering;
 use trapline_abi::{ABI_VERSION, RECORD_SIZE, RING_CONTROL_SIZE, Record, RingControl, RingGeometry};
 use trapline_engine::{CpuSink, RingWriter, Sink};
 
-/// Fewest records in a ring.
-const SMALLEST: u64 = 64;
+/// Fewest records in a ring: so many that it has room for the largest hit, of 256.
+const SMALLEST: u64 = 512;
 /// Most records in a ring: 1 GiB.
 const LARGEST: u64 = 1 << 24;
 

@@ -14,8 +14,16 @@ use core::ptr::NonNull;
 #[cfg(not(loom))]
 use trapline_abi::RingControl;
 
-/// More records than one event can need: itself, the mark that records were lost, and 64 bytes of value or a marker's text.
-const MAX_RECORDS: u64 = 8;
+/// More records than an access or a marker can need: itself, the mark that records were lost, and 64 bytes of value or 120 of text. A ring has room for that.
+const FEWEST: u64 = 8;
+
+/// Words that one record holds that follows another.
+const PART: usize = 4;
+/// Words of a hit in its first record: the last ones of its payload.
+const FIRST: usize = 2;
+/// Records that can follow another: [`Record::more`] is a byte.
+const MOST_PARTS: usize = u8::MAX as usize;
+const _: () = assert!(FIRST + PART * MOST_PARTS == trapline_abi::MAX_WORDS);
 
 /// How often a reservation is tried again. It fails only when a deeper trap on this CPU got in between, so twice would do.
 const RESERVE_ATTEMPTS: usize = 16;
@@ -23,7 +31,7 @@ const RESERVE_ATTEMPTS: usize = 16;
 /// The writing end.
 ///
 /// # Invariants
-/// `memory` holds `mask + 1` records, a power of two, at least [`MAX_RECORDS`].
+/// `memory` holds `mask + 1` records, a power of two, at least [`FEWEST`].
 #[derive(Debug)]
 pub struct RingWriter {
     memory: RingMemory,
@@ -55,7 +63,7 @@ impl RingWriter {
     /// The writing end of `memory`, of that many records.
     #[cfg_attr(all(loom, not(test)), allow(dead_code, reason = "only the tests make one"))]
     pub(crate) fn on(memory: RingMemory, capacity: u64) -> Option<Self> {
-        if !capacity.is_power_of_two() || capacity < MAX_RECORDS {
+        if !capacity.is_power_of_two() || capacity < FEWEST {
             return None;
         }
         // INVARIANT: checked above; that there are so many is the caller's.
@@ -75,14 +83,44 @@ impl RingWriter {
             self.complete(at, record);
             return true;
         }
-        self.push_parts(&record, more)
+        self.push_rarely(&record, more)
     }
 
     /// What [`RingWriter::push`] rarely comes to: parts, lost records to tell of, a full ring.
     #[cold]
     #[inline(never)]
-    fn push_parts(&self, record: &Record, more: &[Record]) -> bool {
-        let wanted = 1 + more.len() as u64;
+    fn push_rarely(&self, record: &Record, more: &[Record]) -> bool {
+        self.push_parts(record, more.iter().take(MOST_PARTS).copied())
+    }
+
+    /// Writes a hit: `record`, whose payload ends with the first of `words`, and the records that hold the rest of them, [`MAX_WORDS`](trapline_abi::MAX_WORDS) words at
+    /// most. Otherwise as [`RingWriter::push`].
+    #[inline(always)]
+    pub fn push_words(&self, record: Record, words: &[u64]) -> bool {
+        let (first, rest) = words.split_at_checked(FIRST).unwrap_or((words, &[]));
+        let mut record = record;
+        let [_, _, places @ ..] = &mut record.payload;
+        for (place, word) in places.iter_mut().zip(first) {
+            *place = *word;
+        }
+        if rest.is_empty() {
+            return self.push(record, &[]);
+        }
+        let part = |words: &[u64]| {
+            let mut part = Record::EMPTY;
+            for (place, word) in part.payload.iter_mut().zip(words) {
+                *place = *word;
+            }
+            part
+        };
+        self.push_parts(&record, rest.chunks(PART).take(MOST_PARTS).map(part))
+    }
+
+    /// Writes `record` and the parts that follow it, no more than [`MOST_PARTS`], or counts them as dropped.
+    #[inline(always)]
+    fn push_parts(&self, record: &Record, more: impl ExactSizeIterator<Item = Record>) -> bool {
+        let parts = more.len();
+        let wanted = 1 + parts as u64;
         match self.reserve(wanted) {
             Some((at, lost)) => {
                 let mut at = at;
@@ -95,9 +133,9 @@ impl RingWriter {
                 }
                 // The parts that follow are completed first: whoever sees the head record complete can count on them.
                 for (offset, part) in (1..).zip(more) {
-                    self.complete(at + offset, Record { kind: Kind::More as u8, ..*part });
+                    self.complete(at + offset, Record { kind: Kind::More as u8, ..part });
                 }
-                self.complete(at, Record { more: more.len() as u8, ..*record });
+                self.complete(at, Record { more: parts as u8, ..*record });
                 true
             }
             None => {
@@ -137,7 +175,7 @@ impl RingWriter {
             // Acquire pairs with the reader's release: what lies before the tail has been read.
             let used = head.wrapping_sub(self.memory.tail());
             // A tail beyond the head makes `used` huge, and a tail too far behind makes it larger than the ring: both read as full.
-            if need > MAX_RECORDS || used > self.mask + 1 || self.mask + 1 - used < need {
+            if used > self.mask + 1 || self.mask + 1 - used < need {
                 return None;
             }
             let next = head.wrapping_add(need);

@@ -64,7 +64,21 @@ impl Sink {
     /// Writes `record` and the [`Kind::More`] records that belong to it to this CPU's ring, after telling of its task if that is a new one. Time, CPU and task are filled in here.
     #[inline(always)]
     pub fn push(&self, trap: &Trap, platform: &impl Platform, record: Record, more: &[Record]) {
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        if let Some((ring, record)) = self.begin(trap, platform, record) {
+            ring.push(record, more);
+        }
+    }
+
+    /// Writes a hit: `record`, and the words that were fetched ([`RingWriter::push_words`]). Otherwise as [`Sink::push`]. Returns whether there was room.
+    #[inline(always)]
+    pub fn push_words(&self, trap: &Trap, platform: &impl Platform, record: Record, words: &[u64]) -> bool {
+        self.begin(trap, platform, record).is_some_and(|(ring, record)| ring.push_words(record, words))
+    }
+
+    /// Completes `record` with time, CPU and task, and tells of the task if that is a new one.
+    #[inline(always)]
+    fn begin(&self, trap: &Trap, platform: &impl Platform, record: Record) -> Option<(&RingWriter, Record)> {
+        let cpu = self.cpus.get(trap.cpu())?;
         let task = platform.task();
         let mut record = Record { time: platform.now(), cpu: trap.cpu() as u16, task: task.thread, ..record };
         if (record.kind == Kind::Access as u8 || record.kind == Kind::Hit as u8) && task.interrupt {
@@ -73,7 +87,7 @@ impl Sink {
         if !cpu.knows(task.thread, task.name) {
             cpu.introduce(task, record.time, record.cpu);
         }
-        cpu.ring.push(record, more);
+        Some((&cpu.ring, record))
     }
 
     /// Records dropped so far, by all CPUs.

@@ -110,3 +110,40 @@ proptest! {
         prop_assert_eq!(ring.record(CAPACITY as usize + 1), GUARD);
     }
 }
+
+/// The words of the hit at `position`, and how many records it takes.
+fn words(ring: &Ring, position: u64) -> (Vec<u64>, u64) {
+    let head = ring.at(position);
+    let parts = (1..=u64::from(head.more)).flat_map(|offset| {
+        let part = ring.at(position + offset);
+        assert_eq!((part.stamp, part.kind), (stamp(position + offset), Kind::More as u8));
+        part.payload
+    });
+    assert_eq!((head.stamp, head.kind, head.payload[0]), (stamp(position), Kind::Hit as u8, 7));
+    (head.payload[2..].iter().copied().chain(parts).collect(), 1 + u64::from(head.more))
+}
+
+#[test]
+fn the_words_of_a_hit_fill_its_record_and_then_those_that_follow() {
+    for (count, records) in [(0, 1), (1, 1), (2, 1), (3, 2), (6, 2), (7, 3), (30, 8)] {
+        let ring = Ring::new();
+        let hit = Record { kind: Kind::Hit as u8, payload: [7, 0, 0, 0], ..Record::EMPTY };
+        let told: Vec<u64> = (1..=count).collect();
+        assert!(ring.writer().push_words(hit, &told));
+        let (found, used) = words(&ring, 0);
+        assert_eq!(used, records, "{count} words");
+        assert_eq!(found[..told.len()], told);
+        assert!(found[told.len()..].iter().all(|&word| word == 0));
+    }
+}
+
+#[test]
+fn a_hit_that_is_larger_than_the_ring_is_counted_and_leaves_it_as_it_was() {
+    let ring = Ring::new();
+    let writer = ring.writer();
+    assert!(!writer.push_words(record(1), &[0; 31]));
+    assert_eq!((writer.dropped(), ring.at(0)), (9, Record::EMPTY));
+    assert!(!writer.push_words(record(1), &[0; 4096]));
+    assert_eq!(writer.dropped(), 9 + 256);
+    assert!(writer.push(record(2), &[]));
+}
