@@ -43,7 +43,7 @@ static bool beyond(struct trapline_page_fault_handler *self, const struct trapli
 	return true;
 }
 
-static struct trapline_page_fault_handler handler = { .handle = beyond };
+static struct trapline_page_fault_handler handler = { .handle = beyond, .name = "example: beyond the end" };
 
 static int __init example_init(void)
 {

@@ -45,9 +45,9 @@ static enum trapline_decision protect(struct trapline_access_probe *self, const 
 	return TRAPLINE_DECISION_DROP;
 }
 
-static struct trapline_access_probe watching = { .flags = TRAPLINE_READS | TRAPLINE_WRITES, .post = watch };
-static struct trapline_access_probe supplying = { .flags = TRAPLINE_READS, .pre = supply };
-static struct trapline_access_probe guarding = { .flags = TRAPLINE_WRITES, .pre = protect };
+static struct trapline_access_probe watching = { .flags = TRAPLINE_READS | TRAPLINE_WRITES, .post = watch, .name = "example: watching" };
+static struct trapline_access_probe supplying = { .flags = TRAPLINE_READS, .pre = supply, .name = "example: supplying" };
+static struct trapline_access_probe guarding = { .flags = TRAPLINE_WRITES, .pre = protect, .name = "example: guarding" };
 static struct trapline_access_probe *all[] = { &watching, &supplying, &guarding };
 
 static void cover(struct trapline_access_probe *probe, u32 *field)

@@ -72,7 +72,7 @@ struct trapline_page_fault_handler {
     /**
      * Trapline's own.
      */
-    uint64_t reserved[2];
+    uint64_t reserved[3];
     /**
      * Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
      * `ip`.
@@ -84,6 +84,10 @@ struct trapline_page_fault_handler {
      * The owner's.
      */
     void *data;
+    /**
+     * What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+     */
+    const char *name;
 };
 
 /**
@@ -157,6 +161,10 @@ struct trapline_access_probe {
      * The owner's.
      */
     void *data;
+    /**
+     * What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+     */
+    const char *name;
     /**
      * Trapline's own.
      */

@@ -13,7 +13,7 @@ use crate::page_tables::KernelTables;
 use crate::ranges;
 use crate::state::{ENGINE, Guard};
 use alloc::vec::Vec;
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 use core::ptr::NonNull;
 use trapline_abi::SelfTest;
 use trapline_engine::{
@@ -35,7 +35,7 @@ pub struct PageFault {
 #[repr(C)]
 pub struct PageFaultHandler {
     /// Trapline's own.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 3],
     /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
     /// `ip`.
     pub handle: Option<
@@ -47,9 +47,11 @@ pub struct PageFaultHandler {
     >,
     /// The owner's.
     pub data: *mut c_void,
+    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+    pub name: *const c_char,
 }
 
-const _: () = assert!(size_of::<FaultHandler>() == 16, "`reserved` is the engine's node");
+const _: () = assert!(size_of::<FaultHandler>() == 24, "`reserved` is the engine's node");
 
 /// One access to memory that a probe covers.
 #[repr(C)]
@@ -111,6 +113,8 @@ pub struct AccessProbe {
     pub post: Option<unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access)>,
     /// The owner's.
     pub data: *mut c_void,
+    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+    pub name: *const c_char,
     /// Trapline's own.
     pub id: u64,
 }

@@ -9,7 +9,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, HookState, INFO, Info, MARK, Mark, START, STOP, SessionKind, Start, WATCH, Watch,
+    ABI_VERSION, HookState, INFO, Info, LIST, ListEntry, MARK, Mark, START, STOP, SessionKind, Start, WATCH,
+    Watch,
 };
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
@@ -68,6 +69,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         WATCH => watch(file, argument),
         MARK => mark(argument),
         STOP => stop(file, argument),
+        LIST => list(argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -164,4 +166,12 @@ fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counters = state.stop(engine, file);
     drop(state);
     argument.write(&counters)
+}
+
+fn list(argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let wanted: ListEntry = unsafe { argument.read() }?;
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let found = Guard::lock().first_listed(engine, wanted.id).ok_or(Errno::NOT_FOUND)?;
+    argument.write(&found)
 }

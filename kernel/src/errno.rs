@@ -6,6 +6,7 @@ pub(crate) struct Errno(i32);
 
 impl Errno {
     pub(crate) const PERM: Errno = Errno(1);
+    pub(crate) const NOT_FOUND: Errno = Errno(2);
     pub(crate) const IO: Errno = Errno(5);
     pub(crate) const TOO_BIG: Errno = Errno(7);
     pub(crate) const NO_MEMORY: Errno = Errno(12);

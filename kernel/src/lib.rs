@@ -15,6 +15,7 @@ mod entry;
 mod errno;
 mod fixed;
 mod glue;
+mod list;
 mod mappings;
 mod page_tables;
 mod platform;

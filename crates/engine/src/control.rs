@@ -30,7 +30,7 @@ impl Mapping {
 }
 
 /// The writer's state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
     mappings: Vec<Mapping>,
     /// Sorted by start, then by id.
@@ -41,10 +41,16 @@ pub struct Control {
     memory: usize,
 }
 
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Control {
     /// Nothing mapped, nothing probed.
     pub const fn new() -> Self {
-        Self { mappings: Vec::new(), probes: Vec::new(), pages: Vec::new(), ids: 0, memory: 0 }
+        Self { mappings: Vec::new(), probes: Vec::new(), pages: Vec::new(), ids: 1, memory: 0 }
     }
 
     /// The armed pages, sorted by address.
@@ -67,6 +73,26 @@ impl Control {
         let Some(page) = page_in(&self.pages, address) else { return 0 };
         let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
         self.probes.iter().filter(|(_, probe)| probe.start <= last && probe.last() >= first).count()
+    }
+
+    /// The registered probes, each with its name, sorted by their starts.
+    pub fn each_probe(&self) -> impl Iterator<Item = (ProbeId, &Probe)> {
+        self.probes.iter().map(|(id, probe)| (*id, probe))
+    }
+
+    /// A number for something that is registered: probes and handlers of every kind are counted together, so none is used twice.
+    pub fn next_id(&mut self) -> u64 {
+        let id = self.ids;
+        self.ids += 1;
+        id
+    }
+
+    /// The registered page-fault handlers, newest first.
+    pub fn each_handler<P: Platform>(
+        &self,
+        engine: &Engine<P>,
+    ) -> impl Iterator<Item = NonNull<FaultHandler>> {
+        engine.handlers.nodes()
     }
 
     /// Bytes of memory that the tables take.
@@ -183,8 +209,9 @@ impl Control {
     /// `node` is in no list, stays where it is and alive until it was unregistered and [`PageTables::synchronize`] has returned since, and its handler may be
     /// called with it in any trap until then.
     pub unsafe fn register_handler<P: Platform>(&mut self, engine: &Engine<P>, node: NonNull<FaultHandler>) {
+        let id = self.next_id();
         // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
-        unsafe { engine.handlers.register(node) }
+        unsafe { engine.handlers.register(node, id) }
     }
 
     /// Takes a page-fault handler out; returns whether it was registered. It may go on running until [`PageTables::synchronize`] has returned.

@@ -20,12 +20,18 @@ pub type HandleFault = unsafe fn(NonNull<FaultHandler>, &Trap, &Fault, &mut Regi
 pub struct FaultHandler {
     next: AtomicPtr<FaultHandler>,
     handle: HandleFault,
+    id: u64,
 }
 
 impl FaultHandler {
     /// A node that is in no list yet.
     pub fn new(handle: HandleFault) -> Self {
-        Self { next: AtomicPtr::new(core::ptr::null_mut()), handle }
+        Self { next: AtomicPtr::new(core::ptr::null_mut()), handle, id: 0 }
+    }
+
+    /// Its number, among those of the probes and never used twice; 0 if it was never registered.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 }
 
@@ -75,13 +81,23 @@ impl HandlerList {
         Verdict::NotOurs
     }
 
-    /// Puts `node` at the head.
+    /// The registered nodes, newest first, as the writer sees them.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NonNull<FaultHandler>> {
+        core::iter::successors(NonNull::new(self.head.load(Ordering::Relaxed)), |node| {
+            // SAFETY: a registered node is alive by the list's invariant.
+            NonNull::new(unsafe { node.as_ref() }.next.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Puts `node` at the head, with number `id`.
     ///
     /// # Safety
     /// No other writer is active on this list. `node` is in no list, stays where it is and alive until it was unregistered and `synchronize` has returned since,
     /// and its handler may be called with it in any trap until then.
-    pub(crate) unsafe fn register(&self, node: NonNull<FaultHandler>) {
+    pub(crate) unsafe fn register(&self, node: NonNull<FaultHandler>, id: u64) {
         let head = self.head.load(Ordering::Relaxed);
+        // SAFETY: in no list, so nobody else looks at it; the caller vouches that it is alive.
+        unsafe { (*node.as_ptr()).id = id };
         // SAFETY: the caller vouches that the node is alive.
         unsafe { node.as_ref() }.next.store(head, Ordering::Relaxed);
         // Release: the node's content is visible before the node is.

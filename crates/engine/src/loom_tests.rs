@@ -58,7 +58,7 @@ fn register(list: &HandlerList, node: &Arc<Node>) {
     // SAFETY: not registered yet, so nobody else has it.
     node.content.with_mut(|content| unsafe { *content = 7 });
     // SAFETY: one writer, and the node outlives the model's threads.
-    unsafe { list.register(pointer(node)) };
+    unsafe { list.register(pointer(node), 1) };
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! What is registered, as `trapline list` asks for it: one thing at a time, in the order of their numbers.
+//!
+//! Each question walks all there is, so that nothing has to be kept for whoever asks and may never come back; a thousand probes are a thousand short walks.
+
+use crate::api::{AccessProbe, PageFaultHandler};
+use crate::platform::Kernel;
+use crate::state::State;
+use core::ffi::c_char;
+use trapline_abi::{ListEntry, ListKind, NAME_LENGTH, ProbeCounts, SessionKind};
+use trapline_engine::Engine;
+
+/// The best answer so far.
+struct Search {
+    from: u64,
+    found: Option<ListEntry>,
+}
+
+impl Search {
+    /// Takes `entry` if `id` is the lowest number yet.
+    fn offer(&mut self, id: u64, entry: impl FnOnce() -> ListEntry) {
+        if id >= self.from && self.found.is_none_or(|found| id < found.id) {
+            self.found = Some(ListEntry { id, ..entry() });
+        }
+    }
+}
+
+/// Something of that kind without anything else to say.
+fn entry(kind: ListKind) -> ListEntry {
+    ListEntry {
+        id: 0,
+        kind: kind as u32,
+        flags: 0,
+        address: 0,
+        length: 0,
+        owner: 0,
+        reserved: 0,
+        counts: ProbeCounts::default(),
+        name: [0; NAME_LENGTH],
+    }
+}
+
+/// A module's text, as far as there is room for it; null is none.
+///
+/// # Safety
+/// `text` is null or zero-terminated, and stays so meanwhile.
+pub(crate) unsafe fn name_of(text: *const c_char) -> [u8; NAME_LENGTH] {
+    let mut name = [0; NAME_LENGTH];
+    if text.is_null() {
+        return name;
+    }
+    for (at, byte) in name.iter_mut().enumerate() {
+        // SAFETY: the text goes on up to here: no byte before this was its end.
+        match unsafe { text.add(at).read() } {
+            0 => break,
+            next => *byte = next as u8,
+        }
+    }
+    name
+}
+
+impl State {
+    /// What has the lowest number from `from` on.
+    pub(crate) fn first_listed(&self, engine: &Engine<Kernel>, from: u64) -> Option<ListEntry> {
+        let mut search = Search { from, found: None };
+        self.list_handlers(engine, &mut search);
+        self.list_access_probes(&mut search);
+        search.found
+    }
+
+    fn list_handlers(&self, engine: &Engine<Kernel>, search: &mut Search) {
+        for node in self.control.each_handler(engine) {
+            // SAFETY: a registered node is alive while the control lock is held.
+            let id = unsafe { node.as_ref() }.id();
+            // SAFETY: every node is the first field of a `PageFaultHandler` (src/api.rs registers no others), whose name stays while it is registered.
+            let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
+            search.offer(id, || ListEntry { name: name(), ..entry(ListKind::FaultHandler) });
+        }
+    }
+
+    fn list_access_probes(&self, search: &mut Search) {
+        let watcher = self.only(SessionKind::Accesses).map_or(0, |session| session.owner);
+        for (id, probe) in self.control.each_probe() {
+            search.offer(id.0, || {
+                let (address, length) = (probe.start, probe.length);
+                let module = probe.handlers.data.cast::<AccessProbe>();
+                // A session's probes have no handlers, so no data.
+                let (owner, name) = match module.is_null() {
+                    true => (watcher, [0; NAME_LENGTH]),
+                    // SAFETY: a module's probe stays, and its name with it, while it is registered.
+                    false => (0, unsafe { name_of((*module).name) }),
+                };
+                ListEntry { address, length, owner, name, ..entry(ListKind::Access) }
+            });
+        }
+    }
+}
