@@ -56,6 +56,10 @@ pub(crate) enum Command {
     Report(Report),
     Convert(Convert),
     Explain(Explain),
+    /// List every probe of every kind, with its owner, what it counted, and how the kernel runs it
+    ///
+    /// `faults` are handlers that were abandoned and arguments that could not be fetched.
+    List,
     /// Tell the state of the kernel module: hook, self-test, session, probes, memory, counters
     Status,
     /// Check whether this machine can trace, what conflicts, and what to do about each
@@ -106,6 +110,17 @@ pub(crate) struct Mmio {
     /// Record writes only, unless --reads is given too
     #[arg(long)]
     pub writes: bool,
+    /// Name registers as FILE says, before the files that Trapline comes with (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub registers: Vec<PathBuf>,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: Trace,
+}
+
+/// What all commands that trace can be told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Trace {
     /// Write the trace to FILE instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -115,9 +130,6 @@ pub(crate) struct Mmio {
     /// Memory for records that are not read yet, on each CPU
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_buffer)]
     pub buffer: u64,
-    /// Name registers as FILE says, before the files that Trapline comes with (may be repeated)
-    #[arg(long, value_name = "FILE")]
-    pub registers: Vec<PathBuf>,
     /// Stop after TIME, as in 10s or 500ms
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -269,8 +281,8 @@ mod tests {
     fn everything_after_the_dashes_is_the_command() {
         let line = "trapline mmio --device 00:03.0 --range 0x1000+4K --writes -- dd --help if=x";
         let Command::Mmio(mmio) = Cli::parse_from(line.split(' ')).command else { panic!("not mmio") };
-        assert_eq!(mmio.command, ["dd", "--help", "if=x"]);
+        assert_eq!(mmio.trace.command, ["dd", "--help", "if=x"]);
         assert_eq!((mmio.reads, mmio.writes), (false, true));
-        assert_eq!(mmio.buffer, 8 << 20);
+        assert_eq!(mmio.trace.buffer, 8 << 20);
     }
 }

@@ -16,6 +16,9 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
     let kind = Kind::from(args.to);
     kind.check(&destination)?;
     let mut reader = TraceReader::open(&args.file)?;
+    if kind == Kind::Mmiotrace && !reader.header().probes.is_empty() {
+        return Err(Error::OnlyAccesses);
+    }
     let registers = load_registers(&args.registers)?;
     let names = renaming(&args.registers, &reader)?;
     let mut sink = open_sink(&destination, kind, reader.header(), &registers)?.sink;

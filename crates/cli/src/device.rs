@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
-    Counters, DEVICE_PATH, INFO, Info, MARK, MARK_LENGTH, Mark, RING_CONTROL_SIZE, Record, RingControl,
-    RingGeometry, START, STOP, Start, WATCH, Watch,
+    CodeProbe, Counters, DEVICE_PATH, INFO, Info, LIST, ListEntry, MARK, MARK_LENGTH, Mark, NAME_LENGTH,
+    PROBE, ProbeCounts, RING_CONTROL_SIZE, Record, RingControl, RingGeometry, START, STOP, SessionKind,
+    Start, Step, WATCH, Watch,
 };
 use trapline_trace::RingReader;
 
@@ -21,10 +22,16 @@ use trapline_trace::RingReader;
 pub(crate) trait Control {
     /// Tells the module's state.
     fn info(&self) -> io::Result<Info>;
-    /// Starts a session with `buffer` bytes of records on each CPU.
-    fn start(&self, buffer: u64) -> io::Result<RingGeometry>;
+    /// Starts a session of this `kind` with `buffer` bytes of records on each CPU.
+    fn start(&self, kind: SessionKind, buffer: u64) -> io::Result<RingGeometry>;
     /// Watches a range. The module fills in what it did, also when it refuses.
     fn watch(&self, watch: &mut Watch) -> io::Result<()>;
+    /// Puts a probe on an instruction. The module fills in what it did, also when it refuses.
+    ///
+    /// `program` are the steps that fetch its arguments: where they lie is filled in here.
+    fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()>;
+    /// What is registered with the lowest number from `id` on; `None` if nothing is.
+    fn list(&self, id: u64) -> io::Result<Option<ListEntry>>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -69,8 +76,9 @@ impl Control for Device {
         Ok(info)
     }
 
-    fn start(&self, buffer: u64) -> io::Result<RingGeometry> {
-        let mut start = Start { version: trapline_abi::ABI_VERSION, buffer, ..Start::default() };
+    fn start(&self, kind: SessionKind, buffer: u64) -> io::Result<RingGeometry> {
+        let version = trapline_abi::ABI_VERSION;
+        let mut start = Start { version, kind: kind as u32, buffer, ..Start::default() };
         // SAFETY: START takes a `Start`, which is integers only.
         unsafe { self.command::<{ START as Opcode }, _>(&mut start) }?;
         Ok(start.rings)
@@ -79,6 +87,32 @@ impl Control for Device {
     fn watch(&self, watch: &mut Watch) -> io::Result<()> {
         // SAFETY: WATCH takes a `Watch`, which is integers only.
         Ok(unsafe { self.command::<{ WATCH as Opcode }, _>(watch) }?)
+    }
+
+    fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()> {
+        (probe.program, probe.steps) = (program.as_ptr().addr() as u64, program.len() as u32);
+        // SAFETY: PROBE takes a `CodeProbe`, which is integers only, and reads `steps` steps from `program`, which is borrowed until it returns.
+        Ok(unsafe { self.command::<{ PROBE as Opcode }, _>(probe) }?)
+    }
+
+    fn list(&self, id: u64) -> io::Result<Option<ListEntry>> {
+        let mut entry = ListEntry {
+            id,
+            kind: 0,
+            flags: 0,
+            address: 0,
+            length: 0,
+            owner: 0,
+            reserved: 0,
+            counts: ProbeCounts::default(),
+            name: [0; NAME_LENGTH],
+        };
+        // SAFETY: LIST takes a `ListEntry`, which is integers only.
+        match unsafe { self.command::<{ LIST as Opcode }, _>(&mut entry) } {
+            Ok(()) => Ok(Some(entry)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn stop(&self) -> io::Result<Counters> {

@@ -266,6 +266,9 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// mmiotrace's format for something else.
+    #[error("mmiotrace's format knows accesses to device registers only; use --format human, json or arrow")]
+    OnlyAccesses,
     /// Binary output to a terminal.
     #[error("{format} is binary and would garble the terminal; name a file with --output FILE")]
     BinaryToTerminal {

@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod explain;
 mod generated;
+mod list;
 mod mark;
 mod mmio;
 mod module;
@@ -26,6 +27,7 @@ mod style;
 mod system;
 mod targets;
 mod tell;
+mod trace;
 mod units;
 mod writer;
 
@@ -63,6 +65,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Report(args) => report::run(&args)?,
         Command::Convert(args) => convert::run(&args)?,
         Command::Explain(args) => explain::run(&args)?,
+        Command::List => list::run(&system)?,
         Command::Status => status::run(&system)?,
         Command::Mark { text } => mark::run(&system, &text)?,
         Command::Completions { shell } => output::print_bytes(&generated::completions(shell))?,

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::io::Errno;
-use trapline_abi::{Counters, RingGeometry, WATCH_READS, WATCH_WRITES, Watch, WatchError};
+use trapline_abi::{Counters, RingGeometry, SessionKind, WATCH_READS, WATCH_WRITES, Watch, WatchError};
+use trapline_trace::ProbeTotals;
 
 use crate::command::Traced;
 use crate::device::Control;
@@ -24,7 +25,7 @@ pub(crate) enum Wake {
     Signal(i32),
     /// COMMAND has ended.
     CommandEnded,
-    /// The output takes no more.
+    /// The output takes no more, or has as much as was asked for.
     OutputEnded,
 }
 
@@ -43,9 +44,23 @@ impl Directions {
     }
 }
 
-/// Starts the session with `buffer` bytes of records on each CPU.
-pub(crate) fn start(control: &impl Control, system: &System, buffer: u64) -> Result<RingGeometry> {
-    control.start(buffer).map_err(|source| match control.info() {
+/// What was counted in a session that was stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stopped {
+    /// What the module counted in it.
+    pub counters: Counters,
+    /// What its code probes did.
+    pub probes: ProbeTotals,
+}
+
+/// Starts a session of this `kind` with `buffer` bytes of records on each CPU.
+pub(crate) fn start(
+    control: &impl Control,
+    system: &System,
+    kind: SessionKind,
+    buffer: u64,
+) -> Result<RingGeometry> {
+    control.start(kind, buffer).map_err(|source| match control.info() {
         Ok(info) if source.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
             Error::Busy { owner: info.session, name: system.command_name(info.session) }
         }

@@ -47,6 +47,7 @@ fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<
     };
     write_row(out, "session", &session)?;
     write_row(out, "access probes", &info.probes.to_string())?;
+    write_row(out, "code probes", &info.code_probes.to_string())?;
     write_row(out, "page-fault handlers", &info.handlers.to_string())?;
     write_row(out, "armed pages", &info.armed_pages.to_string())?;
     write_row(out, "memory", &format_size(info.memory))?;
@@ -92,8 +93,16 @@ mod tests {
         let system = System::at(root.path(), "6.1.0-test");
         let counters = Counters { faults: 9, accesses: [5, 3, 1], dropped: 2, ..Counters::default() };
         let (hook, self_test) = (HookState::FixupException as u32, SelfTest::NoFault as u32);
-        let info =
-            Info { version: 1, hook, self_test, session: 812, memory: 3 << 20, counters, ..Info::default() };
+        let info = Info {
+            version: 1,
+            hook,
+            self_test,
+            session: 812,
+            code_probes: 3,
+            memory: 3 << 20,
+            counters,
+            ..Info::default()
+        };
         let mut out = Vec::new();
         write_info(&mut out, &info, &system).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -101,6 +110,7 @@ mod tests {
         assert!(text.contains(&format!("{:<22}{BAD}2{BAD:#}\n", "  dropped")), "{text}");
         assert!(text.contains(&format!("{:<22}3\n", "  redirected")), "{text}");
         assert!(text.contains("session               process 812\n"), "{text}");
+        assert!(text.contains("code probes           3\n"), "{text}");
         assert!(text.contains("memory                3 MiB\n"), "{text}");
     }
 }

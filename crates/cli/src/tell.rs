@@ -1,4 +1,4 @@
-//! What `trapline mmio` says to the person in front of it, beside the trace: notes, the live counter, the summary, what was lost.
+//! What a command that traces says to the person in front of it, beside the trace: notes, the live counter, the summary, what was lost.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trapline_abi::Watch;
 use trapline_trace::{Event, What};
 
-use crate::args::Mmio;
+use crate::args::Trace;
 use crate::error::{Error, Exit, Result};
 use crate::output::{self, Destination, is_closed};
 use crate::style::{BAD, STRONG, WARNING};
@@ -74,16 +74,16 @@ pub(crate) fn no_symbols() {
 }
 
 /// How the trace will end, if nothing else ends it.
-pub(crate) fn how_to_stop(args: &Mmio) {
-    match args.duration {
+pub(crate) fn how_to_stop(options: &Trace) {
+    match options.duration {
         Some(duration) => eprintln!("tracing for {}; Ctrl-C stops", humantime::format_duration(duration)),
         None => eprintln!("tracing; Ctrl-C stops"),
     }
 }
 
 /// A counter of events on a terminal, while the trace itself goes elsewhere; else one that is never drawn.
-pub(crate) fn live_counter(args: &Mmio, destination: &Destination) -> ProgressBar {
-    if args.quiet || *destination == Destination::Stdout || !io::stderr().is_terminal() {
+pub(crate) fn live_counter(options: &Trace, destination: &Destination) -> ProgressBar {
+    if options.quiet || *destination == Destination::Stdout || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}");
@@ -96,10 +96,10 @@ pub(crate) fn live_counter(args: &Mmio, destination: &Destination) -> ProgressBa
 /// Tells how the trace ended: the summary, and loudly whatever is missing from it.
 ///
 /// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
-pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finished) -> Result<Exit> {
+pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Finished) -> Result<Exit> {
     let Finished { summary, totals, not_watched: unwatched, kept, exact, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
-    if !args.quiet {
+    if !options.quiet {
         match destination {
             Destination::File(path) => {
                 output::print(|out| {
@@ -120,13 +120,13 @@ pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finishe
     }
     let (dropped, missed) = (summary.dropped(), summary.possibly_missed());
     if dropped > 0 {
-        let size = format_size(args.buffer);
+        let size = format_size(options.buffer);
         eprintln!(
             "{BAD}trapline: {dropped} records were dropped: the trace is not complete{BAD:#}; the buffers of {size} were full: \
-             use a larger --buffer, or a smaller --range"
+             use a larger --buffer, or record less"
         );
     }
-    if missed > 0 && args.quiet {
+    if missed > 0 && options.quiet {
         eprintln!(
             "{BAD}trapline: accesses may have been missed{BAD:#}: a page was open for a single step {missed} times, \
              when accesses of other CPUs pass unseen"
@@ -136,9 +136,17 @@ pub(crate) fn conclude(args: &Mmio, destination: &Destination, finished: Finishe
         eprintln!("{BAD}trapline: {} records made no sense and are missing{BAD:#}", totals.malformed);
     }
     not_watched(unwatched);
+    let counts = summary.probe_totals();
+    if counts.missed > 0 && options.quiet {
+        eprintln!(
+            "{BAD}trapline: {} hits were missed: the trace is not complete{BAD:#}; they came inside of another probe's handler, \
+             or with too many calls of the function under way",
+            counts.missed
+        );
+    }
     match failed {
         Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
-        None if dropped > 0 || totals.malformed > 0 || unwatched > 0 => Ok(Exit::Failed),
+        None if dropped > 0 || totals.malformed > 0 || unwatched > 0 || counts.missed > 0 => Ok(Exit::Failed),
         None => Ok(Exit::Success),
     }
 }

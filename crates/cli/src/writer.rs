@@ -6,12 +6,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use trapline_abi::Counters;
-use trapline_trace::{Event, Merge, Names, Sink, Summary, Totals};
+use trapline_trace::{Event, Merge, Names, Probe, Sink, Summary, Totals};
 
 use crate::output::Output;
 use crate::pump::{Backlog, Round};
-use crate::session::Wake;
+use crate::session::{Stopped, Wake};
 use crate::tell;
 
 /// The end of the pipeline.
@@ -39,14 +38,33 @@ pub(crate) struct Finished {
 impl Writer {
     /// For a session with so many `rings`; `live` counts the events.
     pub(crate) fn new(rings: usize, names: Names, output: Output, live: ProgressBar) -> Self {
-        let end =
-            End { names, output, summary: Summary::new(), not_watched: 0, live, flushed: 0, failure: None };
+        let end = End {
+            names,
+            output,
+            summary: Summary::new(),
+            not_watched: 0,
+            live,
+            flushed: 0,
+            failure: None,
+            left: u64::MAX,
+        };
         Self { merge: Merge::new(rings), end }
+    }
+
+    /// Understands the hits of these probes.
+    pub(crate) fn with_probes(self, probes: &[Probe]) -> Self {
+        Self { merge: self.merge.with_probes(probes), ..self }
+    }
+
+    /// Writes no more than so many events.
+    pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
+        self.end.left = limit.unwrap_or(u64::MAX);
+        self
     }
 
     /// Takes rounds until there are no more.
     ///
-    /// When the output fails, `wake` is told, and what comes after is dropped: the rings must be emptied all the same.
+    /// When the output fails or has as much as was asked for, `wake` is told, and what comes after is dropped: the rings must be emptied all the same.
     pub(crate) fn receive(&mut self, rounds: &Receiver<Round>, backlog: &Backlog, wake: &Sender<Wake>) {
         let mut flushed = Instant::now();
         loop {
@@ -63,7 +81,7 @@ impl Writer {
                 looked = true;
                 taken += records.len();
             }
-            let healthy = self.end.failure.is_none();
+            let wanted = self.end.takes_more();
             if taken > 0 {
                 // After the records were taken and before they are named: a module whose code made one of them is in the list by now. If the
                 // list can't be read the names are as before, which is all there is to do about it.
@@ -78,20 +96,21 @@ impl Writer {
                 self.end.attempt(|sink| sink.flush());
                 flushed = Instant::now();
             }
-            if healthy && self.end.failure.is_some() {
+            if wanted && !self.end.takes_more() {
                 // Nobody listens any more if the trace is about to end anyway.
                 let _ = wake.send(Wake::OutputEnded);
             }
         }
     }
 
-    /// Ends the trace: writes what the merge still held and what the module `counted` in the session.
+    /// Ends the trace: writes what the merge still held and what was `counted` in the session.
     ///
     /// Without that (the module did not say) the end is left out of the trace, so that it reads as cut off.
-    pub(crate) fn finish(self, counted: Option<&Counters>) -> Finished {
+    pub(crate) fn finish(self, counted: Option<&Stopped>) -> Finished {
         let Self { mut merge, mut end } = self;
         let Ok(()) = merge.finish(|event| end.event(event));
-        let totals = Totals::new(&counted.copied().unwrap_or_default(), &merge);
+        let Stopped { counters, probes } = counted.copied().unwrap_or_default();
+        let totals = Totals { probes, ..Totals::new(&counters, &merge) };
         match counted {
             Some(_) => end.attempt(|sink| sink.end(&totals)),
             None => end.attempt(|sink| sink.flush()),
@@ -121,12 +140,19 @@ struct End {
     /// Events that had been written when the sink was last flushed.
     flushed: u64,
     failure: Option<io::Error>,
+    /// Events that are still wanted.
+    left: u64,
 }
 
 impl End {
+    fn takes_more(&self) -> bool {
+        self.failure.is_none() && self.left > 0
+    }
+
     fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
         self.not_watched += u64::from(tell::is_not_watched(&event));
-        if self.failure.is_none() {
+        if self.takes_more() {
+            self.left -= 1;
             let event = self.names.name(event);
             self.summary.add(&event);
             self.failure = self.output.sink.event(&event).err();

@@ -37,6 +37,7 @@ impl Error {
             | Error::DriverWithoutDevice { .. }
             | Error::MarkText { .. }
             | Error::NoCommand { .. }
+            | Error::OnlyAccesses
             | Error::BinaryToTerminal { .. } => Exit::Usage,
             Error::Watch {
                 reason: Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use trapline_abi::{AccessPayload, Info, Kind, MapPayload, Record};
+use trapline_abi::{AccessPayload, CodeProbe, Info, Kind, ListEntry, MapPayload, Record, Step};
 use trapline_trace::{Event, JsonLines, Names, Registers, Sink, Totals};
 
 use super::*;
@@ -30,7 +30,7 @@ impl Control for Module {
         Ok(self.info)
     }
 
-    fn start(&self, buffer: u64) -> io::Result<RingGeometry> {
+    fn start(&self, _kind: SessionKind, buffer: u64) -> io::Result<RingGeometry> {
         match self.start {
             Some(errno) => Err(errno.into()),
             None => Ok(RingGeometry { rings: 1, reserved: 0, capacity: buffer / 64 }),
@@ -45,6 +45,14 @@ impl Control for Module {
             }
             None => Ok(()),
         }
+    }
+
+    fn probe(&self, _probe: &mut CodeProbe, _program: &[Step]) -> io::Result<()> {
+        Err(Errno::NOSYS.into())
+    }
+
+    fn list(&self, _id: u64) -> io::Result<Option<ListEntry>> {
+        Ok(None)
     }
 
     fn stop(&self) -> io::Result<Counters> {
@@ -132,7 +140,7 @@ fn trace(module: &Module, sink: Box<dyn Sink + Send>, deadline: Option<Duration>
     let counters =
         run(module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
     assert!(module.stopped.get());
-    writer.finish(Some(&counters))
+    writer.finish(Some(&Stopped { counters, ..Stopped::default() }))
 }
 
 #[test]
@@ -178,14 +186,14 @@ fn a_full_disk_ends_the_trace_with_what_was_kept_and_without_an_end() {
 fn a_running_session_is_told_with_its_owner() {
     let info = Info { session: std::process::id(), ..Info::default() };
     let module = Module { info, start: Some(Errno::BUSY), ..Module::default() };
-    let error = start(&module, &System::here(), 4096).unwrap_err();
+    let error = start(&module, &System::here(), SessionKind::Accesses, 4096).unwrap_err();
     assert!(matches!(error, Error::Busy { owner, name: Some(_) } if owner == std::process::id()), "{error}");
 }
 
 #[test]
 fn a_session_that_can_not_start_for_another_reason_is_told_with_the_buffer_asked_for() {
     let module = Module { start: Some(Errno::NOMEM), ..Module::default() };
-    let error = start(&module, &System::here(), 1 << 30).unwrap_err();
+    let error = start(&module, &System::here(), SessionKind::Accesses, 1 << 30).unwrap_err();
     assert!(error.to_string().contains("1 GiB of buffer"), "{error}");
 }
 
