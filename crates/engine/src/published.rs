@@ -8,6 +8,7 @@ use crate::{OutOfMemory, Trap};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Deref;
+use core::ptr::NonNull;
 
 /// A snapshot in memory of its own, not yet or no longer published.
 pub struct Owned<T>(Box<[T]>);
@@ -24,6 +25,21 @@ impl<T> Owned<T> {
 
     fn into_raw(self) -> *mut T {
         Box::into_raw(self.0).cast()
+    }
+
+    /// Hands the memory over, for [`Owned::reclaim`].
+    pub(crate) fn leak(self) -> NonNull<T> {
+        // SAFETY: a box is never null.
+        unsafe { NonNull::new_unchecked(self.into_raw()) }
+    }
+
+    /// Undoes [`Owned::leak`].
+    ///
+    /// # Safety
+    /// `pointer` came from there and is not used again.
+    pub(crate) unsafe fn reclaim(pointer: NonNull<T>) -> Self {
+        // SAFETY: as the caller vouches.
+        unsafe { Self::from_raw(pointer.as_ptr()) }
     }
 
     /// # Safety

@@ -1,0 +1,361 @@
+//! What a hit, a step and a handler's fault go through.
+
+use super::counts::count;
+use super::phase::{OnFault, OnHit, OnStepped};
+use super::probe::{CodeHandlers, CodeProbe, Exception, GuardedHandler};
+use super::running::{Call, Caller, Calls, RESUMES, Recovery, Running, fixer_call};
+use super::{Phase, Point};
+use crate::local;
+use crate::primitive::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::{OutOfMemory, Trap};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use trapline_insn::Registers;
+
+/// One CPU's state; changed by its own traps alone.
+// A cache line pair of its own, as the engine's other per-CPU state.
+#[repr(align(128))]
+struct Cpu {
+    /// A [`Phase`].
+    phase: AtomicU64,
+    /// Hits so far.
+    hits: AtomicU64,
+    /// The innermost running call: a [`Running`] in its caller's stack frame.
+    running: AtomicPtr<()>,
+}
+
+impl Cpu {
+    fn new() -> Self {
+        Self {
+            phase: AtomicU64::new(Phase::IDLE.to_word()),
+            hits: AtomicU64::new(0),
+            running: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::from_word(self.phase.load(Ordering::Relaxed))
+    }
+
+    // A load and a store, not one instruction: what nests in between leaves the phase as it found it.
+    fn set(&self, phase: Phase) {
+        self.phase.store(phase.to_word(), Ordering::Relaxed);
+    }
+}
+
+/// How the platform delivers hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// One at a time on each CPU: the platform steps over a hit inside of another, and resets one whose step faults, by itself. `stepped`: whether it tells of the
+    /// end of this hit's step.
+    Alone {
+        /// Whether [`CodeEngine::stepped`] will be called.
+        stepped: bool,
+    },
+    /// Each, wherever it comes, and the end of each step.
+    Each,
+}
+
+/// What became of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum HitVerdict {
+    /// The pre handlers have run.
+    Ran,
+    /// It came inside of another: counted as missed. Step over it all the same.
+    Missed,
+}
+
+/// The code probes' trap side: one for the whole machine.
+pub struct CodeEngine<P: Calls> {
+    platform: P,
+    cpus: Box<[Cpu]>,
+}
+
+impl<P: Calls> CodeEngine<P> {
+    /// For CPUs `0..cpus`.
+    pub fn new(platform: P, cpus: usize) -> Result<Self, OutOfMemory> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(cpus)?;
+        all.extend((0..cpus).map(|_| Cpu::new()));
+        Ok(Self { platform, cpus: all.into_boxed_slice() })
+    }
+
+    /// The platform.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// Where CPU `cpu` is in the life of a hit; idle if there is no such CPU.
+    pub fn phase(&self, cpu: usize) -> Phase {
+        self.cpus.get(cpu).map_or(Phase::IDLE, Cpu::phase)
+    }
+
+    /// The instruction at `point` was reached, and has not been executed yet.
+    ///
+    /// # Safety
+    /// Called in the trap, with interrupts off until it returns; `point` is armed.
+    pub unsafe fn hit(&self, point: &Point, registers: &Registers, delivery: Delivery) -> HitVerdict {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return HitVerdict::Missed };
+        let before = if delivery == Delivery::Each { cpu.phase() } else { cpu.phase().reset() };
+        let (phase, todo) = before.hit();
+        cpu.set(phase);
+        if todo == OnHit::Miss {
+            point.probes(&trap).filter_map(|probe| probe.on(&trap)).for_each(|counts| count(&counts.missed));
+            return HitVerdict::Missed;
+        }
+        let number = local::add(&cpu.hits, 1).wrapping_add(1);
+        let mut posts = false;
+        for probe in point.probes(&trap).filter(|probe| probe.is_enabled()) {
+            if self.before(&trap, cpu, probe, number, registers, core::ptr::null_mut()) {
+                posts |= probe.handlers().has_post();
+            }
+        }
+        let stepped = match delivery {
+            Delivery::Each => true,
+            Delivery::Alone { stepped } => stepped && posts,
+        };
+        cpu.set(cpu.phase().pre_done(stepped));
+        HitVerdict::Ran
+    }
+
+    /// The original instruction of a hit was executed.
+    ///
+    /// # Safety
+    /// As for [`CodeEngine::hit`]; and all since the hit ran with interrupts off.
+    pub unsafe fn stepped(&self, point: &Point, registers: &Registers) {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        let (phase, todo) = cpu.phase().stepped();
+        cpu.set(phase);
+        if todo != OnStepped::Run {
+            return;
+        }
+        let number = cpu.hits.load(Ordering::Relaxed);
+        for probe in point.probes(&trap) {
+            let due = |counts: &&super::counts::CpuCounts| counts.entered.load(Ordering::Relaxed) == number;
+            if probe.on(&trap).filter(due).is_some() {
+                self.after(&trap, cpu, probe, registers, core::ptr::null_mut());
+            }
+        }
+        cpu.set(cpu.phase().post_done());
+    }
+
+    /// A return probe's function was entered. Returns whether its return is to be told of; `carried` is what both handlers are given.
+    ///
+    /// # Safety
+    /// As for [`CodeEngine::hit`]; `probe` is registered, as a return probe.
+    pub unsafe fn entered(&self, probe: &CodeProbe, registers: &Registers, carried: *mut ()) -> bool {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
+        if !probe.is_enabled() {
+            return false;
+        }
+        if !probe.handlers().has_pre() {
+            return true;
+        }
+        cpu.set(cpu.phase().reset().hit().0);
+        let number = local::add(&cpu.hits, 1).wrapping_add(1);
+        let wanted = self.before(&trap, cpu, probe, number, registers, carried);
+        cpu.set(cpu.phase().pre_done(false));
+        wanted
+    }
+
+    /// A return probe's function has returned.
+    ///
+    /// # Safety
+    /// As for [`CodeEngine::entered`].
+    pub unsafe fn returned(&self, probe: &CodeProbe, registers: &Registers, carried: *mut ()) {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        if !probe.is_enabled() {
+            return;
+        }
+        if !probe.handlers().has_pre()
+            && let Some(counts) = probe.on(&trap)
+        {
+            count(&counts.hits);
+        }
+        cpu.set(cpu.phase().reset().returned().0);
+        self.after(&trap, cpu, probe, registers, carried);
+        cpu.set(cpu.phase().post_done());
+    }
+
+    /// Calls the pre handler of `probe`; returns whether it ran to its end, or there is none.
+    #[inline(always)]
+    fn before(
+        &self,
+        trap: &Trap,
+        cpu: &Cpu,
+        probe: &CodeProbe,
+        number: u64,
+        registers: &Registers,
+        carried: *mut (),
+    ) -> bool {
+        let Some(counts) = probe.on(trap) else { return false };
+        count(&counts.hits);
+        let ran = match *probe.handlers() {
+            CodeHandlers::Guarded { pre: Some(pre), .. } => self.handler(cpu, probe, pre, registers, carried),
+            CodeHandlers::Trusted { pre: Some(pre), .. } => {
+                // SAFETY: the contract of `CodeControl::add`.
+                unsafe { pre(probe.data, trap, registers, carried) };
+                true
+            }
+            _ => true,
+        };
+        if ran {
+            counts.entered.store(number, Ordering::Relaxed);
+        } else {
+            count(&counts.pre_faults);
+        }
+        ran
+    }
+
+    /// Calls the post handler of `probe`.
+    #[inline(always)]
+    fn after(&self, trap: &Trap, cpu: &Cpu, probe: &CodeProbe, registers: &Registers, carried: *mut ()) {
+        let ran = match *probe.handlers() {
+            CodeHandlers::Guarded { post: Some(post), .. } => {
+                self.handler(cpu, probe, post, registers, carried)
+            }
+            CodeHandlers::Trusted { post: Some(post), .. } => {
+                // SAFETY: the contract of `CodeControl::add`.
+                unsafe { post(probe.data, trap, registers, carried) };
+                true
+            }
+            _ => true,
+        };
+        if let Some(counts) = probe.on(trap).filter(|_| !ran) {
+            count(&counts.post_faults);
+        }
+    }
+
+    #[inline(always)]
+    fn handler(
+        &self,
+        cpu: &Cpu,
+        probe: &CodeProbe,
+        handler: GuardedHandler,
+        registers: &Registers,
+        carried: *mut (),
+    ) -> bool {
+        let call = Call {
+            function: handler as *const (),
+            arguments: [probe.data as u64, &raw const *registers as u64, carried as u64],
+        };
+        // SAFETY: the contract of `CodeControl::add`.
+        let ran = unsafe { self.run(cpu, Caller::Handler(probe), &call) }.is_some();
+        if !ran {
+            probe.abandoned();
+        }
+        ran
+    }
+
+    /// Makes a call that may fault; `None` if it was abandoned.
+    ///
+    /// # Safety
+    /// As for [`Calls::call`]; on `cpu`, with interrupts off.
+    #[inline(always)]
+    unsafe fn run(&self, cpu: &Cpu, caller: Caller, call: &Call) -> Option<u64> {
+        let outer = cpu.running.load(Ordering::Relaxed);
+        let guard = P::Guard::default();
+        // INVARIANT: `outer` is what this call runs inside of, since each call puts back what it found before it ends.
+        let running = Running { outer: outer.cast(), guard, caller, resumed: Cell::new(0) };
+        cpu.running.store((&raw const running).cast_mut().cast(), Ordering::Relaxed);
+        // SAFETY: as the caller vouches.
+        let result = unsafe { self.platform.call(&running.guard, call) };
+        cpu.running.store(running.outer.cast_mut().cast(), Ordering::Relaxed);
+        result
+    }
+
+    /// Makes a call of another kind of handler, which may fault; `None` if it was abandoned.
+    ///
+    /// # Safety
+    /// As for [`Calls::call`]; in the trap, with interrupts off until it returns.
+    pub unsafe fn guarded(&self, call: &Call) -> Option<u64> {
+        let cpu = self.cpus.get(self.platform.cpu())?;
+        // SAFETY: as the caller vouches.
+        unsafe { self.run(cpu, Caller::Other, call) }
+    }
+
+    /// The innermost call of this CPU, if `registers` are of it.
+    fn innermost(&self, cpu: &Cpu, registers: &Registers) -> Option<&Running<'_, P::Guard>> {
+        let running: *const Running<P::Guard> = cpu.running.load(Ordering::Relaxed).cast();
+        // SAFETY: null or in the frame of a `run` that has not ended: this exception came inside of it, or of what interrupted it.
+        let running = unsafe { running.as_ref() }?;
+        self.platform.is_in(&running.guard, registers).then_some(running)
+    }
+
+    /// Decides about an exception in a context whose registers these are, and asks the fault handler of the probe whose handler raised it.
+    ///
+    /// `ask`: false if the fault handler is not to be asked, since the instruction has a fixup of its own.
+    ///
+    /// # Safety
+    /// Called in the exception, with interrupts off until it returns.
+    pub unsafe fn fault(&self, exception: &Exception, registers: &mut Registers, ask: bool) -> Recovery {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let Some(cpu) = self.cpus.get(trap.cpu()) else { return Recovery::NotOurs };
+        let Some(running) = self.innermost(cpu, registers) else { return Recovery::NotOurs };
+        let Caller::Handler(probe) = running.caller else { return Recovery::Abandon };
+        let CodeHandlers::Guarded { fault: Some(fix), .. } = *probe.handlers() else {
+            return Recovery::Abandon;
+        };
+        if !ask || running.resumed.get() >= RESUMES {
+            return Recovery::Abandon;
+        }
+        let (phase, todo) = cpu.phase().fault();
+        if todo != OnFault::Ask {
+            return Recovery::Abandon;
+        }
+        cpu.set(phase);
+        let mut wanted = *registers;
+        let call = fixer_call(fix, probe.data, &mut wanted, exception);
+        // SAFETY: the contract of `CodeControl::add`. The low byte of a C function's result is its `bool`.
+        let fixed = unsafe { self.run(cpu, Caller::Fixer, &call) }.is_some_and(|result| result as u8 != 0);
+        cpu.set(cpu.phase().answered());
+        if !fixed {
+            return Recovery::Abandon;
+        }
+        *registers = wanted;
+        running.resumed.set(running.resumed.get() + 1);
+        if let Some(counts) = probe.on(&trap) {
+            count(&counts.fixed);
+        }
+        Recovery::Resume
+    }
+
+    /// Ends the innermost call of this CPU: changes `registers`, which the exception returns to. False if they are not of that call.
+    ///
+    /// # Safety
+    /// As for [`CodeEngine::fault`].
+    pub unsafe fn abandon(&self, registers: &mut Registers) -> bool {
+        let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return false };
+        let Some(running) = self.innermost(cpu, registers) else { return false };
+        self.platform.abandon(&running.guard, registers);
+        true
+    }
+
+    /// The original instruction that is being stepped over on this CPU has faulted: its hit is reset.
+    ///
+    /// For platforms that deliver [each](Delivery::Each) hit; the fault handlers of probes are not asked.
+    ///
+    /// # Safety
+    /// As for [`CodeEngine::fault`].
+    pub unsafe fn step_fault(&self) -> Recovery {
+        let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return Recovery::NotOurs };
+        match cpu.phase().fault() {
+            (phase, OnFault::Rewind) => {
+                cpu.set(phase);
+                Recovery::Rewind
+            }
+            _ => Recovery::NotOurs,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Calls that may fault: what the platform does for one, and the chain of those that are running on a CPU.
+//!
+//! A handler is called through a trampoline of the platform's, which notes how to get back. The notes of a CPU form a chain, newest first, in the stack
+//! frames of those who call: nothing is allocated, and what nests (a fault handler, an NMI's handlers) links itself in and out again before the other goes on.
+
+use super::{CodeProbe, Exception};
+use trapline_insn::Registers;
+
+/// A function of the C calling convention and what it is called with.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The function.
+    pub function: *const (),
+    /// Its first three arguments; one that takes fewer ignores the rest.
+    pub arguments: [u64; 3],
+}
+
+/// What the engine's code probes consume of the platform; all of it in traps, see [`Platform`](crate::Platform).
+pub trait Calls: Sync {
+    /// What the platform notes of a call, to get back from it.
+    type Guard: Default;
+
+    /// Number of the CPU this runs on; stable while interrupts are off.
+    fn cpu(&self) -> usize;
+
+    /// Makes a call; returns what it returned, or `None` if [`Calls::abandon`] was called for `guard` meanwhile: then stack, callee-saved registers, flags,
+    /// preemption and the like are as before the call.
+    ///
+    /// # Safety
+    /// `call` is sound but for exceptions that it may raise: what those leave undone, as locks that it holds, is its owner's loss.
+    unsafe fn call(&self, guard: &Self::Guard, call: &Call) -> Option<u64>;
+
+    /// Whether an exception that interrupted `registers` was raised by the call of `guard`, and not by something that interrupted it.
+    fn is_in(&self, guard: &Self::Guard, registers: &Registers) -> bool;
+
+    /// Changes `registers`, those that the exception returns to, so that the call of `guard` ends.
+    fn abandon(&self, guard: &Self::Guard, registers: &mut Registers);
+}
+
+/// What was decided about a handler's exception; the platform applies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Recovery {
+    /// It is no handler's: the system goes on as if Trapline were not there.
+    NotOurs,
+    /// The probe's fault handler has dealt with it: return to the handler with the registers as they are now.
+    Resume,
+    /// If the system has a fixup for the instruction let it do that; else call [`CodeEngine::abandon`](super::CodeEngine::abandon).
+    Abandon,
+    /// The original instruction's, stepped over: the hit is reset. The instruction pointer goes back to the probed address, and the exception to the system.
+    Rewind,
+}
+
+/// Whose call it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller<'a> {
+    /// A pre or post handler of a probe.
+    Handler(&'a CodeProbe),
+    /// A probe's fault handler.
+    Fixer,
+    /// A handler of another kind of probe.
+    Other,
+}
+
+/// A call that is running.
+///
+/// # Invariants
+/// `outer` is null or the call that this one runs inside of, on the same CPU; it outlives this one.
+pub(crate) struct Running<'a, G> {
+    pub outer: *const Running<'a, G>,
+    pub guard: G,
+    pub caller: Caller<'a>,
+    /// How often a fault handler has said that it had dealt with a fault of this call.
+    pub resumed: core::cell::Cell<u32>,
+}
+
+/// What a fault handler is believed in one call. One that claims a fault without dealing with it would otherwise keep the CPU for ever.
+pub(crate) const RESUMES: u32 = 1024;
+
+/// The C arguments of a fault handler.
+pub(crate) fn fixer_call(
+    fix: super::FaultFixer,
+    data: *mut (),
+    registers: &mut Registers,
+    exception: &Exception,
+) -> Call {
+    Call {
+        function: fix as *const (),
+        arguments: [data as u64, &raw mut *registers as u64, &raw const *exception as u64],
+    }
+}
