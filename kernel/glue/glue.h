@@ -35,6 +35,27 @@ struct glue_task {
 	u8 interrupt;
 };
 
+/* What glue_call_guarded() notes to get back from a call; the caller's memory. Rust sees its size alone. */
+struct glue_guard {
+	u64 stack;
+	u64 flags;
+	u32 preempt_count;
+	u32 pagefault_disabled;
+	int rcu_depth;
+	bool abandoned;
+};
+
+#define GLUE_GUARD_SIZE 32
+
+/* kprobe.c: how many sites are taken down at once. */
+#define GLUE_SITES 32
+#define GLUE_OPTIMIZED 1
+#define GLUE_FTRACE 2
+#define GLUE_GONE 4
+
+struct glue_site;
+struct glue_return;
+
 /* module.c: parts of the module, in the order in which they are set up; each undoes itself. */
 int hook_install(void);
 void hook_remove(void);
@@ -53,6 +74,11 @@ u32 trapline_self_test(void);
 u32 trapline_trap(struct pt_regs *registers, u64 trap, struct trapline_fault_words *fault);
 bool trapline_debug_exception(struct pt_regs *registers);
 void trapline_repair(void);
+/* Rust: code.rs. In traps, with interrupts off. */
+void trapline_hit(const void *point, const struct pt_regs *registers, bool stepped);
+void trapline_stepped(const void *point, const struct pt_regs *registers);
+bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried);
+void trapline_returned(const void *probe, const struct pt_regs *registers, void *carried);
 /* Rust: tracking.rs */
 void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
@@ -67,6 +93,25 @@ extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
 extern const u64 trapline_slots_size;
 u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot);
 void trapline_resume(void);
+
+u64 trapline_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third);
+extern const u8 trapline_guarded_end[];
+
+/* guard.c */
+u64 glue_call_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third);
+bool glue_is_guarded(const struct glue_guard *guard, const struct pt_regs *registers);
+void glue_abandon_guarded(struct glue_guard *guard, struct pt_regs *registers);
+
+/* kprobe.c */
+struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error);
+int glue_kprobe_set_post(struct glue_site *site, bool wanted);
+void glue_unregister_kprobes(struct glue_site **sites, size_t count);
+u64 glue_kprobe_missed(const struct glue_site *site);
+u32 glue_kprobe_flags(const struct glue_site *site);
+struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error);
+void glue_unregister_kretprobes(struct glue_return **sites, size_t count);
+u64 glue_kretprobe_missed(const struct glue_return *site);
+u32 glue_kretprobe_flags(const struct glue_return *site);
 
 /* context.c */
 u32 glue_smp_processor_id(void);
@@ -119,6 +164,8 @@ u32 glue_current_tgid(void);
 void glue_control_lock(void);
 void glue_control_unlock(void);
 void glue_set_tracking(bool on);
+void glue_code_lock(void);
+void glue_code_unlock(void);
 bool glue_copy_from_user(void *to, u64 from, size_t length);
 bool glue_copy_to_user(u64 to, const void *from, size_t length);
 void glue_warn(const u8 *text, size_t length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Memory, the control lock and other services of the control side. All in process context; all may sleep. */
+/* Memory, the locks and other services of the control side. All in process context; all may sleep. */
 #include <linux/cpumask.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -31,6 +31,22 @@ bool notrace control_is_mine(void)
 {
 	/* Only the current task can make this true or false for itself. */
 	return READ_ONCE(control_owner) == current;
+}
+
+/*
+ * The code probes' lock, taken with the control lock held or without. A lock of their own: registering a kprobe waits for CPU hotplug, in which a driver may call
+ * ioremap(), which takes the control lock.
+ */
+static DEFINE_MUTEX(code);
+
+void glue_code_lock(void)
+{
+	mutex_lock(&code);
+}
+
+void glue_code_unlock(void)
+{
+	mutex_unlock(&code);
 }
 
 /* Rust's allocations. Sizes that are powers of two are naturally aligned, from kmalloc() as from vmalloc(). */

@@ -1,5 +1,7 @@
 //! What the C glue calls: the module's beginning and end, and the traps.
 
+use crate::calls::KernelCalls;
+use crate::code::CODE;
 use crate::errno::Errno;
 use crate::glue;
 use crate::page_tables::KernelTables;
@@ -7,6 +9,7 @@ use crate::platform::Kernel;
 use crate::self_test;
 use crate::slots::Slots;
 use crate::state::{ENGINE, Guard};
+use trapline_engine::code::CodeEngine;
 use trapline_engine::{Engine, ErrorCode, Fault, Verdict};
 use trapline_insn::Registers;
 
@@ -37,8 +40,14 @@ extern "C" fn trapline_init() -> i32 {
     let Some(slots) = Slots::map() else { return Errno::NO_MEMORY.negative() };
     match Engine::new(Kernel { slots }, glue::glue_nr_cpu_ids() as usize) {
         Ok(engine) => {
+            let Ok(code) = CodeEngine::new(KernelCalls, glue::glue_nr_cpu_ids() as usize) else {
+                return Errno::NO_MEMORY.negative();
+            };
             // SAFETY: called once, before any hook is installed.
-            unsafe { ENGINE.set(engine) };
+            unsafe {
+                ENGINE.set(engine);
+                CODE.set(code);
+            }
             0
         }
         Err(_) => Errno::NO_MEMORY.negative(),
@@ -49,7 +58,7 @@ extern "C" fn trapline_init() -> i32 {
 #[unsafe(no_mangle)]
 extern "C" fn trapline_exit() {
     // SAFETY: called last, after the hooks were removed and everybody has left them; no other module uses ours.
-    drop(unsafe { ENGINE.take() });
+    drop(unsafe { (ENGINE.take(), CODE.take()) });
 }
 
 /// Arms a page of our own and looks whether its accesses arrive. Returns a [`SelfTest`](trapline_abi::SelfTest).

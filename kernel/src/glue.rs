@@ -18,6 +18,34 @@ unsafe extern "C" {
     /// Runs the code in `slot` with `registers`; returns 0 if it faulted.
     pub(crate) fn trapline_run_slot(registers: *mut Registers, slot: *const u8) -> u32;
 
+    // guard.c
+    pub(crate) fn glue_call_guarded(
+        guard: *mut c_void,
+        function: *const (),
+        first: u64,
+        second: u64,
+        third: u64,
+    ) -> u64;
+    pub(crate) fn glue_is_guarded(guard: *const c_void, registers: *const Registers) -> bool;
+    pub(crate) fn glue_abandon_guarded(guard: *mut c_void, registers: *mut Registers);
+
+    // kprobe.c
+    pub(crate) fn glue_register_kprobe(address: u64, point: *const c_void, error: *mut i32) -> *mut c_void;
+    pub(crate) fn glue_kprobe_set_post(site: *mut c_void, wanted: bool) -> i32;
+    pub(crate) fn glue_unregister_kprobes(sites: *mut *mut c_void, count: usize);
+    pub(crate) fn glue_kprobe_missed(site: *const c_void) -> u64;
+    pub(crate) fn glue_kprobe_flags(site: *const c_void) -> u32;
+    pub(crate) fn glue_register_kretprobe(
+        address: u64,
+        probe: *const c_void,
+        carried: usize,
+        active: u32,
+        error: *mut i32,
+    ) -> *mut c_void;
+    pub(crate) fn glue_unregister_kretprobes(sites: *mut *mut c_void, count: usize);
+    pub(crate) fn glue_kretprobe_missed(site: *const c_void) -> u64;
+    pub(crate) fn glue_kretprobe_flags(site: *const c_void) -> u32;
+
     // context.c: the trap side.
     pub(crate) safe fn glue_smp_processor_id() -> u32;
     pub(crate) safe fn glue_local_clock() -> u64;
@@ -74,6 +102,8 @@ unsafe extern "C" {
     pub(crate) fn glue_warn(text: *const u8, length: usize);
     pub(crate) safe fn glue_control_lock();
     pub(crate) fn glue_control_unlock();
+    pub(crate) safe fn glue_code_lock();
+    pub(crate) fn glue_code_unlock();
     // tracking.c
     pub(crate) safe fn glue_set_tracking(on: bool);
 

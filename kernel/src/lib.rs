@@ -10,11 +10,14 @@ extern crate alloc;
 
 mod allocator;
 pub mod api;
+mod calls;
+mod code;
 mod device;
 mod entry;
 mod errno;
 mod fixed;
 mod glue;
+mod kprobes;
 mod list;
 mod mappings;
 mod page_tables;

@@ -28,7 +28,7 @@ impl<T> Owned<T> {
     }
 
     /// Hands the memory over, for [`Owned::reclaim`].
-    pub(crate) fn leak(self) -> NonNull<T> {
+    pub fn leak(self) -> NonNull<T> {
         // SAFETY: a box is never null.
         unsafe { NonNull::new_unchecked(self.into_raw()) }
     }
@@ -37,7 +37,7 @@ impl<T> Owned<T> {
     ///
     /// # Safety
     /// `pointer` came from there and is not used again.
-    pub(crate) unsafe fn reclaim(pointer: NonNull<T>) -> Self {
+    pub unsafe fn reclaim(pointer: NonNull<T>) -> Self {
         // SAFETY: as the caller vouches.
         unsafe { Self::from_raw(pointer.as_ptr()) }
     }

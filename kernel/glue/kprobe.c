@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Probed instructions: the kernel's own kprobes and kretprobes, which know what may be probed, patch the text and step over the original.
+ *
+ * A site is one kprobe without a post handler, so that the kernel may replace its breakpoint by a jump. While somebody wants to be called after the instruction
+ * too, a second kprobe with nothing but a post handler stands at the same address: the kernel's own aggregation calls both, so what comes and goes leaves no gap
+ * for the other. Kprobes of others at the address go through the same aggregation.
+ *
+ * Where the kernel probes a function's entry by ftrace there is no instruction to step over, so the post handlers follow the pre handlers at once. A kprobe with a post
+ * handler would there have to redirect the function (IPMODIFY), which excludes live patches, and one that joins another without is not taken down properly by
+ * kernels up to 6.12 (arm_kprobe_ftrace() and disarm_kprobe_ftrace() then disagree about which ftrace_ops it is on).
+ */
+#include <linux/irqflags.h>
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/rculist.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include "glue.h"
+
+struct glue_site {
+	struct kprobe main;
+	struct kprobe post;
+	const void *point;
+	bool wants_post;
+	bool by_ftrace;
+};
+
+static void notrace stepped(const struct glue_site *site, struct pt_regs *registers)
+{
+	unsigned long flags;
+
+	/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. */
+	raw_local_irq_save(flags);
+	trapline_stepped(site->point, registers);
+	raw_local_irq_restore(flags);
+}
+
+static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
+{
+	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
+	bool wants_post = READ_ONCE(site->wants_post);
+	unsigned long flags, ip;
+
+	raw_local_irq_save(flags);
+	trapline_hit(site->point, registers, wants_post);
+	if (wants_post && site->by_ftrace) {
+		ip = registers->ip;
+		registers->ip = (unsigned long)kprobe->addr + MCOUNT_INSN_SIZE;
+		trapline_stepped(site->point, registers);
+		registers->ip = ip;
+	}
+	raw_local_irq_restore(flags);
+	return 0;
+}
+
+static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
+{
+	stepped(container_of(kprobe, struct glue_site, post), registers);
+}
+
+/* What recovery hangs on: a tracer there would be called inside of every handler's fault. */
+static const char *const vital[] = { "fixup_exception", "page_fault_oops" };
+
+static bool is_own(unsigned long address)
+{
+	char name[KSYM_SYMBOL_LEN];
+	bool own;
+	size_t i;
+
+	preempt_disable();
+	own = within_module(address, THIS_MODULE);
+	preempt_enable();
+	sprint_symbol_no_offset(name, address);
+	for (i = 0; i < ARRAY_SIZE(vital); i++)
+		own |= !strcmp(name, vital[i]);
+	return own;
+}
+
+struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error)
+{
+	struct glue_site *site;
+
+	if (is_own(address)) {
+		*error = -EPERM;
+		return NULL;
+	}
+	site = kzalloc(sizeof(*site), GFP_KERNEL);
+	if (!site) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	site->point = point;
+	site->main.addr = (kprobe_opcode_t *)(unsigned long)address;
+	site->main.pre_handler = on_hit;
+	*error = register_kprobe(&site->main);
+	if (*error) {
+		kfree(site);
+		return NULL;
+	}
+	/* Nobody wants to be called after it yet, so no hit has looked. */
+	site->by_ftrace = site->main.flags & KPROBE_FLAG_FTRACE;
+	return site;
+}
+
+int glue_kprobe_set_post(struct glue_site *site, bool wanted)
+{
+	int error = 0;
+
+	if (site->by_ftrace) {
+		WRITE_ONCE(site->wants_post, wanted);
+		return 0;
+	}
+	if (!wanted) {
+		WRITE_ONCE(site->wants_post, false);
+		unregister_kprobe(&site->post);
+		return 0;
+	}
+	memset(&site->post, 0, sizeof(site->post));
+	site->post.addr = site->main.addr;
+	site->post.post_handler = on_stepped;
+	error = register_kprobe(&site->post);
+	if (!error)
+		WRITE_ONCE(site->wants_post, true);
+	return error;
+}
+
+/* Frees the sites, too: when it returns, no hit of theirs is under way. */
+void glue_unregister_kprobes(struct glue_site **sites, size_t count)
+{
+	struct kprobe *kprobes[2 * GLUE_SITES];
+	int number = 0;
+	size_t i;
+
+	if (WARN_ON_ONCE(count > GLUE_SITES))
+		return;
+	for (i = 0; i < count; i++) {
+		kprobes[number++] = &sites[i]->main;
+		if (sites[i]->wants_post && !sites[i]->by_ftrace)
+			kprobes[number++] = &sites[i]->post;
+	}
+	unregister_kprobes(kprobes, number);
+	for (i = 0; i < count; i++)
+		kfree(sites[i]);
+}
+
+u64 glue_kprobe_missed(const struct glue_site *site)
+{
+	return site->main.nmissed;
+}
+
+static u32 flags_of(const struct kprobe *kprobe)
+{
+	const struct list_head *at;
+	u32 flags = kprobe->flags;
+	int i = 0;
+
+	/* A jump belongs to the aggregate, which is one of the ring that its kprobes form. */
+	rcu_read_lock();
+	for (at = rcu_dereference(list_next_rcu(&kprobe->list)); at != &kprobe->list && i < 4096; i++) {
+		flags |= container_of(at, struct kprobe, list)->flags & KPROBE_FLAG_OPTIMIZED;
+		at = rcu_dereference(list_next_rcu(at));
+	}
+	rcu_read_unlock();
+	return (flags & KPROBE_FLAG_OPTIMIZED ? GLUE_OPTIMIZED : 0) | (flags & KPROBE_FLAG_FTRACE ? GLUE_FTRACE : 0) |
+	       (flags & KPROBE_FLAG_GONE ? GLUE_GONE : 0);
+}
+
+u32 glue_kprobe_flags(const struct glue_site *site)
+{
+	return flags_of(&site->main);
+}
+
+struct glue_return {
+	struct kretprobe kretprobe;
+	const void *probe;
+};
+
+/* Return probes are each a kretprobe of its own: what it carries from entry to return is the kernel's to keep. */
+static int notrace on_entry(struct kretprobe_instance *instance, struct pt_regs *registers)
+{
+	const struct glue_return *site = container_of(get_kretprobe(instance), struct glue_return, kretprobe);
+	unsigned long flags;
+	bool wanted;
+
+	raw_local_irq_save(flags);
+	wanted = trapline_entered(site->probe, registers, instance->data);
+	raw_local_irq_restore(flags);
+	return wanted ? 0 : 1;
+}
+
+static int notrace on_return(struct kretprobe_instance *instance, struct pt_regs *registers)
+{
+	/* NULL once it is being unregistered, with calls still under way. */
+	const struct kretprobe *kretprobe = get_kretprobe(instance);
+	unsigned long flags;
+
+	if (!kretprobe)
+		return 0;
+	raw_local_irq_save(flags);
+	trapline_returned(container_of(kretprobe, struct glue_return, kretprobe)->probe, registers, instance->data);
+	raw_local_irq_restore(flags);
+	return 0;
+}
+
+struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error)
+{
+	struct glue_return *site;
+
+	if (is_own(address)) {
+		*error = -EPERM;
+		return NULL;
+	}
+	site = kzalloc(sizeof(*site), GFP_KERNEL);
+	if (!site) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	site->probe = probe;
+	site->kretprobe.kp.addr = (kprobe_opcode_t *)(unsigned long)address;
+	site->kretprobe.entry_handler = on_entry;
+	site->kretprobe.handler = on_return;
+	site->kretprobe.data_size = carried;
+	site->kretprobe.maxactive = active;
+	*error = register_kretprobe(&site->kretprobe);
+	if (*error) {
+		kfree(site);
+		return NULL;
+	}
+	return site;
+}
+
+void glue_unregister_kretprobes(struct glue_return **sites, size_t count)
+{
+	struct kretprobe *kretprobes[GLUE_SITES];
+	size_t i;
+
+	if (WARN_ON_ONCE(count > GLUE_SITES))
+		return;
+	for (i = 0; i < count; i++)
+		kretprobes[i] = &sites[i]->kretprobe;
+	unregister_kretprobes(kretprobes, count);
+	for (i = 0; i < count; i++)
+		kfree(sites[i]);
+}
+
+u64 glue_kretprobe_missed(const struct glue_return *site)
+{
+	return (u64)site->kretprobe.nmissed + site->kretprobe.kp.nmissed;
+}
+
+u32 glue_kretprobe_flags(const struct glue_return *site)
+{
+	return flags_of(&site->kretprobe.kp);
+}

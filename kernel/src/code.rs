@@ -1,0 +1,302 @@
+//! Code probes in this kernel: what is registered, by whom, and what the kprobes call.
+//!
+//! Registering and removing happen in process context under the code lock ([`Registry::lock`]); hits come in traps, with interrupts off.
+
+use crate::calls::KernelCalls;
+use crate::errno::Errno;
+use crate::fixed::Fixed;
+use crate::glue;
+use crate::kprobes::{Kprobes, ReturnSite, Site};
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use trapline_abi::{
+    CODE_FAULT, CODE_POST, CODE_RETURN, LIST_DISABLED, LIST_GONE, ListEntry, ListKind, NAME_LENGTH,
+    ProbeCounts, ProbeError,
+};
+use trapline_engine::Owned;
+use trapline_engine::code::{
+    AddError, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, HitVerdict, Point,
+};
+use trapline_insn::Registers;
+
+/// The trap side, from [`trapline_init`](crate::entry::trapline_init) until no kprobe of ours is left.
+pub(crate) static CODE: Fixed<CodeEngine<KernelCalls>> = Fixed::empty();
+
+/// A probe to register.
+pub(crate) struct Wanted {
+    /// Its number: see [`Control::next_id`](trapline_engine::Control::next_id).
+    pub id: u64,
+    /// Address of the instruction; of a return probe, of the function.
+    pub address: u64,
+    /// What it probes.
+    pub at: At,
+    /// Its handlers.
+    pub handlers: CodeHandlers,
+    /// What they are given.
+    pub data: *mut (),
+    /// Abandoned handlers after which it is disabled; 0: never.
+    pub limit: u64,
+    /// Thread group id of the command it belongs to; 0 for a module's.
+    pub owner: u32,
+    /// What `trapline list` shows it as, zero-padded.
+    pub name: [u8; NAME_LENGTH],
+}
+
+/// What a probe is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// An instruction.
+    Instruction,
+    /// A function: its entry and its return.
+    Return {
+        /// Bytes carried from one to the other.
+        carried: usize,
+        /// Calls under way at most; 0 for the kernel's own choice.
+        active: u32,
+    },
+}
+
+/// Why a probe was not registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub error: ProbeError,
+    /// What the kernel said, or would.
+    pub errno: Errno,
+}
+
+impl Refused {
+    const NO_MEMORY: Refused = Refused { error: ProbeError::NoMemory, errno: Errno::NO_MEMORY };
+
+    /// For what `register_kprobe` (for a return, `register_kretprobe`) answered.
+    fn of(errno: Errno, at: At) -> Self {
+        let error = match (errno, at) {
+            (Errno::PERM, _) => ProbeError::Own,
+            (Errno::NO_MEMORY, _) => ProbeError::NoMemory,
+            (Errno::ILLEGAL_SEQUENCE, _) => ProbeError::InsideInstruction,
+            (Errno::BUSY | Errno::EXISTS, _) => ProbeError::Taken,
+            (Errno::INVALID, At::Return { .. }) => ProbeError::NotAFunction,
+            (Errno::INVALID | Errno::NOT_FOUND, _) => ProbeError::NotProbeable,
+            _ => ProbeError::Other,
+        };
+        Self { error, errno }
+    }
+}
+
+/// What `trapline list` shows of a probe besides what the engine knows.
+struct Label {
+    id: u64,
+    owner: u32,
+    name: [u8; NAME_LENGTH],
+}
+
+/// A return probe.
+struct Return {
+    id: u64,
+    address: u64,
+    probe: NonNull<CodeProbe>,
+    site: ReturnSite,
+    leaving: bool,
+}
+
+// SAFETY: the probe is shared by design and owned by the registry.
+unsafe impl Send for Return {}
+
+struct State {
+    control: CodeControl<Site>,
+    returns: Vec<Return>,
+    /// Sorted by id.
+    labels: Vec<Label>,
+}
+
+struct Shared(UnsafeCell<State>);
+
+// SAFETY: reached only through `Registry`, which holds the code lock.
+unsafe impl Sync for Shared {}
+
+static STATE: Shared =
+    Shared(UnsafeCell::new(State { control: CodeControl::new(), returns: Vec::new(), labels: Vec::new() }));
+
+/// The code probes, with their lock held. Process context only.
+pub(crate) struct Registry(());
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // SAFETY: `lock` took it, in this task.
+        unsafe { glue::glue_code_unlock() }
+    }
+}
+
+impl Registry {
+    pub(crate) fn lock() -> Self {
+        glue::glue_code_lock();
+        Self(())
+    }
+
+    fn state(&mut self) -> &mut State {
+        // SAFETY: the lock is held, and `&mut self` excludes other borrows from this guard.
+        unsafe { &mut *STATE.0.get() }
+    }
+
+    /// Registers a probe: when it returns, every hit comes to its handlers.
+    ///
+    /// # Safety
+    /// The handlers may be called with `data` in any trap on any CPU until the probe was removed; trusted ones do not fault.
+    pub(crate) unsafe fn add(&mut self, wanted: &Wanted) -> Result<(), Refused> {
+        let state = self.state();
+        state.labels.try_reserve(1).map_err(|_| Refused::NO_MEMORY)?;
+        let cpus = glue::glue_nr_cpu_ids() as usize;
+        let probe = CodeProbe::new(wanted.id, wanted.handlers, wanted.data, wanted.limit, cpus)
+            .map_err(|_| Refused::NO_MEMORY)?;
+        match wanted.at {
+            At::Instruction => {
+                // SAFETY: as the caller vouches.
+                unsafe { state.control.add(&mut Kprobes, wanted.address, probe) }.map_err(
+                    |error| match error {
+                        AddError::OutOfMemory => Refused::NO_MEMORY,
+                        AddError::Site(errno) => Refused::of(errno, wanted.at),
+                    },
+                )?;
+            }
+            At::Return { carried, active } => {
+                state.returns.try_reserve(1).map_err(|_| Refused::NO_MEMORY)?;
+                let probe = Owned::new(probe).map_err(|_| Refused::NO_MEMORY)?.leak();
+                // SAFETY: freed only after it was removed, or at once if it was never armed.
+                match unsafe { ReturnSite::arm(wanted.address, probe, carried, active) } {
+                    Ok(site) => {
+                        let (id, address) = (wanted.id, wanted.address);
+                        state.returns.push(Return { id, address, probe, site, leaving: false });
+                    }
+                    Err(errno) => {
+                        // SAFETY: from `leak`, and nobody else has it.
+                        drop(unsafe { Owned::reclaim(probe) });
+                        return Err(Refused::of(errno, wanted.at));
+                    }
+                }
+            }
+        }
+        let at = state.labels.partition_point(|label| label.id < wanted.id);
+        state.labels.insert(at, Label { id: wanted.id, owner: wanted.owner, name: wanted.name });
+        Ok(())
+    }
+
+    /// Takes probes away: when it returns, none of their handlers is running or will run, and instructions that nobody else probes are as they were.
+    pub(crate) fn remove(&mut self, gone: impl Fn(u64) -> bool) {
+        let state = self.state();
+        state.control.remove(&mut Kprobes, |probe| gone(probe.id()));
+        for probe in &mut state.returns {
+            probe.leaving = gone(probe.id);
+        }
+        let leaving = state.returns.iter_mut().filter(|probe| probe.leaving);
+        ReturnSite::remove(leaving.map(|probe| &mut probe.site));
+        state.returns.retain(|probe| {
+            if probe.leaving {
+                // SAFETY: from `leak`; no handler is running any more.
+                drop(unsafe { Owned::reclaim(probe.probe) });
+            }
+            !probe.leaving
+        });
+        state.labels.retain(|label| !gone(label.id));
+    }
+
+    /// Calls `change` with the probe `id`; returns whether there is one.
+    pub(crate) fn with(&mut self, id: u64, mut change: impl FnMut(&CodeProbe)) -> bool {
+        let state = self.state();
+        if let Some(found) = state.returns.iter().find(|probe| probe.id == id) {
+            // SAFETY: alive until it is removed.
+            change(unsafe { found.probe.as_ref() });
+            return true;
+        }
+        state.control.with(id, change)
+    }
+
+    /// What the probe with the lowest number from `id` on is.
+    pub(crate) fn list(&mut self, id: u64) -> Option<ListEntry> {
+        let state = self.state();
+        let label = state.labels.get(state.labels.partition_point(|label| label.id < id))?;
+        let found = state.returns.iter().find(|probe| probe.id == label.id).map(|found| {
+            // SAFETY: alive until it is removed.
+            let probe = unsafe { found.probe.as_ref() };
+            let mut counts = probe.counts();
+            counts.missed += found.site.missed();
+            (probe, found.address, found.site.flags() | CODE_RETURN, counts)
+        });
+        let (probe, address, flags, counts) = found.or_else(|| {
+            let mut all = state.control.probes(&Kprobes);
+            let (probe, address, site, counts) = all.find(|(probe, ..)| probe.id() == label.id)?;
+            let post = probe.handlers().has_post() && !probe.handlers().has_pre();
+            Some((probe, address, site.flags() | if post { CODE_POST } else { 0 }, counts))
+        })?;
+        let fixes = matches!(probe.handlers(), CodeHandlers::Guarded { fault: Some(_), .. });
+        let disabled = !probe.is_enabled() && flags & LIST_GONE == 0;
+        let flags = flags | if fixes { CODE_FAULT } else { 0 } | if disabled { LIST_DISABLED } else { 0 };
+        Some(ListEntry {
+            id: label.id,
+            kind: ListKind::Code as u32,
+            flags,
+            address,
+            length: 0,
+            owner: label.owner,
+            reserved: 0,
+            counts,
+            name: label.name,
+        })
+    }
+
+    /// What the probe `id` has counted.
+    pub(crate) fn counts(&mut self, id: u64) -> Option<ProbeCounts> {
+        self.list(id).filter(|entry| entry.id == id).map(|entry| entry.counts)
+    }
+}
+
+/// A kprobe's instruction was reached.
+///
+/// # Safety
+/// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers, stepped: bool) {
+    let Some(code) = CODE.get() else { return };
+    // SAFETY: as the caller vouches. kprobes step over a hit inside of another one's and count it, and reset themselves when a step faults.
+    let (HitVerdict::Ran | HitVerdict::Missed) =
+        unsafe { code.hit(&*point, &*registers, Delivery::Alone { stepped }) };
+}
+
+/// The instruction of the last hit was executed.
+///
+/// # Safety
+/// As for [`trapline_hit`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_stepped(point: *const Point, registers: *const Registers) {
+    let Some(code) = CODE.get() else { return };
+    // SAFETY: as the caller vouches.
+    unsafe { code.stepped(&*point, &*registers) }
+}
+
+/// A return probe's function was entered; returns whether its return is to be told of.
+///
+/// # Safety
+/// As for [`trapline_hit`]; `probe` is an armed return probe, `carried` what it carries.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_entered(
+    probe: *const CodeProbe,
+    registers: *const Registers,
+    carried: *mut (),
+) -> bool {
+    // SAFETY: as the caller vouches.
+    CODE.get().is_some_and(|code| unsafe { code.entered(&*probe, &*registers, carried) })
+}
+
+/// It has returned.
+///
+/// # Safety
+/// As for [`trapline_entered`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_returned(
+    probe: *const CodeProbe,
+    registers: *const Registers,
+    carried: *mut (),
+) {
+    let Some(code) = CODE.get() else { return };
+    // SAFETY: as the caller vouches.
+    unsafe { code.returned(&*probe, &*registers, carried) }
+}
