@@ -131,6 +131,9 @@ void glue_request_repair(void);
 void glue_kernel_fpu_begin(void);
 void glue_kernel_fpu_end(void);
 
+/* stack.c */
+u32 glue_unwind(const struct pt_regs *registers, u64 *entries, u32 room);
+
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);
 u64 glue_entry_not_present(u64 entry, u32 level);

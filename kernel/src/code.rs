@@ -66,7 +66,15 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    const NO_MEMORY: Refused = Refused { error: ProbeError::NoMemory, errno: Errno::NO_MEMORY };
+    pub(crate) const NO_MEMORY: Refused = Refused { error: ProbeError::NoMemory, errno: Errno::NO_MEMORY };
+
+    /// What the kernel said, as a positive number; 0 if the refusal is ours.
+    pub(crate) fn of_kernel(self) -> u32 {
+        match self.error {
+            ProbeError::Own | ProbeError::Program | ProbeError::NoMemory | ProbeError::Flags => 0,
+            _ => self.errno.number(),
+        }
+    }
 
     /// For what `register_kprobe` (for a return, `register_kretprobe`) answered.
     fn of(errno: Errno, at: At) -> Self {
@@ -241,6 +249,11 @@ impl Registry {
             counts,
             name: label.name,
         })
+    }
+
+    /// How many are registered.
+    pub(crate) fn len(&mut self) -> usize {
+        self.state().labels.len()
     }
 
     /// What the probe `id` has counted.

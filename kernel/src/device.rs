@@ -1,16 +1,18 @@
 //! `/dev/trapline`: its commands and its rings (crates/abi/src/command.rs says what they mean).
 
+use crate::code::Registry;
 use crate::errno::{Errno, status};
 use crate::glue;
 use crate::mappings::errno_of;
 use crate::rings::Rings;
 use crate::state::{ENGINE, Guard};
+use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, HookState, INFO, Info, LIST, ListEntry, MARK, Mark, START, STOP, SessionKind, Start, WATCH,
-    Watch,
+    ABI_VERSION, CodeProbe, HookState, INFO, Info, LIST, ListEntry, MARK, MAX_STEPS, Mark, PROBE, START,
+    STOP, SessionKind, Start, Step, WATCH, Watch,
 };
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
@@ -69,6 +71,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         WATCH => watch(file, argument),
         MARK => mark(argument),
         STOP => stop(file, argument),
+        PROBE => probe(file, argument),
         LIST => list(argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
@@ -99,7 +102,7 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
     let mut counters = engine.counters();
     let all = || state.sessions.iter().map(|session| &session.rings);
     counters.dropped = all().map(Rings::dropped).fold(state.dropped, u64::wrapping_add);
-    let rings: u64 = all().map(Rings::bytes).sum();
+    let rings = all().map(Rings::bytes).sum::<u64>() + state.probing_memory() as u64;
     let info = Info {
         version: ABI_VERSION,
         // The hook is there for as long as the device is.
@@ -108,7 +111,7 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
         session: session.map_or(0, |session| session.owner),
         armed_pages: state.control.pages().len() as u64,
         probes: state.control.probes() as u64,
-        code_probes: 0,
+        code_probes: Registry::lock().len() as u64,
         handlers: engine.handlers() as u64,
         memory: (engine.memory() + state.control.memory()) as u64 + rings,
         counters,
@@ -166,6 +169,33 @@ fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counters = state.stop(engine, file);
     drop(state);
     argument.write(&counters)
+}
+
+fn probe(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut probe: CodeProbe = unsafe { argument.read() }?;
+    // Before the lock is taken: user memory may have to be waited for, and who maps rings holds its lock when it takes ours.
+    let steps = program(&probe)?;
+    let result = own_session(file, SessionKind::Code)?.probe(file, &probe, &steps);
+    (probe.id, probe.error, probe.errno) = match result {
+        Ok(id) => (id, 0, 0),
+        Err(refused) => (0, refused.error as u32, refused.of_kernel()),
+    };
+    argument.write(&probe)?;
+    result.map(|_| ()).map_err(|refused| refused.errno)
+}
+
+/// The program of `probe`, not checked. Of one that is too long so much that it is seen to be.
+fn program(probe: &CodeProbe) -> Result<Vec<Step>, Errno> {
+    let count = (probe.steps as usize).min(MAX_STEPS + 1);
+    let mut steps = Vec::new();
+    steps.try_reserve_exact(count).map_err(|_| Errno::NO_MEMORY)?;
+    for number in 0..count {
+        let at = probe.program.wrapping_add((number * size_of::<Step>()) as u64);
+        // SAFETY: integers only.
+        steps.push(unsafe { UserPointer(at).read() }?);
+    }
+    Ok(steps)
 }
 
 fn list(argument: UserPointer) -> Result<(), Errno> {

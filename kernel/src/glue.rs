@@ -62,6 +62,9 @@ unsafe extern "C" {
     pub(crate) safe fn glue_has_avx512() -> bool;
     pub(crate) safe fn glue_request_repair();
 
+    // stack.c
+    pub(crate) fn glue_unwind(registers: *const Registers, entries: *mut u64, room: u32) -> u32;
+
     // page_table.c
     pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;
     pub(crate) safe fn glue_entry_not_present(entry: u64, level: u32) -> u64;

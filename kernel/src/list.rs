@@ -64,6 +64,9 @@ impl State {
         let mut search = Search { from, found: None };
         self.list_handlers(engine, &mut search);
         self.list_access_probes(&mut search);
+        if let Some(code) = self.first_code_probe(from) {
+            search.offer(code.id, || code);
+        }
         search.found
     }
 

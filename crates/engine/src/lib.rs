@@ -16,7 +16,7 @@ mod engine;
 mod error;
 mod fault;
 mod handlers;
-mod local;
+pub mod local;
 mod percpu;
 mod perform;
 mod platform;

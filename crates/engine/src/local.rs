@@ -11,7 +11,7 @@ use crate::primitive::atomic::Ordering;
 /// Adds `number` (wrapping); returns what was there.
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[inline(always)]
-pub(crate) fn add(word: &AtomicU64, number: u64) -> u64 {
+pub fn add(word: &AtomicU64, number: u64) -> u64 {
     let mut old = number;
     // SAFETY: `word` is valid and aligned, and changed by no other CPU; that other code of this CPU may change it before and after is what an atomic allows.
     unsafe {
@@ -23,7 +23,7 @@ pub(crate) fn add(word: &AtomicU64, number: u64) -> u64 {
 /// Replaces `current` by `new`; returns whether `current` was there.
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[inline(always)]
-pub(crate) fn replace(word: &AtomicU64, current: u64, new: u64) -> bool {
+pub fn replace(word: &AtomicU64, current: u64, new: u64) -> bool {
     let found: u64;
     // SAFETY: as in `add`.
     unsafe {
@@ -35,13 +35,13 @@ pub(crate) fn replace(word: &AtomicU64, current: u64, new: u64) -> bool {
 
 /// Adds `number` (wrapping); returns what was there.
 #[cfg(any(loom, miri, not(target_arch = "x86_64")))]
-pub(crate) fn add(word: &AtomicU64, number: u64) -> u64 {
+pub fn add(word: &AtomicU64, number: u64) -> u64 {
     word.fetch_add(number, Ordering::Relaxed)
 }
 
 /// Replaces `current` by `new`; returns whether `current` was there.
 #[cfg(any(loom, miri, not(target_arch = "x86_64")))]
-pub(crate) fn replace(word: &AtomicU64, current: u64, new: u64) -> bool {
+pub fn replace(word: &AtomicU64, current: u64, new: u64) -> bool {
     word.compare_exchange(current, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 

@@ -3,6 +3,8 @@
 mod accesses;
 mod code;
 mod note;
+mod recorder;
+mod scratch;
 
 use crate::errno::Errno;
 use crate::glue;
