@@ -5,7 +5,7 @@
 
 use crate::{Mapped, Page, Platform};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use trapline_insn::{Operand, Registers};
 
 /// `RFLAGS.TF` (Intel SDM volume 3, 2.3): a debug exception after the next instruction.
@@ -22,7 +22,7 @@ const REOPENINGS: u32 = 1000;
 /// A single step under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    /// The registers at the fault. What else runs on this CPU meanwhile (an NMI) differs in instruction or stack pointer.
+    /// The registers at the fault.
     pub before: Registers,
     pages: [Option<Mapped>; MAX_PAGES],
     reopened: u32,
@@ -46,10 +46,6 @@ pub(crate) enum Refault {
 }
 
 impl Step {
-    fn is_of(&self, registers: &Registers) -> bool {
-        self.before.rip == registers.rip && self.before.rsp == registers.rsp
-    }
-
     /// The pages it opened.
     pub(crate) fn pages(&self) -> impl Iterator<Item = Mapped> {
         self.pages.into_iter().flatten()
@@ -88,16 +84,20 @@ impl Step {
 /// A CPU's step, if one is under way.
 ///
 /// # Invariants
-/// `step` is written only by this CPU while `active` is clear, and by the trap of the stepped instruction itself; a trap that nests into either finds
-/// `active` clear and is not outermost, or finds a step that is not its own, and leaves it alone.
+/// `step` is written only by this CPU while `active` is clear, and by the trap of the stepped instruction itself, which `ip` and `sp` tell from all that can nest into
+/// it; a trap that does nest finds `active` clear and is not outermost, or finds a step that is not its own, and does not look at it.
 pub(crate) struct StepState {
     active: AtomicBool,
+    /// Instruction and stack pointer of the stepped instruction. What else runs on this CPU meanwhile (an NMI) differs in one of them.
+    ip: AtomicU64,
+    sp: AtomicU64,
     step: UnsafeCell<Option<Step>>,
 }
 
 impl StepState {
     pub(crate) const fn new() -> Self {
-        Self { active: AtomicBool::new(false), step: UnsafeCell::new(None) }
+        let (ip, sp) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { active: AtomicBool::new(false), ip, sp, step: UnsafeCell::new(None) }
     }
 
     /// Whether a step is under way on this CPU, of whatever instruction.
@@ -106,16 +106,29 @@ impl StepState {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// The step under way, if it is of the interrupted instruction.
+    /// The step under way, if it is of the instruction that `registers` are of.
     ///
     /// # Safety
     /// Called on the CPU that the state belongs to, in a trap, and the result is given up before the trap ends or another method is called.
     #[expect(clippy::mut_from_ref, reason = "the state is this CPU's alone, see the invariant")]
+    unsafe fn of(&self, registers: &Registers) -> Option<&mut Step> {
+        let own = self.ip.load(Ordering::Relaxed) == registers.rip
+            && self.sp.load(Ordering::Relaxed) == registers.rsp;
+        // SAFETY: as the caller vouches; and a trap that nests into the one that holds the result is of another instruction, so it does not get here.
+        if own { unsafe { self.current() } } else { None }
+    }
+
+    /// The step under way.
+    ///
+    /// # Safety
+    /// As for [`StepState::of`], in a trap of the stepped instruction.
+    #[expect(clippy::mut_from_ref, reason = "the state is this CPU's alone, see the invariant")]
     unsafe fn current(&self) -> Option<&mut Step> {
+        // Acquire: pairs with the release in `begin`, as seen from a trap on the same CPU.
         if !self.active.load(Ordering::Acquire) {
             return None;
         }
-        // SAFETY: active, so completely written; only this CPU uses it, one trap at a time, as the caller vouches.
+        // SAFETY: active, so completely written; only the stepped instruction's traps use it, one at a time, as the caller vouches.
         unsafe { (*self.step.get()).as_mut() }
     }
 
@@ -139,6 +152,8 @@ impl StepState {
         let mut step = Step { before: *registers, pages: [None; MAX_PAGES], reopened: 0, operands, since };
         step.open(platform, page);
         registers.rflags = registers.rflags & !INTERRUPT_FLAG | TRAP_FLAG;
+        self.ip.store(step.before.rip, Ordering::Relaxed);
+        self.sp.store(step.before.rsp, Ordering::Relaxed);
         // SAFETY: not active, and outermost: nobody else looks at the cell.
         unsafe { *self.step.get() = Some(step) };
         // Release: a trap that nests from here on finds the step complete.
@@ -158,9 +173,7 @@ impl StepState {
         operand: Operand,
     ) -> Refault {
         // SAFETY: as the caller vouches; given up at the end of this function.
-        let Some(step) = (unsafe { self.current() }).filter(|step| step.is_of(registers)) else {
-            return Refault::Elsewhere;
-        };
+        let Some(step) = (unsafe { self.of(registers) }) else { return Refault::Elsewhere };
         if step.pages().any(|open| open.page == page.page) {
             // Another CPU's step, or a repair, closed it before the instruction ran.
             if step.reopened == REOPENINGS {
@@ -188,7 +201,7 @@ impl StepState {
         stays: impl Fn(Page) -> bool,
     ) -> Option<Step> {
         // SAFETY: as the caller vouches.
-        let step = *(unsafe { self.current() }).filter(|step| step.is_of(registers))?;
+        let step = *(unsafe { self.of(registers) })?;
         step.close(platform, registers, stays);
         self.active.store(false, Ordering::Release);
         Some(step)
@@ -204,8 +217,7 @@ impl StepState {
         registers: &mut Registers,
         stays: impl Fn(Page) -> bool,
     ) -> Option<Step> {
-        // Interrupts are off since the step began, and an NMI does not single-step: this exception is the step's.
-        // SAFETY: as the caller vouches.
+        // SAFETY: as the caller vouches; interrupts are off since the step began, and an NMI does not single-step: this exception is the stepped instruction's.
         let step = *(unsafe { self.current() })?;
         step.close(platform, registers, stays);
         self.active.store(false, Ordering::Release);

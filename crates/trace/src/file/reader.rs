@@ -1,11 +1,12 @@
 //! Reading a trace file, batch by batch, also one that was cut off.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::ArrowError;
@@ -204,10 +205,26 @@ impl<R: Read> TraceReader<R> {
 
 /// Runs Arrow's reader, which panics on some damage (a buffer's offset beyond its message, for one) where an error is due.
 ///
-/// Unwind safe: a stream is not used again after it panicked.
+/// Unwind safe: a stream is not used again after it panicked. What the panic says is of no use to a person who has a damaged file, so the process's hook is not told.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(ArrowError::IpcError("the file is damaged here".into())))
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !READING.get() {
+                before(info);
+            }
+        }));
+    });
+    READING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(read));
+    READING.set(false);
+    result.unwrap_or_else(|_| Err(ArrowError::IpcError("the file is damaged here".into())))
+}
+
+thread_local! {
+    /// Whether this thread is inside of Arrow's reader.
+    static READING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a file is that doesn't start as an Arrow stream does; `None` if it does.
@@ -260,5 +277,27 @@ impl<R: Read> Read for Counted<R> {
             self.progress.ended.store(true, Ordering::Relaxed);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_reader_panics_about_is_kept_quiet() {
+        static TOLD: AtomicU64 = AtomicU64::new(0);
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name().is_some_and(|name| name.contains("kept_quiet")) {
+                TOLD.fetch_add(1, Ordering::Relaxed);
+            }
+            before(info);
+        }));
+        let error = guarded(|| -> Result<(), ArrowError> { panic!("an offset beyond its message") });
+        assert_eq!(error.unwrap_err().to_string(), "Ipc error: the file is damaged here");
+        assert_eq!(TOLD.load(Ordering::Relaxed), 0);
+        catch_unwind(|| panic!("a mistake of ours")).unwrap_err();
+        assert_eq!(TOLD.load(Ordering::Relaxed), 1);
     }
 }
