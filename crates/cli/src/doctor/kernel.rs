@@ -96,12 +96,35 @@ pub(super) fn mmiotrace(system: &System) -> Finding {
     }
 }
 
+/// Who traces `function`, by ftrace's own list: how many, and whether one of them changes where it goes (IPMODIFY).
+fn tracers(system: &System, function: &str) -> Option<(u32, bool)> {
+    let list = system.read("sys/kernel/tracing/enabled_functions").ok()?;
+    // `fixup_exception (1) R I   tramp: ...`: how many, and flags, of which I is IPMODIFY (kernel/trace/ftrace.c, t_show).
+    let found = list.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(function)).then(|| {
+            let count = words.next().and_then(|count| count.trim_matches(['(', ')']).parse().ok());
+            (count.unwrap_or(1), words.take_while(|word| *word != "tramp:").any(|word| word == "I"))
+        })
+    });
+    Some(found.unwrap_or((0, false)))
+}
+
 /// Whether the function that the module hooks is free: only one user may change where it returns to (IPMODIFY).
 pub(super) fn hook_is_free(system: &System) -> Finding {
     const WHAT: &str = "hook";
     let advice = "remove the live patch or the other tool that hooks fixup_exception, then load the module";
+    let tracers = tracers(system, "fixup_exception");
     if module::is_loaded(system) {
-        return Finding::ok(WHAT, "fixup_exception is ours");
+        return match tracers {
+            // ftrace calls a lone user directly, and several through a list that skips nested calls.
+            Some((2.., _)) => Finding::warning(
+                WHAT,
+                "fixup_exception is ours, and another tool traces it too: an access to a traced register inside a probe's handler would be an oops",
+                "end that tool: /sys/kernel/tracing/enabled_functions, set_ftrace_filter and kprobes/list tell of it",
+            ),
+            _ => Finding::ok(WHAT, "fixup_exception is ours"),
+        };
     }
     for patch in system.list("sys/kernel/livepatch") {
         let patched = system.list(format!("sys/kernel/livepatch/{patch}/vmlinux"));
@@ -113,20 +136,12 @@ pub(super) fn hook_is_free(system: &System) -> Finding {
             );
         }
     }
-    // `fixup_exception (1) R I   tramp: ...`: the flag I is IPMODIFY (kernel/trace/ftrace.c, t_show).
-    match system.read("sys/kernel/tracing/enabled_functions") {
-        Ok(functions) => {
-            let taken = functions.lines().any(|line| {
-                let mut words = line.split_whitespace();
-                words.next() == Some("fixup_exception")
-                    && words.take_while(|word| *word != "tramp:").any(|word| word == "I")
-            });
-            if taken {
-                return Finding::problem(WHAT, "another tool has taken fixup_exception (IPMODIFY)", advice);
-            }
-            Finding::ok(WHAT, "fixup_exception is free")
+    match tracers {
+        Some((_, true)) => {
+            Finding::problem(WHAT, "another tool has taken fixup_exception (IPMODIFY)", advice)
         }
-        Err(_) => Finding::ok(WHAT, "no live patch has taken fixup_exception"),
+        Some(_) => Finding::ok(WHAT, "fixup_exception is free"),
+        None => Finding::ok(WHAT, "no live patch has taken fixup_exception"),
     }
 }
 
@@ -180,6 +195,17 @@ mod tests {
             assert_eq!(finding.level, Level::Problem, "{path}: {finding:?}");
             assert!(!finding.advice.is_empty(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_hook_that_somebody_else_traces_too_is_warned_of() {
+        let level = |functions| {
+            let list = ("sys/kernel/tracing/enabled_functions", functions);
+            let (_root, system) = with(&[("sys/module/trapline/refcnt", "0"), list]);
+            hook_is_free(&system).level
+        };
+        assert_eq!(level("fixup_exception (1) R I \ttramp: 0xff (on_fixup_exception+0x0/0x1)\n"), Level::Ok);
+        assert_eq!(level("fixup_exception (2) R I \tftrace_ops_list_func+0x0/0x1\n"), Level::Warning);
     }
 
     #[test]
