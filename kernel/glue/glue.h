@@ -20,11 +20,12 @@ struct trapline_fault_words {
 	u64 address;
 };
 
-/* What trapline_trap() answers: engine's Verdict. */
+/* What trapline_trap() answers: engine's Verdict. What trapline_handler_fault() answers: engine's Recovery. */
 enum trapline_verdict {
 	TRAPLINE_NOT_OURS = 0,
 	TRAPLINE_RESUME = 1,
 	TRAPLINE_INSTEAD = 2,
+	TRAPLINE_ABANDON = 3,
 };
 
 /* engine's Task. */
@@ -75,6 +76,8 @@ u32 trapline_trap(struct pt_regs *registers, u64 trap, struct trapline_fault_wor
 bool trapline_debug_exception(struct pt_regs *registers);
 void trapline_repair(void);
 /* Rust: code.rs. In traps, with interrupts off. */
+u32 trapline_handler_fault(struct pt_regs *registers, u64 trap, const struct trapline_fault_words *fault, bool ask);
+bool trapline_handler_abandon(struct pt_regs *registers);
 void trapline_hit(const void *point, const struct pt_regs *registers, bool stepped);
 void trapline_stepped(const void *point, const struct pt_regs *registers);
 bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried);
@@ -93,6 +96,11 @@ extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
 extern const u64 trapline_slots_size;
 u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot);
 void trapline_resume(void);
+void trapline_fixup_or_abandon(void);
+
+/* hook.c */
+extern unsigned long trapline_fixup_exception;
+bool trapline_abandon(struct pt_regs *registers);
 
 u64 trapline_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third);
 extern const u8 trapline_guarded_end[];
@@ -103,6 +111,7 @@ bool glue_is_guarded(const struct glue_guard *guard, const struct pt_regs *regis
 void glue_abandon_guarded(struct glue_guard *guard, struct pt_regs *registers);
 
 /* kprobe.c */
+int glue_kprobe_address(const char *symbol, u32 offset, u64 *address);
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error);
 int glue_kprobe_set_post(struct glue_site *site, bool wanted);
 void glue_unregister_kprobes(struct glue_site **sites, size_t count);

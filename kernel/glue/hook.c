@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The fault hook: ftrace with IPMODIFY on fixup_exception().
+ * The fault hooks: ftrace with IPMODIFY on fixup_exception() and page_fault_oops().
  *
  * The kernel calls fixup_exception() for a fault in kernel mode that nobody resolved, before it gives up on it. So Trapline costs nothing on
  * faults that somebody resolves, user ones first of all, and depends on no configuration but dynamic ftrace. When a fault is ours the traced call returns
  * true without being made: to its caller the fault was fixed up.
+ *
+ * A kernel access to a user address without permission (SMAP), and a fetch from one (SMEP), are not given to fixup_exception(): the kernel goes on to
+ * page_fault_oops() at once. No armed page is there, but a handler may have dereferenced NULL; so that function is hooked as well, and asked for nothing else.
+ *
+ * Order: copies in slots and armed pages, which a handler may touch like anybody; then the fault handler of the probe whose handler faulted; then the kernel's own
+ * exception table; then the handler is abandoned.
  *
  * Rejected: do_kern_addr_fault(), which the compiler may have split so that the traced half is never called (seen on 7.2); kprobes, which skip a
  * probe that is hit inside another one's handler, and a skipped fault is an oops; an interrupt table of our own, which FRED and PTI bypass.
@@ -22,11 +28,39 @@
 #include <linux/ftrace.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
+#include <linux/module.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 #include <asm/trapnr.h>
 #include "glue.h"
+
+/* Where fixup_exception() goes on behind its traced call; the same each time. */
+unsigned long trapline_fixup_exception;
+
+static unsigned long notrace irqs_off(void)
+{
+	unsigned long flags;
+
+	raw_local_irq_save(flags);
+	return flags;
+}
+
+/* Trapline's own text faults only where it has a fixup: no handler's fault. */
+static u32 notrace handler_fault(struct pt_regs *registers, u64 trap, const struct trapline_fault_words *fault)
+{
+	return trapline_handler_fault(registers, trap, fault, !within_module(registers->ip, THIS_MODULE));
+}
+
+/* Instead of fixup_exception(), when that has found nothing. */
+bool notrace trapline_abandon(struct pt_regs *registers)
+{
+	unsigned long flags = irqs_off();
+	bool done = trapline_handler_abandon(registers);
+
+	raw_local_irq_restore(flags);
+	return done;
+}
 
 static void notrace on_fixup_exception(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
 				       struct ftrace_regs *ftrace_registers)
@@ -34,56 +68,95 @@ static void notrace on_fixup_exception(unsigned long ip, unsigned long parent_ip
 	/* The registers of the call: bool fixup_exception(regs, trapnr, error_code, fault_addr). */
 	struct pt_regs *call = ftrace_get_regs(ftrace_registers);
 	struct trapline_fault_words fault;
-	bool enabled;
+	struct pt_regs *registers;
+	unsigned long flags;
 	u32 verdict;
 
 	if (!call)
 		return;
+	registers = (struct pt_regs *)call->di;
 	fault.error_code = call->dx;
 	fault.address = call->cx;
-	enabled = !raw_irqs_disabled();
-	if (enabled)
-		raw_local_irq_disable();
-	verdict = trapline_trap((struct pt_regs *)call->di, call->si, &fault);
-	if (enabled)
-		raw_local_irq_enable();
+	flags = irqs_off();
+	verdict = trapline_trap(registers, call->si, &fault);
+	if (verdict == TRAPLINE_INSTEAD) {
+		call->dx = fault.error_code;
+		call->cx = fault.address;
+	}
+	if (verdict != TRAPLINE_RESUME)
+		verdict = handler_fault(registers, call->si, &fault);
+	raw_local_irq_restore(flags);
 	switch (verdict) {
 	case TRAPLINE_RESUME:
 		call->ip = (unsigned long)trapline_resume;
 		break;
-	case TRAPLINE_INSTEAD:
-		call->dx = fault.error_code;
-		call->cx = fault.address;
+	case TRAPLINE_ABANDON:
+		WRITE_ONCE(trapline_fixup_exception, call->ip);
+		call->ip = (unsigned long)trapline_fixup_or_abandon;
 		break;
 	}
 }
 
-static struct ftrace_ops hook = {
-	.func = on_fixup_exception,
-	.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
-};
+static void notrace on_page_fault_oops(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+				       struct ftrace_regs *ftrace_registers)
+{
+	/* The registers of the call: void page_fault_oops(regs, error_code, address). */
+	struct pt_regs *call = ftrace_get_regs(ftrace_registers);
+	struct trapline_fault_words fault;
+	struct pt_regs *registers;
+	unsigned long flags;
+	u32 verdict;
+
+	if (!call)
+		return;
+	registers = (struct pt_regs *)call->di;
+	fault.error_code = call->si;
+	fault.address = call->dx;
+	flags = irqs_off();
+	verdict = handler_fault(registers, X86_TRAP_PF, &fault);
+	if (verdict == TRAPLINE_RESUME || (verdict == TRAPLINE_ABANDON && trapline_handler_abandon(registers)))
+		call->ip = (unsigned long)trapline_resume;
+	raw_local_irq_restore(flags);
+}
+
+#define HOOK_FLAGS (FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT)
+
+static struct ftrace_ops fixup_hook = { .func = on_fixup_exception, .flags = HOOK_FLAGS };
+static struct ftrace_ops oops_hook = { .func = on_page_fault_oops, .flags = HOOK_FLAGS };
+
+static int install(struct ftrace_ops *hook, char *name)
+{
+	int error = ftrace_set_filter(hook, name, strlen(name), 0);
+
+	if (error) {
+		pr_err("can't trace %s (error %d): this kernel has no dynamic ftrace, or named the function otherwise\n", name, error);
+		return error;
+	}
+	error = register_ftrace_function(hook);
+	if (error == -EBUSY)
+		pr_err("%s is redirected already, by a live patch or another tracer: remove that first\n", name);
+	else if (error)
+		pr_err("can't hook %s (error %d); is kernel.ftrace_enabled 0?\n", name, error);
+	return error;
+}
 
 int hook_install(void)
 {
-	static char name[] = "fixup_exception";
-	int error = ftrace_set_filter(&hook, name, strlen(name), 0);
+	static char fixup_name[] = "fixup_exception", oops_name[] = "page_fault_oops";
+	int error = install(&fixup_hook, fixup_name);
 
-	if (error) {
-		pr_err("can't trace fixup_exception (error %d): this kernel has no dynamic ftrace, or named the function otherwise\n",
-		       error);
+	if (error)
 		return error;
-	}
-	error = register_ftrace_function(&hook);
-	if (error == -EBUSY)
-		pr_err("fixup_exception is redirected already, by a live patch or another tracer: remove that first\n");
-	else if (error)
-		pr_err("can't hook fixup_exception (error %d); is kernel.ftrace_enabled 0?\n", error);
+	error = install(&oops_hook, oops_name);
+	if (error)
+		unregister_ftrace_function(&fixup_hook);
 	return error;
 }
 
 void hook_remove(void)
 {
-	unregister_ftrace_function(&hook);
+	unregister_ftrace_function(&oops_hook);
+	unregister_ftrace_function(&fixup_hook);
 	/* ftrace has waited for its trampoline; this waits for CPUs that have left it and still run trapline_resume(). */
 	synchronize_rcu();
 }

@@ -78,6 +78,19 @@ static bool is_own(unsigned long address)
 	return own;
 }
 
+/* Where a kprobe on a symbol stands, as the kernel looks it up for one: it is registered, but never armed. */
+int glue_kprobe_address(const char *symbol, u32 offset, u64 *address)
+{
+	struct kprobe kprobe = { .symbol_name = symbol, .offset = offset, .flags = KPROBE_FLAG_DISABLED };
+	int error = register_kprobe(&kprobe);
+
+	if (error)
+		return error;
+	*address = (u64)(unsigned long)kprobe.addr;
+	unregister_kprobe(&kprobe);
+	return 0;
+}
+
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error)
 {
 	struct glue_site *site;

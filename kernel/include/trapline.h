@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Trapline's interface for other kernel modules: page-fault handlers and access probes.
+ * Trapline's interface for other kernel modules: page-fault handlers, access probes and code probes.
  *
- * Generated from src/api.rs: change that, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
+ * Generated from src/api.rs and src/api/: change those, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
  *
  * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
  * not sleep, allocate, take a lock that the code they interrupted may hold, or fault. What they are given is valid until they return.
@@ -172,6 +172,173 @@ struct trapline_access_probe {
 };
 
 /**
+ * An exception that a handler raised.
+ */
+struct trapline_exception {
+    /**
+     * Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
+     */
+    uint64_t vector;
+    /**
+     * As the CPU pushed it; 0 if it pushes none.
+     */
+    uint64_t error_code;
+    /**
+     * A page fault's linear address; 0 for others.
+     */
+    uint64_t address;
+};
+
+/**
+ * A code probe: an instruction, and what is called before and after it.
+ *
+ * Any number of probes may be at an instruction, each registered and unregistered by itself. All pre handlers are called before it, in the order of registration, then all post
+ * handlers. A handler that faults is abandoned, and the post handler of its probe is not called for this hit; the others are called all the same. A probe
+ * without post handler lets the kernel replace its breakpoint by a jump.
+ *
+ * `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit inside of a handler is missed.
+ */
+struct trapline_code_probe {
+    /**
+     * Address of the instruction; 0 if `symbol` names it.
+     */
+    uint64_t address;
+    /**
+     * Name of a function of the kernel or of a module, or NULL.
+     */
+    const char *symbol;
+    /**
+     * Bytes from there to the instruction.
+     */
+    uint32_t offset;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * Called before the instruction; may be NULL.
+     */
+    void (*pre)(struct trapline_code_probe *probe, const struct pt_regs *registers);
+    /**
+     * Called after the instruction; may be NULL.
+     */
+    void (*post)(struct trapline_code_probe *probe, const struct pt_regs *registers);
+    /**
+     * Called when one of the two has faulted, with the registers of the handler at the fault; may be NULL. Returns whether it has dealt with the fault: the
+     * handler then goes on with the registers as they are now. May fault itself; both are abandoned then.
+     */
+    bool (*fault)(struct trapline_code_probe *probe,
+                  struct pt_regs *registers,
+                  const struct trapline_exception *exception);
+    /**
+     * Abandoned handlers after which the probe is disabled; 0: never.
+     */
+    uint64_t limit;
+    /**
+     * The owner's.
+     */
+    void *data;
+    /**
+     * What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+     */
+    const char *name;
+    /**
+     * Trapline's own.
+     */
+    uint64_t id;
+};
+
+/**
+ * What a code probe or a return probe has counted.
+ */
+struct trapline_counts {
+    /**
+     * Times it was hit. For a return probe, entries, or returns if it has no entry handler.
+     */
+    uint64_t hits;
+    /**
+     * Hits that the kernel could not deliver: inside of another probe's handler, or, for a return probe, with too many calls under way.
+     */
+    uint64_t missed;
+    /**
+     * Pre handlers, or entry handlers, that were abandoned.
+     */
+    uint64_t pre_faults;
+    /**
+     * Post handlers, or return handlers, that were abandoned.
+     */
+    uint64_t post_faults;
+    /**
+     * Faults that the fault handler resolved.
+     */
+    uint64_t fixed;
+    /**
+     * Whether it is disabled: by its owner, or since its handlers faulted too often.
+     */
+    bool disabled;
+    /**
+     * Whether its instruction is gone, with the module it was in.
+     */
+    bool gone;
+};
+
+/**
+ * A return probe: a function, and what is called when it is entered and when it returns. For its handlers the same holds as for those of a code probe.
+ */
+struct trapline_return_probe {
+    /**
+     * Address of the function; 0 if `symbol` names it.
+     */
+    uint64_t address;
+    /**
+     * Name of the function, or NULL.
+     */
+    const char *symbol;
+    /**
+     * Called when the function is entered; may be NULL. If it faults, the return of this call is not told of.
+     */
+    void (*entry)(struct trapline_return_probe *probe, const struct pt_regs *registers, void *carried);
+    /**
+     * Called when the function has returned, its result in `registers->ax`; may be NULL.
+     */
+    void (*returned)(struct trapline_return_probe *probe, const struct pt_regs *registers, void *carried);
+    /**
+     * As for a code probe.
+     */
+    bool (*fault)(struct trapline_return_probe *probe,
+                  struct pt_regs *registers,
+                  const struct trapline_exception *exception);
+    /**
+     * Bytes that are carried from the entry handler to the return handler of the same call, 4096 at most: `carried` points to them.
+     */
+    size_t carried;
+    /**
+     * Calls under way at once that it can follow; 0 for the kernel's own choice.
+     */
+    uint32_t active;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * Abandoned handlers after which the probe is disabled; 0: never.
+     */
+    uint64_t limit;
+    /**
+     * The owner's.
+     */
+    void *data;
+    /**
+     * What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+     */
+    const char *name;
+    /**
+     * Trapline's own.
+     */
+    uint64_t id;
+};
+
+/**
  * Puts `handler` at the head of the list of page-fault handlers. Returns 0, or `-EINVAL` if it has no function.
  *
  * # Safety
@@ -229,5 +396,163 @@ int32_t trapline_register_access_probes(struct trapline_access_probe *const *pro
  * `probes` is an array of `count` pointers, each as for `trapline_unregister_access_probe()`.
  */
 void trapline_unregister_access_probes(struct trapline_access_probe *const *probes, size_t count);
+
+/**
+ * A kprobe's instruction was reached.
+ *
+ * # Safety
+ * Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid.
+ */
+void trapline_hit(const Point *point, const struct pt_regs *registers, bool stepped);
+
+/**
+ * The instruction of the last hit was executed.
+ *
+ * # Safety
+ * As for [`trapline_hit`].
+ */
+void trapline_stepped(const Point *point, const struct pt_regs *registers);
+
+/**
+ * A return probe's function was entered; returns whether its return is to be told of.
+ *
+ * # Safety
+ * As for [`trapline_hit`]; `probe` is an armed return probe, `carried` what it carries.
+ */
+bool trapline_entered(const struct trapline_code_probe *probe,
+                      const struct pt_regs *registers,
+                      void *carried);
+
+/**
+ * It has returned.
+ *
+ * # Safety
+ * As for [`trapline_entered`].
+ */
+void trapline_returned(const struct trapline_code_probe *probe,
+                       const struct pt_regs *registers,
+                       void *carried);
+
+/**
+ * An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its probe's fault handler is asked if `ask` says so.
+ *
+ * # Safety
+ * Called in the exception, with interrupts off until it returns; the pointers are valid and nobody else's.
+ */
+VerdictCode trapline_handler_fault(struct pt_regs *registers,
+                                   uint64_t trap,
+                                   const FaultWords *fault,
+                                   bool ask);
+
+/**
+ * Ends the innermost handler of this CPU: `registers`, those the exception returns to, become those of its end. False if they are not of a handler.
+ *
+ * # Safety
+ * As for [`trapline_handler_fault`].
+ */
+bool trapline_handler_abandon(struct pt_regs *registers);
+
+/**
+ * Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
+ *
+ * Else `-EINVAL` (no handler; nothing that may be probed), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
+ * code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
+ *
+ * # Safety
+ * `probe` is valid, is not registered, and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
+ */
+int32_t trapline_register_code_probe(struct trapline_code_probe *probe);
+
+/**
+ * Takes a code probe away: when it returns, none of its handlers is running or will run; an instruction that nobody else probes is as it was.
+ *
+ * # Safety
+ * `probe` was registered and not unregistered since.
+ */
+void trapline_unregister_code_probe(struct trapline_code_probe *probe);
+
+/**
+ * Registers `count` code probes: all of them, or none. Errors as for `trapline_register_code_probe()`.
+ *
+ * # Safety
+ * `probes` is an array of `count` pointers, each as for `trapline_register_code_probe()`.
+ */
+int32_t trapline_register_code_probes(struct trapline_code_probe *const *probes, size_t count);
+
+/**
+ * Takes `count` code probes away at once.
+ *
+ * # Safety
+ * `probes` is an array of `count` pointers, each as for `trapline_unregister_code_probe()`.
+ */
+void trapline_unregister_code_probes(struct trapline_code_probe *const *probes, size_t count);
+
+/**
+ * Has the handlers of a code probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+ *
+ * # Safety
+ * `probe` is registered.
+ */
+void trapline_enable_code_probe(struct trapline_code_probe *probe);
+
+/**
+ * Has the handlers of a code probe called no more, for now; one that is running goes on.
+ *
+ * # Safety
+ * `probe` is registered.
+ */
+void trapline_disable_code_probe(struct trapline_code_probe *probe);
+
+/**
+ * What a code probe has counted so far.
+ *
+ * # Safety
+ * `probe` is registered, `counts` valid.
+ */
+void trapline_code_probe_counts(const struct trapline_code_probe *probe, struct trapline_counts *counts);
+
+/**
+ * Registers a return probe. Errors as for `trapline_register_code_probe()`; `-EINVAL` too if `address` is not a function's first instruction.
+ *
+ * # Safety
+ * As for `trapline_register_code_probe()`.
+ */
+int32_t trapline_register_return_probe(struct trapline_return_probe *probe);
+
+/**
+ * Takes a return probe away: when it returns, none of its handlers is running or will run. Calls that are under way return untold.
+ *
+ * # Safety
+ * `probe` was registered and not unregistered since.
+ */
+void trapline_unregister_return_probe(struct trapline_return_probe *probe);
+
+/**
+ * What a return probe has counted so far.
+ *
+ * # Safety
+ * `probe` is registered, `counts` valid.
+ */
+void trapline_return_probe_counts(const struct trapline_return_probe *probe, struct trapline_counts *counts);
+
+/**
+ * Reads `length` bytes of kernel memory, whatever lies there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`. For handlers and everybody else.
+ *
+ * # Safety
+ * `to` has room for them.
+ */
+int32_t trapline_read_kernel(void *to,
+                             const void *from,
+                             size_t length);
+
+/**
+ * Reads `length` bytes of the current process's memory, without waiting for pages that are not there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`.
+ *
+ * # Safety
+ * `to` has room for them.
+ */
+int32_t trapline_read_user(void *to,
+                           uint64_t from,
+                           size_t length);
 
 #endif  /* TRAPLINE_H */

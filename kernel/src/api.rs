@@ -1,11 +1,13 @@
-//! The C interface for other kernel modules: page-fault handlers and access probes.
+//! The C interface for other kernel modules: page-fault handlers and access probes; [`code`] probes.
 //!
-//! This file is the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
+//! These two files are the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
 //! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, take a lock that the
 //! code they interrupted may hold, or fault. Memory that they are given is valid until they return.
 //!
 //! Every object handed to a register function stays where it is and untouched until its unregister function has returned; for a page-fault handler,
 //! until [`trapline_synchronize`] has returned after that.
+
+pub mod code;
 
 use crate::errno::{Errno, status};
 use crate::mappings::errno_of;
@@ -234,7 +236,7 @@ pub unsafe extern "C" fn trapline_unregister_access_probes(probes: *const *mut A
 
 /// # Safety
 /// `probes` is an array of `count` pointers, valid for as long as the result is used.
-unsafe fn pointers<'a>(probes: *const *mut AccessProbe, count: usize) -> &'a [*mut AccessProbe] {
+unsafe fn pointers<'a, T>(probes: *const *mut T, count: usize) -> &'a [*mut T] {
     if probes.is_null() || count == 0 {
         return &[];
     }

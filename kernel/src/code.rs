@@ -3,6 +3,7 @@
 //! Registering and removing happen in process context under the code lock ([`Registry::lock`]); hits come in traps, with interrupts off.
 
 use crate::calls::KernelCalls;
+use crate::entry::{FaultWords, VerdictCode};
 use crate::errno::Errno;
 use crate::fixed::Fixed;
 use crate::glue;
@@ -16,7 +17,8 @@ use trapline_abi::{
 };
 use trapline_engine::Owned;
 use trapline_engine::code::{
-    AddError, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, HitVerdict, Point,
+    AddError, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, Exception, HitVerdict, Point,
+    Recovery,
 };
 use trapline_insn::Registers;
 
@@ -312,4 +314,39 @@ unsafe extern "C" fn trapline_returned(
     let Some(code) = CODE.get() else { return };
     // SAFETY: as the caller vouches.
     unsafe { code.returned(&*probe, &*registers, carried) }
+}
+
+/// An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its probe's fault handler is asked if `ask` says so.
+///
+/// # Safety
+/// Called in the exception, with interrupts off until it returns; the pointers are valid and nobody else's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_handler_fault(
+    registers: *mut Registers,
+    trap: u64,
+    fault: *const FaultWords,
+    ask: bool,
+) -> VerdictCode {
+    let Some(code) = CODE.get() else { return VerdictCode::NotOurs };
+    // SAFETY: as the caller vouches.
+    let recovery = unsafe {
+        let exception =
+            Exception { vector: trap, error_code: (*fault).error_code, address: (*fault).address };
+        code.fault(&exception, &mut *registers, ask)
+    };
+    match recovery {
+        Recovery::NotOurs | Recovery::Rewind => VerdictCode::NotOurs,
+        Recovery::Resume => VerdictCode::Resume,
+        Recovery::Abandon => VerdictCode::Abandon,
+    }
+}
+
+/// Ends the innermost handler of this CPU: `registers`, those the exception returns to, become those of its end. False if they are not of a handler.
+///
+/// # Safety
+/// As for [`trapline_handler_fault`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_handler_abandon(registers: *mut Registers) -> bool {
+    // SAFETY: as the caller vouches.
+    CODE.get().is_some_and(|code| unsafe { code.abandon(&mut *registers) })
 }

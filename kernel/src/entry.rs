@@ -19,8 +19,8 @@ const TRAP_PAGE_FAULT: u64 = 14;
 /// `struct trapline_fault_words`.
 #[repr(C)]
 pub(crate) struct FaultWords {
-    error_code: u64,
-    address: u64,
+    pub(crate) error_code: u64,
+    pub(crate) address: u64,
 }
 
 /// `enum trapline_verdict`.
@@ -32,6 +32,8 @@ pub(crate) enum VerdictCode {
     Resume = 1,
     /// The kernel deals with the fault that was put in the first one's place.
     Instead = 2,
+    /// The handler that faulted is abandoned, unless the kernel has a fixup.
+    Abandon = 3,
 }
 
 /// Sets up what the hooks need. Returns 0 or a negative errno.

@@ -1,6 +1,6 @@
 //! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for; what that function asks of its caller it asks as well.
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 use trapline_engine::Task;
 use trapline_insn::Registers;
 
@@ -30,6 +30,7 @@ unsafe extern "C" {
     pub(crate) fn glue_abandon_guarded(guard: *mut c_void, registers: *mut Registers);
 
     // kprobe.c
+    pub(crate) fn glue_kprobe_address(symbol: *const c_char, offset: u32, address: *mut u64) -> i32;
     pub(crate) fn glue_register_kprobe(address: u64, point: *const c_void, error: *mut i32) -> *mut c_void;
     pub(crate) fn glue_kprobe_set_post(site: *mut c_void, wanted: bool) -> i32;
     pub(crate) fn glue_unregister_kprobes(sites: *mut *mut c_void, count: usize);

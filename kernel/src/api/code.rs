@@ -1,0 +1,380 @@
+//! The C interface for code probes: handlers at an instruction, and at a function's entry and return.
+//!
+//! Their handlers may fault: they are abandoned then, and counted. What an abandoned handler leaves undone in data of its own, or in locks it holds, stays so.
+
+use crate::code::{At, Registry, Wanted};
+use crate::errno::{Errno, status};
+use crate::glue;
+use crate::list::name_of;
+use crate::state::Guard;
+use core::ffi::{c_char, c_void};
+use trapline_abi::{LIST_DISABLED, LIST_GONE};
+use trapline_engine::code::CodeHandlers;
+use trapline_insn::Registers;
+
+/// An exception that a handler raised.
+#[repr(C)]
+pub struct Exception {
+    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
+    pub vector: u64,
+    /// As the CPU pushed it; 0 if it pushes none.
+    pub error_code: u64,
+    /// A page fault's linear address; 0 for others.
+    pub address: u64,
+}
+
+const _: () = assert!(size_of::<Exception>() == size_of::<trapline_engine::code::Exception>());
+
+/// What a code probe or a return probe has counted.
+#[repr(C)]
+pub struct Counts {
+    /// Times it was hit. For a return probe, entries, or returns if it has no entry handler.
+    pub hits: u64,
+    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return probe, with too many calls under way.
+    pub missed: u64,
+    /// Pre handlers, or entry handlers, that were abandoned.
+    pub pre_faults: u64,
+    /// Post handlers, or return handlers, that were abandoned.
+    pub post_faults: u64,
+    /// Faults that the fault handler resolved.
+    pub fixed: u64,
+    /// Whether it is disabled: by its owner, or since its handlers faulted too often.
+    pub disabled: bool,
+    /// Whether its instruction is gone, with the module it was in.
+    pub gone: bool,
+}
+
+/// A code probe: an instruction, and what is called before and after it.
+///
+/// Any number of probes may be at an instruction, each registered and unregistered by itself. All pre handlers are called before it, in the order of registration, then all post
+/// handlers. A handler that faults is abandoned, and the post handler of its probe is not called for this hit; the others are called all the same. A probe
+/// without post handler lets the kernel replace its breakpoint by a jump.
+///
+/// `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit inside of a handler is missed.
+#[repr(C)]
+pub struct CodeProbe {
+    /// Address of the instruction; 0 if `symbol` names it.
+    pub address: u64,
+    /// Name of a function of the kernel or of a module, or NULL.
+    pub symbol: *const c_char,
+    /// Bytes from there to the instruction.
+    pub offset: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Called before the instruction; may be NULL.
+    pub pre: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
+    /// Called after the instruction; may be NULL.
+    pub post: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
+    /// Called when one of the two has faulted, with the registers of the handler at the fault; may be NULL. Returns whether it has dealt with the fault: the
+    /// handler then goes on with the registers as they are now. May fault itself; both are abandoned then.
+    pub fault: Option<
+        unsafe extern "C" fn(
+            probe: *mut CodeProbe,
+            registers: *mut Registers,
+            exception: *const Exception,
+        ) -> bool,
+    >,
+    /// Abandoned handlers after which the probe is disabled; 0: never.
+    pub limit: u64,
+    /// The owner's.
+    pub data: *mut c_void,
+    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+    pub name: *const c_char,
+    /// Trapline's own.
+    pub id: u64,
+}
+
+/// A return probe: a function, and what is called when it is entered and when it returns. For its handlers the same holds as for those of a code probe.
+#[repr(C)]
+pub struct ReturnProbe {
+    /// Address of the function; 0 if `symbol` names it.
+    pub address: u64,
+    /// Name of the function, or NULL.
+    pub symbol: *const c_char,
+    /// Called when the function is entered; may be NULL. If it faults, the return of this call is not told of.
+    pub entry: Option<
+        unsafe extern "C" fn(probe: *mut ReturnProbe, registers: *const Registers, carried: *mut c_void),
+    >,
+    /// Called when the function has returned, its result in `registers->ax`; may be NULL.
+    pub returned: Option<
+        unsafe extern "C" fn(probe: *mut ReturnProbe, registers: *const Registers, carried: *mut c_void),
+    >,
+    /// As for a code probe.
+    pub fault: Option<
+        unsafe extern "C" fn(
+            probe: *mut ReturnProbe,
+            registers: *mut Registers,
+            exception: *const Exception,
+        ) -> bool,
+    >,
+    /// Bytes that are carried from the entry handler to the return handler of the same call, 4096 at most: `carried` points to them.
+    pub carried: usize,
+    /// Calls under way at once that it can follow; 0 for the kernel's own choice.
+    pub active: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Abandoned handlers after which the probe is disabled; 0: never.
+    pub limit: u64,
+    /// The owner's.
+    pub data: *mut c_void,
+    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
+    pub name: *const c_char,
+    /// Trapline's own.
+    pub id: u64,
+}
+
+/// Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
+///
+/// Else `-EINVAL` (no handler; nothing that may be probed), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
+/// code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
+///
+/// # Safety
+/// `probe` is valid, is not registered, and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_code_probe(probe: *mut CodeProbe) -> i32 {
+    // SAFETY: an array of one, as the caller vouches.
+    unsafe { trapline_register_code_probes(&raw const probe, 1) }
+}
+
+/// Takes a code probe away: when it returns, none of its handlers is running or will run; an instruction that nobody else probes is as it was.
+///
+/// # Safety
+/// `probe` was registered and not unregistered since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_code_probe(probe: *mut CodeProbe) {
+    // SAFETY: an array of one, as the caller vouches.
+    unsafe { trapline_unregister_code_probes(&raw const probe, 1) }
+}
+
+/// Registers `count` code probes: all of them, or none. Errors as for `trapline_register_code_probe()`.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_register_code_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_code_probes(probes: *const *mut CodeProbe, count: usize) -> i32 {
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { super::pointers(probes, count) };
+    for (done, &probe) in probes.iter().enumerate() {
+        // SAFETY: as the caller vouches.
+        if let Err(errno) = unsafe { register(probe) } {
+            // SAFETY: those were registered just now.
+            unsafe { trapline_unregister_code_probes(probes.as_ptr(), done) };
+            return errno.negative();
+        }
+    }
+    0
+}
+
+/// Takes `count` code probes away at once.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_unregister_code_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_code_probes(probes: *const *mut CodeProbe, count: usize) {
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { super::pointers(probes, count) };
+    // SAFETY: valid, as the caller vouches.
+    Registry::lock().remove(|id| probes.iter().any(|&probe| unsafe { (*probe).id } == id));
+}
+
+/// Has the handlers of a code probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+///
+/// # Safety
+/// `probe` is registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_enable_code_probe(probe: *mut CodeProbe) {
+    // SAFETY: as the caller vouches.
+    let id = unsafe { (*probe).id };
+    Registry::lock().with(id, |probe| probe.set_enabled(true));
+}
+
+/// Has the handlers of a code probe called no more, for now; one that is running goes on.
+///
+/// # Safety
+/// `probe` is registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_disable_code_probe(probe: *mut CodeProbe) {
+    // SAFETY: as the caller vouches.
+    let id = unsafe { (*probe).id };
+    Registry::lock().with(id, |probe| probe.set_enabled(false));
+}
+
+/// What a code probe has counted so far.
+///
+/// # Safety
+/// `probe` is registered, `counts` valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_code_probe_counts(probe: *const CodeProbe, counts: *mut Counts) {
+    // SAFETY: as the caller vouches.
+    unsafe { give_counts((*probe).id, counts) }
+}
+
+/// Registers a return probe. Errors as for `trapline_register_code_probe()`; `-EINVAL` too if `address` is not a function's first instruction.
+///
+/// # Safety
+/// As for `trapline_register_code_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_return_probe(probe: *mut ReturnProbe) -> i32 {
+    // SAFETY: as the caller vouches.
+    status(unsafe { register_return(probe) })
+}
+
+/// Takes a return probe away: when it returns, none of its handlers is running or will run. Calls that are under way return untold.
+///
+/// # Safety
+/// `probe` was registered and not unregistered since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_return_probe(probe: *mut ReturnProbe) {
+    // SAFETY: as the caller vouches.
+    let id = unsafe { (*probe).id };
+    Registry::lock().remove(|other| other == id);
+}
+
+/// What a return probe has counted so far.
+///
+/// # Safety
+/// `probe` is registered, `counts` valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_return_probe_counts(probe: *const ReturnProbe, counts: *mut Counts) {
+    // SAFETY: as the caller vouches.
+    unsafe { give_counts((*probe).id, counts) }
+}
+
+/// Reads `length` bytes of kernel memory, whatever lies there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`. For handlers and everybody else.
+///
+/// # Safety
+/// `to` has room for them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_read_kernel(to: *mut c_void, from: *const c_void, length: usize) -> i32 {
+    // SAFETY: as the caller vouches.
+    unsafe { read(to.cast(), from as u64, length, |address| (address as i64) < 0) }
+}
+
+/// Reads `length` bytes of the current process's memory, without waiting for pages that are not there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`.
+///
+/// # Safety
+/// `to` has room for them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_read_user(to: *mut c_void, from: u64, length: usize) -> i32 {
+    // SAFETY: as the caller vouches.
+    unsafe { read(to.cast(), from, length, |address| address as i64 >= 0) }
+}
+
+/// # Safety
+/// `to` has room for `length` bytes.
+unsafe fn read(to: *mut u8, from: u64, length: usize, is_allowed: impl Fn(u64) -> bool) -> i32 {
+    let mut done = 0;
+    while done < length {
+        let address = from.wrapping_add(done as u64);
+        let width = if length - done >= 8 && address % 8 == 0 { 8 } else { 1 };
+        let mut value = 0u64;
+        // SAFETY: a place to write to; what faults there is fixed up.
+        if !is_allowed(address) || !unsafe { glue::glue_get_inatomic(address, width as u32, &mut value) } {
+            return Errno::FAULT.negative();
+        }
+        // SAFETY: `done + width` is `length` at most.
+        unsafe { to.add(done).copy_from_nonoverlapping(value.to_le_bytes().as_ptr(), width) };
+        done += width;
+    }
+    0
+}
+
+/// # Safety
+/// As for [`trapline_code_probe_counts`].
+unsafe fn give_counts(id: u64, counts: *mut Counts) {
+    let Some(entry) = Registry::lock().list(id).filter(|entry| entry.id == id) else { return };
+    let of = entry.counts;
+    let given = Counts {
+        hits: of.hits,
+        missed: of.missed,
+        pre_faults: of.pre_faults,
+        post_faults: of.post_faults,
+        fixed: of.fixed,
+        disabled: entry.flags & LIST_DISABLED != 0,
+        gone: entry.flags & LIST_GONE != 0,
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { counts.write(given) };
+}
+
+/// # Safety
+/// `symbol` is NULL or text.
+unsafe fn address_of(address: u64, symbol: *const c_char, offset: u32) -> Result<u64, Errno> {
+    if symbol.is_null() {
+        return Ok(address);
+    }
+    if address != 0 {
+        return Err(Errno::INVALID);
+    }
+    let mut found = 0;
+    // SAFETY: text, as the caller vouches.
+    match unsafe { glue::glue_kprobe_address(symbol, offset, &mut found) } {
+        0 => Ok(found),
+        error => Err(Errno::from_status(error)),
+    }
+}
+
+/// # Safety
+/// As for [`trapline_register_code_probe`].
+unsafe fn register(probe: *mut CodeProbe) -> Result<(), Errno> {
+    // SAFETY: valid, as the caller vouches.
+    let given = unsafe { probe.as_ref() }.ok_or(Errno::INVALID)?;
+    if given.pre.is_none() && given.post.is_none() {
+        return Err(Errno::INVALID);
+    }
+    // SAFETY: as the caller vouches. The types differ from the engine's in what their first argument points to, and in a last one that they do not take: the trampoline calls
+    // them by the C calling convention, in which neither makes a difference.
+    let wanted = unsafe {
+        Wanted {
+            id: Guard::lock().control.next_id(),
+            address: address_of(given.address, given.symbol, given.offset)?,
+            at: At::Instruction,
+            handlers: CodeHandlers::Guarded {
+                pre: core::mem::transmute(given.pre),
+                post: core::mem::transmute(given.post),
+                fault: core::mem::transmute(given.fault),
+            },
+            data: probe.cast(),
+            limit: given.limit,
+            owner: 0,
+            name: name_of(given.name),
+        }
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { Registry::lock().add(&wanted) }.map_err(|refused| refused.errno)?;
+    // SAFETY: ours to fill in.
+    unsafe { (&raw mut (*probe).id).write(wanted.id) };
+    Ok(())
+}
+
+/// # Safety
+/// As for [`trapline_register_return_probe`].
+unsafe fn register_return(probe: *mut ReturnProbe) -> Result<(), Errno> {
+    // SAFETY: valid, as the caller vouches.
+    let given = unsafe { probe.as_ref() }.ok_or(Errno::INVALID)?;
+    if given.entry.is_none() && given.returned.is_none() || given.carried > 4096 {
+        return Err(Errno::INVALID);
+    }
+    // SAFETY: as in `register`.
+    let wanted = unsafe {
+        Wanted {
+            id: Guard::lock().control.next_id(),
+            address: address_of(given.address, given.symbol, 0)?,
+            at: At::Return { carried: given.carried, active: given.active },
+            handlers: CodeHandlers::Guarded {
+                pre: core::mem::transmute(given.entry),
+                post: core::mem::transmute(given.returned),
+                fault: core::mem::transmute(given.fault),
+            },
+            data: probe.cast(),
+            limit: given.limit,
+            owner: 0,
+            name: name_of(given.name),
+        }
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { Registry::lock().add(&wanted) }.map_err(|refused| refused.errno)?;
+    // SAFETY: ours to fill in.
+    unsafe { (&raw mut (*probe).id).write(wanted.id) };
+    Ok(())
+}
