@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What other modules may use: the functions of include/trapline.h, which Rust defines (src/api.rs). */
+/* What other modules may use: the functions of include/trapline.h, which Rust defines (src/api/). */
 #include <linux/export.h>
 #include <linux/module.h>
 #include "trapline.h"

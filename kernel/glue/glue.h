@@ -3,7 +3,7 @@
  * What the two halves of the module call of each other.
  *
  * glue_*: C, called from Rust: one kernel function each, named after it, without a decision of its own. Their Rust declarations are in src/glue.rs.
- * trapline_*: Rust (src/entry.rs, src/device.rs, src/api.rs), called from here.
+ * trapline_*: Rust (src/entry.rs, src/device.rs, src/api/), called from here.
  */
 #ifndef TRAPLINE_GLUE_H
 #define TRAPLINE_GLUE_H

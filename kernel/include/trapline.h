@@ -2,7 +2,7 @@
 /*
  * Trapline's interface for other kernel modules: page-fault handlers, access probes and code probes.
  *
- * Generated from src/api.rs and src/api/: change those, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
+ * Generated from src/api/: change that, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
  *
  * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
  * not sleep, allocate, take a lock that the code they interrupted may hold, or fault. What they are given is valid until they return.
@@ -396,61 +396,6 @@ int32_t trapline_register_access_probes(struct trapline_access_probe *const *pro
  * `probes` is an array of `count` pointers, each as for `trapline_unregister_access_probe()`.
  */
 void trapline_unregister_access_probes(struct trapline_access_probe *const *probes, size_t count);
-
-/**
- * A kprobe's instruction was reached.
- *
- * # Safety
- * Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid.
- */
-void trapline_hit(const Point *point, const struct pt_regs *registers, bool stepped);
-
-/**
- * The instruction of the last hit was executed.
- *
- * # Safety
- * As for [`trapline_hit`].
- */
-void trapline_stepped(const Point *point, const struct pt_regs *registers);
-
-/**
- * A return probe's function was entered; returns whether its return is to be told of.
- *
- * # Safety
- * As for [`trapline_hit`]; `probe` is an armed return probe, `carried` what it carries.
- */
-bool trapline_entered(const struct trapline_code_probe *probe,
-                      const struct pt_regs *registers,
-                      void *carried);
-
-/**
- * It has returned.
- *
- * # Safety
- * As for [`trapline_entered`].
- */
-void trapline_returned(const struct trapline_code_probe *probe,
-                       const struct pt_regs *registers,
-                       void *carried);
-
-/**
- * An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its probe's fault handler is asked if `ask` says so.
- *
- * # Safety
- * Called in the exception, with interrupts off until it returns; the pointers are valid and nobody else's.
- */
-VerdictCode trapline_handler_fault(struct pt_regs *registers,
-                                   uint64_t trap,
-                                   const FaultWords *fault,
-                                   bool ask);
-
-/**
- * Ends the innermost handler of this CPU: `registers`, those the exception returns to, become those of its end. False if they are not of a handler.
- *
- * # Safety
- * As for [`trapline_handler_fault`].
- */
-bool trapline_handler_abandon(struct pt_regs *registers);
 
 /**
  * Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.

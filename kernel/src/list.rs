@@ -74,7 +74,7 @@ impl State {
         for node in self.control.each_handler(engine) {
             // SAFETY: a registered node is alive while the control lock is held.
             let id = unsafe { node.as_ref() }.id();
-            // SAFETY: every node is the first field of a `PageFaultHandler` (src/api.rs registers no others), whose name stays while it is registered.
+            // SAFETY: every node is the first field of a `PageFaultHandler` (src/api/ registers no others), whose name stays while it is registered.
             let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
             search.offer(id, || ListEntry { name: name(), ..entry(ListKind::FaultHandler) });
         }

@@ -4,6 +4,7 @@
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
 mod account;
+mod code;
 mod conformance;
 mod drivers;
 mod forms;
@@ -42,6 +43,7 @@ const ALL: &[&Scenario] = &[
     &leftovers::REMOVED,
     &drivers::TRACED,
     &conformance::HELD,
+    &code::FAULTS,
     &mmiotrace::EQUAL,
     &mistakes::TOLD,
     &mistakes::LOCKED_DOWN,

@@ -1,6 +1,6 @@
 //! The C interface for other kernel modules: page-fault handlers and access probes; [`code`] probes.
 //!
-//! These two files are the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
+//! This module is the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
 //! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, take a lock that the
 //! code they interrupted may hold, or fault. Memory that they are given is valid until they return.
 //!

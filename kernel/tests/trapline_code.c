@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Code probes whose handlers fault, on all CPUs at once. Loading it runs the tests, says how each went, and fails if one did.
+ *
+ *	modprobe trapline_code hits=100000
+ *
+ * hits   how often the probed code runs in each test, all CPUs together
+ */
+#define pr_fmt(fmt) "trapline_code: " fmt
+
+#include <linux/math64.h>
+#include <linux/module.h>
+#include <linux/ptrace.h>
+#include <linux/uaccess.h>
+#include "code_faults.h"
+#include "code_target.h"
+#include "trapline.h"
+
+static ulong hits = 10000;
+module_param(hits, ulong, 0444);
+
+static int failures;
+static enum fault_kind kind;
+/* Calls of handlers that came to their end. */
+static atomic64_t pre_calls, post_calls, fixer_calls;
+
+static void say(bool ok, const char *test, const char *which, const struct trapline_counts *counts, const struct work *work, s64 calls)
+{
+	if (ok) {
+		pr_info("ok %s (%s)\n", test, which);
+		return;
+	}
+	failures++;
+	pr_err("FAILED %s (%s): %lld calls, wrong results %lld, wrong contexts %lld; hits %llu missed %llu pre_faults %llu post_faults %llu fixed %llu disabled %d; handlers pre %lld post %lld fault %lld\n",
+	       test, which, calls, (s64)atomic64_read(&work->wrong_results), (s64)atomic64_read(&work->wrong_contexts), counts->hits,
+	       counts->missed, counts->pre_faults, counts->post_faults, counts->fixed, counts->disabled, (s64)atomic64_read(&pre_calls),
+	       (s64)atomic64_read(&post_calls), (s64)atomic64_read(&fixer_calls));
+}
+
+static void mess_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	mess_and_fault(kind);
+	atomic64_inc(&pre_calls);
+}
+
+static void mess_post(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	mess_and_fault(kind);
+	atomic64_inc(&post_calls);
+}
+
+static void count_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	atomic64_inc(&pre_calls);
+}
+
+static void count_post(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	atomic64_inc(&post_calls);
+}
+
+/* Uses the kernel's functions that are made to fault, and ours. */
+static void careful_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	u64 value = 0, right = 0;
+
+	if (copy_from_kernel_nofault(&value, (void *)fault_address(FAULT_HOLE), sizeof(value)) == -EFAULT &&
+	    copy_from_user_nofault(&value, (void __user *)fault_address(FAULT_USER), sizeof(value)) == -EFAULT &&
+	    trapline_read_kernel(&value, (void *)fault_address(FAULT_HOLE), sizeof(value)) == -EFAULT &&
+	    trapline_read_kernel(&value, (void *)fault_address(FAULT_NON_CANONICAL), sizeof(value)) == -EFAULT &&
+	    trapline_read_kernel(&value, NULL, sizeof(value)) == -EFAULT &&
+	    trapline_read_user(&value, fault_address(FAULT_USER), sizeof(value)) == -EFAULT &&
+	    trapline_read_user(&value, fault_address(FAULT_HOLE), 1) == -EFAULT &&
+	    !trapline_read_kernel(&right, (char *)&probe->data + 1, 7) && right == (u64)probe->data >> 8)
+		atomic64_inc(&pre_calls);
+}
+
+/* Reads where nothing is; its fault handler supplies the value. */
+static void fixed_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	if (read_at(fault_address(FAULT_NULL)) == 0x600d && read_at(fault_address(FAULT_HOLE)) == 0x600d)
+		atomic64_inc(&pre_calls);
+}
+
+static bool fixer(struct trapline_code_probe *probe, struct pt_regs *registers, const struct trapline_exception *exception)
+{
+	if (exception->vector != 14 || (exception->address != fault_address(FAULT_NULL) && exception->address != fault_address(FAULT_HOLE)))
+		return false;
+	atomic64_inc(&fixer_calls);
+	registers->ax = 0x600d;
+	registers->ip += READ_LENGTH;
+	return true;
+}
+
+static bool faulting_fixer(struct trapline_code_probe *probe, struct pt_regs *registers, const struct trapline_exception *exception)
+{
+	registers->ip = 0;
+	registers->sp = 0;
+	mess_and_fault(FAULT_NULL);
+	atomic64_inc(&fixer_calls);
+	return true;
+}
+
+static bool lying_fixer(struct trapline_code_probe *probe, struct pt_regs *registers, const struct trapline_exception *exception)
+{
+	atomic64_inc(&fixer_calls);
+	return true;
+}
+
+static bool declining_fixer(struct trapline_code_probe *probe, struct pt_regs *registers, const struct trapline_exception *exception)
+{
+	atomic64_inc(&fixer_calls);
+	registers->ip = 0;
+	return false;
+}
+
+/* Where: by breakpoint or jump in our own code, or by ftrace at a kernel function's entry. */
+struct site {
+	const char *name;
+	const char *symbol;
+	u64 (*target)(u64);
+	u64 (*expected)(u64);
+	/* What it returns for its own first argument. */
+	u64 (*of_argument)(u64);
+};
+
+static const struct site sites[] = {
+	{ "instruction", "trapline_code_target", trapline_code_target, target_result, target_result },
+	{ "function entry", "int_pow", entry_target, entry_result, cube },
+};
+
+static s64 run(const struct site *site, struct work *work, u64 calls)
+{
+	memset(work, 0, sizeof(*work));
+	work->target = site->target;
+	work->expected = site->expected;
+	work->calls = max_t(u64, div_u64(calls, num_online_cpus()), 1);
+	atomic64_set(&pre_calls, 0);
+	atomic64_set(&post_calls, 0);
+	atomic64_set(&fixer_calls, 0);
+	return work_on_all_cpus(work);
+}
+
+static bool unharmed(const struct work *work, s64 calls)
+{
+	return calls > 0 && !atomic64_read(&work->wrong_results) && !atomic64_read(&work->wrong_contexts);
+}
+
+/* What one probe must have counted after `calls` hits. */
+struct expected {
+	bool pre_faults, post_faults, pre_ends, post_ends;
+	u64 fixed;
+};
+
+static void one_probe(const struct site *site, const char *test, const char *which, struct trapline_code_probe probe, struct expected expected,
+		      u64 fixers, u64 divisor)
+{
+	struct trapline_counts counts = {};
+	struct work work = {};
+	s64 calls = 0;
+	bool ok;
+
+	probe.symbol = site->symbol;
+	probe.name = test;
+	if (trapline_register_code_probe(&probe)) {
+		say(false, test, "can't be registered", &counts, &work, calls);
+		return;
+	}
+	calls = run(site, &work, div64_u64(hits, divisor));
+	trapline_code_probe_counts(&probe, &counts);
+	trapline_unregister_code_probe(&probe);
+	ok = unharmed(&work, calls) && counts.hits == calls && !counts.missed && counts.pre_faults == (expected.pre_faults ? calls : 0) &&
+	     counts.post_faults == (expected.post_faults ? calls : 0) && counts.fixed == calls * expected.fixed && !counts.disabled &&
+	     atomic64_read(&pre_calls) == (expected.pre_ends ? calls : 0) &&
+	     atomic64_read(&post_calls) == (expected.post_ends ? calls : 0) && atomic64_read(&fixer_calls) == calls * fixers;
+	say(ok, test, which, &counts, &work, calls);
+}
+
+static void faulting_handlers(const struct site *site)
+{
+	for (kind = 0; kind < FAULT_KINDS; kind++) {
+		one_probe(site, "a pre handler that faults is abandoned", fault_names[kind],
+			  (struct trapline_code_probe){ .pre = mess_pre, .post = count_post }, (struct expected){ .pre_faults = true }, 0, 2);
+		one_probe(site, "a pre handler that faults is abandoned, no post handler", fault_names[kind],
+			  (struct trapline_code_probe){ .pre = mess_pre }, (struct expected){ .pre_faults = true }, 0, 1);
+		one_probe(site, "a post handler that faults is abandoned", fault_names[kind],
+			  (struct trapline_code_probe){ .pre = count_pre, .post = mess_post },
+			  (struct expected){ .post_faults = true, .pre_ends = true }, 0, 1);
+	}
+	kind = FAULT_NULL;
+}
+
+static void fault_handlers(const struct site *site)
+{
+	one_probe(site, "a fault handler that supplies the value has the handler go on", site->name,
+		  (struct trapline_code_probe){ .pre = fixed_pre, .post = count_post, .fault = fixer },
+		  (struct expected){ .pre_ends = true, .post_ends = true, .fixed = 2 }, 2, 1);
+	one_probe(site, "a fault handler that declines changes nothing", site->name,
+		  (struct trapline_code_probe){ .pre = mess_pre, .post = count_post, .fault = declining_fixer },
+		  (struct expected){ .pre_faults = true }, 1, 1);
+	one_probe(site, "a fault handler that faults is abandoned with its handler", site->name,
+		  (struct trapline_code_probe){ .pre = count_pre, .post = mess_post, .fault = faulting_fixer },
+		  (struct expected){ .post_faults = true, .pre_ends = true }, 0, 1);
+	one_probe(site, "a fault handler that lies is not believed for ever", site->name,
+		  (struct trapline_code_probe){ .pre = mess_pre, .fault = lying_fixer },
+		  (struct expected){ .pre_faults = true, .fixed = 1024 }, 1024, 20000);
+	one_probe(site, "functions that are made to fault do so in a handler, and its fault handler is not asked by ours", site->name,
+		  (struct trapline_code_probe){ .pre = careful_pre, .data = (void *)0x1122334455667788 },
+		  (struct expected){ .pre_ends = true }, 0, 1);
+}
+
+static void one_disabled(const struct site *site)
+{
+	struct trapline_code_probe probe = { .symbol = site->symbol, .pre = mess_pre, .limit = 1000 };
+	struct trapline_counts counts = {}, enabled = {};
+	struct work work = {};
+	s64 calls = 0;
+	bool ok;
+
+	if (!trapline_register_code_probe(&probe)) {
+		calls = run(site, &work, hits);
+		trapline_code_probe_counts(&probe, &counts);
+		trapline_enable_code_probe(&probe);
+		trapline_code_probe_counts(&probe, &enabled);
+		trapline_unregister_code_probe(&probe);
+	}
+	/* Handlers that other CPUs were in when the limit was reached are abandoned too. */
+	ok = unharmed(&work, calls) && counts.disabled && !enabled.disabled && counts.pre_faults >= 1000 &&
+	     counts.pre_faults < 1000 + num_online_cpus() && counts.hits == counts.pre_faults;
+	say(ok, "a probe whose handler faults too often is disabled, and can be enabled again", site->name, &counts, &work, calls);
+}
+
+static void one_of_several(const struct site *site)
+{
+	struct trapline_code_probe probes[] = {
+		{ .pre = mess_pre, .post = count_post },
+		{ .pre = count_pre, .post = count_post },
+		{ .pre = count_pre, .post = mess_post },
+		{ .post = count_post },
+	};
+	struct trapline_code_probe *all[ARRAY_SIZE(probes)];
+	struct trapline_counts counts = {};
+	struct work work = {};
+	s64 calls = 0;
+	bool ok = true;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		probes[i].symbol = site->symbol;
+		all[i] = &probes[i];
+	}
+	if (trapline_register_code_probes(all, ARRAY_SIZE(all))) {
+		say(false, "several", "can't be registered", &counts, &work, calls);
+		return;
+	}
+	calls = run(site, &work, hits);
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		trapline_code_probe_counts(&probes[i], &counts);
+		ok &= counts.hits == calls && counts.pre_faults == (i == 0 ? calls : 0) && counts.post_faults == (i == 2 ? calls : 0);
+	}
+	trapline_unregister_code_probes(all, ARRAY_SIZE(all));
+	ok &= unharmed(&work, calls) && atomic64_read(&pre_calls) == 2 * calls && atomic64_read(&post_calls) == 2 * calls;
+	say(ok, "a fault in one handler does not keep those of others from running", site->name, &counts, &work, calls);
+}
+
+#include "code_returns.h"
+
+static int __init code_init(void)
+{
+	const struct site *site;
+
+	for (site = sites; site < sites + ARRAY_SIZE(sites); site++) {
+		faulting_handlers(site);
+		fault_handlers(site);
+		one_disabled(site);
+		one_of_several(site);
+		returns(site);
+	}
+	return failures ? -EIO : 0;
+}
+
+static void __exit code_exit(void)
+{
+}
+
+module_init(code_init);
+module_exit(code_exit);
+MODULE_DESCRIPTION("Trapline: code probes whose handlers fault");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,35 @@
+//! Code probes: handlers that fault in every way, and many probes at one instruction.
+//!
+//! The test module runs inside of the kernel, on all CPUs, and checks counters, results and contexts itself; here its verdicts are counted, and the kernel's log must be clean.
+
+use anyhow::{Result, ensure};
+
+use super::{Scenario, succeeds};
+use crate::setup::Series;
+use crate::vm::Options;
+
+pub(super) const FAULTS: Scenario = Scenario {
+    name: "handlers of code probes that fault are abandoned, counted, and leave no trace, on 4 CPUs",
+    check: faults,
+};
+
+/// Hits of each test, all CPUs together.
+const HITS: u64 = 100_000;
+/// Tests that the module runs at each of its two places.
+const TESTS: usize = 6 * 3 + 5 + 2 + 6 * 2 + 2;
+
+fn faults(series: Series) -> Result<()> {
+    let outcome = succeeds(&Options {
+        cpus: 4,
+        ..Options::new(
+            series,
+            format!(
+                "modprobe trapline_code hits={HITS} && modprobe -r trapline_code && modprobe -r trapline"
+            ),
+        )
+    })?;
+    let log = outcome.log.text();
+    let passed = log.lines().filter(|line| line.contains("trapline_code: ok ")).count();
+    ensure!(passed == 2 * TESTS, "{passed} tests passed, expected {}:\n{log}", 2 * TESTS);
+    Ok(())
+}
