@@ -38,6 +38,7 @@ const AFTER_HELP: &str = "\
 Examples:
   sudo trapline mmio --driver e1000e -- modprobe e1000e
   sudo trapline mmio --device 00:03.0 --duration 10s --output nvme.trace
+  sudo trapline probe do_sys_openat2 filename
   trapline report nvme.trace
 
 Exit status:
@@ -46,13 +47,14 @@ Exit status:
   2  the command line is wrong, or names something that is not there
   3  this machine can't do it as it is: no root, no module, lockdown, another tracer, …
   4  a file can't be read or written, or is no trace; one that is cut off is read as far as it goes
-  With `mmio … -- COMMAND`, COMMAND's own status if it is not 0: 128+N if signal N ended it, 127 if
+  With `… -- COMMAND`, COMMAND's own status if it is not 0: 128+N if signal N ended it, 127 if
   it was not found, 126 if it can't be run.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Mmio(Mmio),
+    Probe(Probe),
     Report(Report),
     Convert(Convert),
     Explain(Explain),
@@ -154,10 +156,79 @@ Examples:
   Only writes, for a tool that reads the kernel's own mmiotrace format:
     trapline mmio --device 00:02.0 --writes --format mmiotrace --output mmio.log";
 
-/// Summarise a trace: registers, functions, tasks, time span, what was missed
+/// Record each time that an instruction of the kernel is executed, until Ctrl-C, until --duration is over, or while COMMAND runs
+///
+/// SPEC is SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET] or an address. The kernel module is loaded if needed and stays loaded. A value
+/// that can't be fetched reads (fault); the rest of its line stays, and the kernel goes on.
+#[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "trapline probe [OPTIONS] <SPEC> [FETCH]... [-- <COMMAND>...]",
+    after_long_help = PROBE_HELP
+)]
+pub(crate) struct Probe {
+    /// Where: SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET] or an address
+    #[arg(value_name = "SPEC")]
+    pub spec: String,
+    /// What to fetch at each hit: a parameter's name, or [NAME=]FETCH[:TYPE] as in the kernel's probe events
+    #[arg(value_name = "FETCH")]
+    pub fetch: Vec<String>,
+    /// Fetch all parameters of the function, by their names and types
+    #[arg(long)]
+    pub args: bool,
+    /// Record when the function returns
+    #[arg(long = "return")]
+    pub at_return: bool,
+    /// Record before the instruction; so it is unless --post or --return is given
+    #[arg(long)]
+    pub pre: bool,
+    /// Record after the instruction
+    #[arg(long)]
+    pub post: bool,
+    /// Record the kernel's stack with each hit
+    #[arg(long)]
+    pub stack: bool,
+    /// Only in process PID, all its threads
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Only on CPU N
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+    /// Stop after N hits
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max: Option<u64>,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: Trace,
+}
+
+const PROBE_HELP: &str = "\
+What to fetch, as in the kernel's probe events (Documentation/trace/kprobetrace.rst):
+  filename            a parameter of the function, by its name; texts are read, numbers have their sign
+  %di                 a register
+  $arg1, $retval      an argument by its place; what the function returns, with --return
+  $stack, $stack2     the stack pointer; an entry of the stack
+  $comm               the task's name
+  @SYMBOL+8           memory at a symbol or an address
+  +8(FETCH)           memory 8 bytes behind what FETCH gives; +u8(FETCH) in user space; may be nested
+  \\5, \\\"text\"        a number, a text
+with NAME= before it and :TYPE behind it: u8 u16 u32 u64, s8 … signed, x8 … hexadecimal, char, string, ustring, symbol, symstr, \
+bWIDTH@OFFSET/CONTAINER for some bits; TYPE[N] for an array. One that begins with a dash needs a NAME=.
+With --pre and --return, what is known on one side only is fetched there.
+
+COMMAND is started once the probe is set. The trace ends when it exits, and its status is ours.
+
+Examples:
+  Which files are opened, and by whom:
+    trapline probe do_sys_openat2 filename
+  What a program's reads return:
+    trapline probe ksys_read fd count 'got=$retval:s64' --pre --return -- cat /etc/passwd
+  Who sends packets, by which way, and how long they are:
+    trapline probe __dev_queue_xmit 'device=+0(+16($arg1)):string' --stack --max 10";
+
+/// Summarise a trace: registers, probes, functions, tasks, time span, what was missed
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// A trace written by `trapline mmio --output`
+    /// A trace written with `--output`
     pub file: PathBuf,
     /// Show at most N rows of each table
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -170,7 +241,7 @@ pub(crate) struct Report {
 /// Write a trace in another format
 #[derive(Debug, Args)]
 pub(crate) struct Convert {
-    /// A trace written by `trapline mmio --output`
+    /// A trace written with `--output`
     pub file: PathBuf,
     /// The format to write
     #[arg(long, value_enum)]

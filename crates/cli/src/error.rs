@@ -8,12 +8,13 @@ mod refusal;
 use std::io;
 use std::path::PathBuf;
 
-use trapline_abi::{ABI_VERSION, DEVICE_PATH, WatchError};
+use trapline_abi::{ABI_VERSION, DEVICE_PATH, ProbeError, WatchError};
 
+use crate::probe::{FetchError, SpecError};
 use crate::units::Bdf;
 pub(crate) use exit::Exit;
 pub(crate) use refusal::self_test_text;
-use refusal::watch_text;
+use refusal::{probe_text, watch_text};
 
 /// What a function of the command gives.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -264,6 +265,59 @@ pub(crate) enum Error {
     #[error("can't write standard output: {source}")]
     Print {
         /// Why.
+        source: io::Error,
+    },
+    /// What to fetch can't be understood, or can't be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// There is nothing to probe.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Addresses of functions can't be seen even by root.
+    #[error(
+        "the kernel hides the addresses of its functions (/proc/kallsyms); show them: sysctl kernel.kptr_restrict=1"
+    )]
+    HiddenSymbols,
+    /// A return of something that does not return.
+    #[error("`{name}` is inside of a function: --return needs the function itself, SYMBOL without an offset")]
+    ReturnInside {
+        /// The place.
+        name: String,
+    },
+    /// `--args` where they are not known.
+    #[error("the parameters of `{name}` are not known: {why}")]
+    NoParameters {
+        /// The place.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// `--pid` of nobody.
+    #[error("there is no process {process}")]
+    NoProcess {
+        /// What was asked for.
+        process: u32,
+    },
+    /// `--cpu` of a machine that has fewer.
+    #[error("there is no CPU {cpu}: this machine has {possible}")]
+    NoCpu {
+        /// What was asked for.
+        cpu: u32,
+        /// What there is.
+        possible: String,
+    },
+    /// `PROBE` was refused.
+    #[error("can't probe {name} ({address:#x}): {}", probe_text(*.reason, .nearby, .source))]
+    Probe {
+        /// The place.
+        name: String,
+        /// Its address.
+        address: u64,
+        /// Why, if the module told.
+        reason: Option<ProbeError>,
+        /// Where instructions begin near it, if that is known.
+        nearby: String,
+        /// What the kernel said.
         source: io::Error,
     },
     /// mmiotrace's format for something else.

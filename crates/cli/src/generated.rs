@@ -42,6 +42,6 @@ mod tests {
         assert!(page(None).contains("trapline\\-mmio(1)"), "{}", page(None));
         assert!(page(Some("mmio")).contains(".TH trapline-mmio 1"), "{}", page(Some("mmio")));
         assert!(page(Some("mmio")).contains("\\-\\-driver"));
-        assert!(man_page(Some("nothing")).unwrap_err().to_string().contains("mmio, report"));
+        assert!(man_page(Some("nothing")).unwrap_err().to_string().contains("mmio, probe, report"));
     }
 }

@@ -18,6 +18,7 @@ mod mark;
 mod mmio;
 mod module;
 mod output;
+mod probe;
 mod pump;
 mod report;
 mod session;
@@ -61,6 +62,7 @@ fn run(command: Command) -> Result<u8> {
     let system = System::here();
     match command {
         Command::Mmio(args) => return mmio::run(&system, &args),
+        Command::Probe(args) => return probe::run(&system, &args),
         Command::Doctor => return Ok(doctor::run(&system)? as u8),
         Command::Report(args) => report::run(&args)?,
         Command::Convert(args) => convert::run(&args)?,

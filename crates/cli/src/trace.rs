@@ -80,6 +80,8 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
         tell::no_symbols();
     }
 
+    // Before anything is armed: a trace should not begin with what we do ourselves.
+    let backlog = Backlog::new(system.available_memory());
     let geometry = session::start(&device, system, S::KIND, options.buffer)?;
     let mut rings = (0..geometry.rings)
         .map(|cpu| Ring::map(&device, &geometry, cpu).map_err(|source| Error::RingMap { cpu, source }))
@@ -102,7 +104,6 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
     } else if !options.quiet {
         tell::how_to_stop(options);
     }
-    let backlog = Backlog::new(system.available_memory());
     let mut waiting = Waiting::new(&woken, command.as_ref());
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let stopped =

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use trapline_abi::MAX_STRING;
 
 use crate::{Argument, Frame};
 
@@ -80,7 +79,10 @@ pub enum Item {
     /// One word.
     Number(Format),
     /// A word with the length in bytes, and the bytes, zero-padded to whole words.
-    Text,
+    Text {
+        /// Greatest length: a text that long may go on.
+        limit: u32,
+    },
 }
 
 /// How a number reads.
@@ -190,16 +192,16 @@ impl Layout {
                 text.push('}');
                 Some(argument((!fault).then_some(text.into()), None))
             }
-            (Item::Text, None) => {
-                let (fault, text) = (faulted.next()?, string(words)?);
+            (Item::Text { limit }, None) => {
+                let (fault, text) = (faulted.next()?, string(words, *limit)?);
                 Some(argument((!fault).then_some(text), None))
             }
-            (Item::Text, Some(count)) => {
+            (Item::Text { limit }, Some(count)) => {
                 // Each string is behind a pointer of its own.
                 let mut text = String::from("{");
                 for index in 0..count {
                     text.push_str(if index == 0 { "" } else { "," });
-                    let (fault, item) = (faulted.next()?, string(words)?);
+                    let (fault, item) = (faulted.next()?, string(words, *limit)?);
                     if fault {
                         text.push_str(FAULT);
                     } else {
@@ -221,18 +223,20 @@ fn word(words: &mut &[u8]) -> Option<u64> {
 }
 
 /// Takes a string: its length and its bytes.
-fn string<'a>(words: &mut &'a [u8]) -> Option<Cow<'a, str>> {
+fn string<'a>(words: &mut &'a [u8], limit: u32) -> Option<Cow<'a, str>> {
     let length = usize::try_from(word(words)?).ok()?;
     let (padded, rest) = words.split_at_checked(length.checked_next_multiple_of(8)?)?;
     *words = rest;
     let text = String::from_utf8_lossy(&padded[..length]);
     // A text of just the greatest length is taken for one that was cut off: better a text too many that says so than one too few.
-    Some(if length < MAX_STRING as usize { text } else { text + CUT })
+    Some(if length < limit as usize { text } else { text + CUT })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TEXT: Item = Item::Text { limit: 32 };
 
     fn probe(arguments: Vec<Layout>, stack: bool) -> Probe {
         let name = "f".into();
@@ -272,7 +276,7 @@ mod tests {
     #[test]
     fn arrays_are_in_braces_and_texts_in_them_in_quotes() {
         let numbers = layout(Item::Number(Format::Signed(4)), Some(3));
-        let strings = layout(Item::Text, Some(2));
+        let strings = layout(TEXT, Some(2));
         let words = [1, u64::MAX, 3, 2, u64::from_le_bytes(*b"ab\0\0\0\0\0\0"), 0];
         assert_eq!(texts(vec![numbers, strings], 0, &words).unwrap(), ["{1,-1,3}", r#"{"ab",""}"#]);
     }
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn what_could_not_be_fetched_says_so_and_the_rest_of_the_line_stays() {
         let number = || layout(Item::Number(Format::Hex(8)), None);
-        let arguments = vec![number(), layout(Item::Text, Some(2)), number(), layout(Item::Text, None)];
+        let arguments = vec![number(), layout(TEXT, Some(2)), number(), layout(TEXT, None)];
         // The first number, the second string of the array, the last string: sources 0, 2 and 4.
         let words = [0, 1, u64::from(b'x'), 0, 0xbeef, 0];
         assert_eq!(texts(arguments, 0b1_0101, &words).unwrap(), [FAULT, r#"{"x",(fault)}"#, "0xbeef", FAULT]);
@@ -305,15 +309,15 @@ mod tests {
 
     #[test]
     fn words_that_are_not_this_probes_are_refused() {
-        assert_eq!(texts(vec![layout(Item::Text, None)], 0, &[9, 0]), None);
-        assert_eq!(texts(vec![layout(Item::Text, None)], 0, &[u64::MAX]), None);
+        assert_eq!(texts(vec![layout(TEXT, None)], 0, &[9, 0]), None);
+        assert_eq!(texts(vec![layout(TEXT, None)], 0, &[u64::MAX]), None);
         assert_eq!(texts(vec![layout(Item::Number(Format::Char), Some(9))], 0, &[0]), None);
     }
 
     #[test]
     fn a_text_of_the_greatest_length_may_have_been_cut_off() {
-        let mut words = vec![u64::from(MAX_STRING)];
-        words.extend([u64::from_le_bytes([b'x'; 8]); MAX_STRING as usize / 8]);
-        assert!(texts(vec![layout(Item::Text, None)], 0, &words).unwrap()[0].ends_with("xx..."));
+        let mut words = vec![32];
+        words.extend([u64::from_le_bytes([b'x'; 8]); 4]);
+        assert!(texts(vec![layout(TEXT, None)], 0, &words).unwrap()[0].ends_with("xx..."));
     }
 }

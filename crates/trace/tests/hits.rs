@@ -24,7 +24,7 @@ fn probes() -> Vec<Probe> {
         stack: true,
         arguments: vec![
             layout("dfd", "s32", None, Item::Number(Format::Signed(4))),
-            layout("filename", "string", None, Item::Text),
+            layout("filename", "string", None, Item::Text { limit: 1024 }),
             layout("how", "x64[2]", Some(2), Item::Number(Format::Hex(8))),
             layout("ops", "symbol", None, Item::Number(Format::Symbol)),
             layout("note", "string", None, Item::Constant("fixed".into())),

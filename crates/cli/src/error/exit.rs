@@ -2,7 +2,7 @@
 
 use std::io;
 
-use trapline_abi::WatchError;
+use trapline_abi::{ProbeError, WatchError};
 
 use super::Error;
 
@@ -38,14 +38,32 @@ impl Error {
             | Error::MarkText { .. }
             | Error::NoCommand { .. }
             | Error::OnlyAccesses
+            | Error::Fetch(_)
+            | Error::Spec(_)
+            | Error::ReturnInside { .. }
+            | Error::NoParameters { .. }
+            | Error::NoProcess { .. }
+            | Error::NoCpu { .. }
             | Error::BinaryToTerminal { .. } => Exit::Usage,
             Error::Watch {
                 reason: Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram),
                 ..
             } => Exit::Usage,
             Error::Watch { reason: Some(WatchError::SelfTest), .. } => Exit::Environment,
+            Error::Probe {
+                reason:
+                    Some(
+                        ProbeError::NotProbeable
+                        | ProbeError::InsideInstruction
+                        | ProbeError::Own
+                        | ProbeError::NotAFunction,
+                    ),
+                ..
+            } => Exit::Usage,
+            Error::Probe { reason: Some(ProbeError::Taken), .. } => Exit::Environment,
             Error::PciList(_)
             | Error::NotRoot { .. }
+            | Error::HiddenSymbols
             | Error::NoModule { .. }
             | Error::ModuleRefused { .. }
             | Error::DeviceOpen { .. }
@@ -68,6 +86,7 @@ impl Error {
             Error::Command { .. } => return COMMAND_NOT_EXECUTABLE,
             Error::Start { .. }
             | Error::Watch { .. }
+            | Error::Probe { .. }
             | Error::RingMap { .. }
             | Error::CommandLost { .. }
             | Error::Print { .. }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
-use trapline_abi::{SelfTest, WatchError};
+use trapline_abi::{ProbeError, SelfTest, WatchError};
 
 use super::Error;
 use crate::system::System;
@@ -70,6 +70,26 @@ pub(super) fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io
             "no second mapping with the same cache attributes could be made at {failed_at:#x}; see `dmesg`, and watch less of it"
         ),
         None => format!("{source}"),
+    }
+}
+
+/// Why an instruction can't be probed: the module's reason, with `nearby` instructions, or only what the system call gave.
+pub(super) fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::Error) -> String {
+    match reason {
+        Some(ProbeError::NotProbeable) => "the kernel allows no probe there: it is no code, or code that the handling of probes itself needs; \
+             probe a caller of it"
+            .into(),
+        Some(ProbeError::InsideInstruction) => format!("it is inside of an instruction{nearby}"),
+        Some(ProbeError::Own) => "it is in Trapline's own module, whose code runs while a probe is served".into(),
+        Some(ProbeError::Taken) => {
+            "somebody else has it in a way that can't be shared: a live patch, or a tracer that redirects it; end that first".into()
+        }
+        Some(ProbeError::NoMemory) => "there is not enough kernel memory for another probe".into(),
+        Some(ProbeError::NotAFunction) => "--return needs the first instruction of a function".into(),
+        Some(ProbeError::Program | ProbeError::Flags) => {
+            format!("the module did not take what this command made of the arguments ({source}): are they of one version?")
+        }
+        Some(ProbeError::Other) | None => format!("{source}"),
     }
 }
 

@@ -1,0 +1,522 @@
+//! Fetch arguments as a person writes them: the syntax of the kernel's own probe events (Documentation/trace/kprobetrace.rst), and parameters by name.
+//!
+//! ```text
+//! [NAME=]FETCH[:TYPE]     FETCH: %REG  $stack  $stackN  $argN  $retval  $comm  @ADDRESS  @SYMBOL[+-OFFSET]  +-[u]OFFSET(FETCH)  \NUMBER  \"TEXT"  PARAMETER
+//!                         TYPE:  u8 … u64  s8 … s64  x8 … x64  char  string  ustring  symbol  symstr  bWIDTH@OFFSET/CONTAINER, and [N] behind one for an array
+//! ```
+//!
+//! By hand: the language is regular but for one pair of parentheses, and what takes the lines is what to say about mistakes, which no parser library
+//! writes.
+
+use std::fmt;
+use std::ops::Range;
+
+use trapline_trace::Format;
+
+/// Elements of an array at most, as in the kernel (`MAX_ARRAY_LEN`).
+const MAX_ARRAY: u32 = 64;
+
+/// A mistake in a fetch argument: shown with a mark under the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FetchError {
+    /// The whole argument.
+    pub text: String,
+    /// Bytes of it that are wrong.
+    pub at: Range<usize>,
+    /// What is wrong, and what to write instead.
+    pub why: String,
+}
+
+impl std::error::Error for FetchError {}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = |range: Range<usize>| self.text.get(range).map_or(0, |text| text.chars().count());
+        let (before, marked) = (columns(0..self.at.start), columns(self.at.clone()).max(1));
+        writeln!(f, "{}", self.why)?;
+        writeln!(f, "  {}", self.text)?;
+        write!(f, "  {:before$}{}", "", "^".repeat(marked))
+    }
+}
+
+/// An argument, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Argument {
+    /// The whole text.
+    pub(super) text: String,
+    /// The name given.
+    pub(super) name: Option<String>,
+    /// What to fetch.
+    pub(super) fetch: Fetch,
+    /// Where in the text that stands.
+    pub(super) fetch_at: Range<usize>,
+    /// As what, if that was said.
+    pub(super) form: Option<Form>,
+    /// Where in the text that stands.
+    pub(super) form_at: Range<usize>,
+}
+
+/// What to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fetch {
+    /// A register, by the CPU's number.
+    Register(u16),
+    /// An entry of the kernel stack.
+    Stack(u16),
+    /// The stack pointer.
+    StackAddress,
+    /// What the function returns.
+    ReturnValue,
+    /// The task's name.
+    Comm,
+    /// An argument of the function, the first being 1.
+    Parameter(u16),
+    /// An argument of the function by its name.
+    Named(String),
+    /// A number.
+    Immediate(i64),
+    /// A text.
+    Text(String),
+    /// The address of a symbol and so many bytes.
+    Symbol(String, i64),
+    /// Memory at an address.
+    Memory {
+        /// What gives the address.
+        base: Box<Fetch>,
+        /// Bytes from there.
+        offset: i64,
+        /// In user space whatever the address.
+        user: bool,
+    },
+}
+
+/// A type as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    /// The text.
+    pub(super) text: String,
+    /// Of one element.
+    pub(super) kind: FormKind,
+    /// Elements, if it is an array.
+    pub(super) count: Option<u32>,
+}
+
+/// A type of one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormKind {
+    /// A number of so many bytes, which reads so.
+    Number(u8, Format),
+    /// A zero-terminated string.
+    Text {
+        /// In user space whatever the address.
+        user: bool,
+    },
+}
+
+impl Form {
+    /// The type called `name`, one of those that need no further words.
+    pub(super) fn simple(name: &str) -> Option<Self> {
+        let kind = match name {
+            "char" => FormKind::Number(1, Format::Char),
+            "symbol" | "symstr" => FormKind::Number(8, Format::Symbol),
+            "string" => FormKind::Text { user: false },
+            "ustring" => FormKind::Text { user: true },
+            _ => {
+                let bytes = match name.get(1..)? {
+                    "8" => 1,
+                    "16" => 2,
+                    "32" => 4,
+                    "64" => 8,
+                    _ => return None,
+                };
+                let format = match name.get(..1)? {
+                    "u" => Format::Unsigned(bytes),
+                    "s" => Format::Signed(bytes),
+                    "x" => Format::Hex(bytes),
+                    _ => return None,
+                };
+                FormKind::Number(bytes, format)
+            }
+        };
+        Some(Self { text: name.into(), kind, count: None })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "there is no type `{text}`: expected u8, u16, u32, u64, the same with s (signed) or x (hexadecimal), char, string, ustring, \
+                 symbol, symstr, or bits as b3@4/32, and [N] behind it for an array"
+            )
+        };
+        let (base, count) = match text.split_once('[') {
+            None => (text, None),
+            Some((base, rest)) => {
+                let count = rest.strip_suffix(']').and_then(|count| count.parse().ok());
+                let wrong = || format!("an array is TYPE[N] with N from 1 to {MAX_ARRAY}");
+                (base, Some(count.filter(|count| (1..=MAX_ARRAY).contains(count)).ok_or_else(wrong)?))
+            }
+        };
+        let form = match Self::simple(base) {
+            Some(form) => form,
+            None if base.starts_with('b') && base.contains(['@', '/']) => bits(base)?,
+            None => return Err(unknown()),
+        };
+        if count.is_some() && form.kind == FormKind::Number(8, Format::Symbol) {
+            return Err(format!("an array of symbols can't be; fetch x64[{}] instead", count.unwrap_or(1)));
+        }
+        Ok(Self { text: text.into(), count, ..form })
+    }
+}
+
+/// `b<width>@<offset>/<container>`, all in bits.
+fn bits(text: &str) -> Result<Form, String> {
+    let parse = || {
+        let (width, rest) = text.strip_prefix('b')?.split_once('@')?;
+        let (offset, container) = rest.split_once('/')?;
+        Some((width.parse::<u8>().ok()?, offset.parse::<u8>().ok()?, container.parse::<u8>().ok()?))
+    };
+    let (width, offset, container) = parse().ok_or_else(|| {
+        format!("`{text}` is no bit field: expected bWIDTH@OFFSET/CONTAINER in bits, as in b3@4/32")
+    })?;
+    if !matches!(container, 8 | 16 | 32 | 64) {
+        return Err(format!("the container of `{text}` has {container} bits; it must have 8, 16, 32 or 64"));
+    }
+    if width == 0 || u16::from(width) + u16::from(offset) > u16::from(container) {
+        return Err(format!(
+            "{width} bits from bit {offset} on do not lie in a container of {container} bits"
+        ));
+    }
+    let kind = FormKind::Number(container / 8, Format::Bits { width, offset });
+    Ok(Form { text: text.into(), kind, count: None })
+}
+
+/// Parses one fetch argument.
+pub(super) fn parse(text: &str) -> Result<Argument, FetchError> {
+    let mut cursor = Cursor { text, at: 0 };
+    let name = cursor.name()?;
+    let start = cursor.at;
+    let fetch = cursor.fetch()?;
+    let fetch_at = start..cursor.at;
+    let (form, form_at) = if cursor.take(':') {
+        let at = cursor.at..text.len();
+        let form = Form::parse(cursor.rest()).map_err(|why| cursor.error(at.clone(), why))?;
+        (Some(form), at)
+    } else if cursor.rest().is_empty() {
+        (None, cursor.at..cursor.at)
+    } else {
+        let found = cursor.rest().chars().next().unwrap_or_default();
+        return Err(cursor.here(format!("`{found}` is not expected here: expected :TYPE or the end")));
+    };
+    Ok(Argument { text: text.into(), name, fetch, fetch_at, form, form_at })
+}
+
+/// Whether `name` can name an argument: letters, digits and `_`, no digit first.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn take(&mut self, char: char) -> bool {
+        let taken = self.rest().starts_with(char);
+        self.at += if taken { char.len_utf8() } else { 0 };
+        taken
+    }
+
+    /// Takes what fits.
+    fn word(&mut self, fits: impl Fn(char) -> bool) -> (&'a str, Range<usize>) {
+        let rest = self.rest();
+        let length = rest.find(|c| !fits(c)).unwrap_or(rest.len());
+        let at = self.at..self.at + length;
+        self.at = at.end;
+        (&rest[..length], at)
+    }
+
+    fn error(&self, at: Range<usize>, why: impl Into<String>) -> FetchError {
+        FetchError { text: self.text.into(), at, why: why.into() }
+    }
+
+    /// An error about the next character, or the end.
+    fn here(&self, why: impl Into<String>) -> FetchError {
+        let length = self.rest().chars().next().map_or(0, char::len_utf8);
+        self.error(self.at..self.at + length, why)
+    }
+
+    /// `NAME=`, if it is there.
+    fn name(&mut self) -> Result<Option<String>, FetchError> {
+        let end = match self.text.find('=') {
+            // One within a text is none of ours.
+            Some(end) if !self.text[..end].contains('"') => end,
+            _ => return Ok(None),
+        };
+        let name = &self.text[..end];
+        if !is_name(name) {
+            let why = "a name has letters, digits and _, and no digit first";
+            return Err(self.error(0..end, why));
+        }
+        self.at = end + 1;
+        Ok(Some(name.into()))
+    }
+
+    fn fetch(&mut self) -> Result<Fetch, FetchError> {
+        match self.rest().chars().next() {
+            Some('%') => self.register(),
+            Some('$') => self.variable(),
+            Some('@') => self.absolute(),
+            Some('+' | '-') => self.memory(),
+            Some('\\') => self.immediate(),
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
+                let (name, _) = self.word(|c| c.is_ascii_alphanumeric() || c == '_');
+                Ok(Fetch::Named(name.into()))
+            }
+            _ => Err(self.here(
+                "expected what to fetch: %REGISTER, $argN, $retval, $stackN, $comm, @SYMBOL, +OFFSET(…), \\NUMBER, or a parameter's name",
+            )),
+        }
+    }
+
+    fn register(&mut self) -> Result<Fetch, FetchError> {
+        let start = self.at;
+        self.at += 1;
+        let (name, _) = self.word(|c| c.is_ascii_alphanumeric() || c == '_');
+        let number = register(name).ok_or_else(|| {
+            let why = "no such register: expected %ax, %bx, %cx, %dx, %si, %di, %bp, %sp, %r8 to %r15, %ip, %flags, %cs or %ss";
+            self.error(start..self.at, why)
+        })?;
+        Ok(Fetch::Register(number))
+    }
+
+    fn variable(&mut self) -> Result<Fetch, FetchError> {
+        let start = self.at;
+        self.at += 1;
+        let (name, _) = self.word(|c| c.is_ascii_alphanumeric() || c == '_');
+        let at = start..self.at;
+        let number = |text: &str| text.parse::<u16>().ok();
+        match name {
+            "retval" => return Ok(Fetch::ReturnValue),
+            "comm" | "COMM" => return Ok(Fetch::Comm),
+            "stack" => return Ok(Fetch::StackAddress),
+            _ => {}
+        }
+        if let Some(entry) = name.strip_prefix("stack").and_then(number) {
+            return Ok(Fetch::Stack(entry));
+        }
+        match name.strip_prefix("arg").map(number) {
+            Some(Some(0)) => Err(self.error(at, "arguments are counted from 1: $arg1 is the first")),
+            Some(Some(argument)) => Ok(Fetch::Parameter(argument)),
+            _ => {
+                let why = "no such variable: expected $argN, $retval, $stackN, $stack or $comm";
+                Err(self.error(at, why))
+            }
+        }
+    }
+
+    fn absolute(&mut self) -> Result<Fetch, FetchError> {
+        let start = self.at;
+        self.at += 1;
+        let memory = |base| Fetch::Memory { base: Box::new(base), offset: 0, user: false };
+        if self.rest().starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok(memory(Fetch::Immediate(self.number()? as i64)));
+        }
+        let (symbol, _) = self.word(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+        if symbol.is_empty() {
+            return Err(self.error(start..self.at, "expected an address or a symbol behind @"));
+        }
+        let offset = match self.rest().chars().next() {
+            Some('+' | '-') => self.offset()?,
+            _ => 0,
+        };
+        Ok(memory(Fetch::Symbol(symbol.into(), offset)))
+    }
+
+    fn memory(&mut self) -> Result<Fetch, FetchError> {
+        let user = matches!(self.rest().get(1..2), Some("u"));
+        let offset = self.offset()?;
+        if !self.take('(') {
+            return Err(self.here("expected ( and what gives the address, as in +8(%si)"));
+        }
+        let open = self.at - 1;
+        let base = Box::new(self.fetch()?);
+        if !self.take(')') {
+            let rest = self.rest().is_empty();
+            return Err(if rest {
+                self.error(open..open + 1, "this ( is not closed")
+            } else {
+                self.here("expected )")
+            });
+        }
+        if matches!(*base, Fetch::Comm | Fetch::Text(_)) {
+            return Err(self.error(open + 1..self.at - 1, "this is a text, not an address"));
+        }
+        Ok(Fetch::Memory { base, offset, user })
+    }
+
+    /// A sign, perhaps `u`, and a number.
+    fn offset(&mut self) -> Result<i64, FetchError> {
+        let start = self.at;
+        let negative = self.take('-') || !self.take('+');
+        self.take('u');
+        let number = self.number()?;
+        let value =
+            if negative { 0i64.checked_sub_unsigned(number) } else { 0i64.checked_add_unsigned(number) };
+        value.ok_or_else(|| self.error(start..self.at, "this offset does not fit into 64 bits"))
+    }
+
+    /// Decimal, `0x` hexadecimal, or octal behind a 0, as in C.
+    fn number(&mut self) -> Result<u64, FetchError> {
+        let (digits, at) = self.word(|c| c.is_ascii_alphanumeric());
+        let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+            Some(hex) => u64::from_str_radix(hex, 16),
+            None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(&digits[1..], 8),
+            None => digits.parse(),
+        };
+        parsed.map_err(|_| self.error(at, "expected a number of at most 64 bits, as 16, 0x10 or 020"))
+    }
+
+    fn immediate(&mut self) -> Result<Fetch, FetchError> {
+        let start = self.at;
+        self.at += 1;
+        if self.take('"') {
+            let (text, _) = self.word(|c| c != '"');
+            return if self.take('"') {
+                Ok(Fetch::Text(text.into()))
+            } else {
+                Err(self.error(start + 1..start + 2, "this text has no end"))
+            };
+        }
+        let negative = self.take('-');
+        let number = self.number()?;
+        Ok(Fetch::Immediate(if negative { number.wrapping_neg() } else { number } as i64))
+    }
+}
+
+/// A register's number, as the CPU counts; by the name that the kernel's probe events have for it, or the assembler's.
+fn register(name: &str) -> Option<u16> {
+    const NAMES: [&str; 20] = [
+        "ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "ip", "flags", "cs", "ss",
+    ];
+    let short = match name.strip_prefix('r') {
+        Some(short) if short.len() == 2 && short.starts_with(|c: char| c.is_ascii_alphabetic()) => short,
+        _ => name,
+    };
+    NAMES.iter().position(|known| *known == short).map(|number| number as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(text: &str) -> Fetch {
+        parse(text).unwrap_or_else(|error| panic!("{error}")).fetch
+    }
+
+    #[test]
+    fn every_form_of_the_kernels_syntax_is_understood() {
+        let memory = |base, offset, user| Fetch::Memory { base: Box::new(base), offset, user };
+        for (text, expected) in [
+            ("%di", Fetch::Register(7)),
+            ("%rdi", Fetch::Register(7)),
+            ("%r8", Fetch::Register(8)),
+            ("%ip", Fetch::Register(16)),
+            ("$stack", Fetch::StackAddress),
+            ("$stack2", Fetch::Stack(2)),
+            ("$arg3", Fetch::Parameter(3)),
+            ("$retval", Fetch::ReturnValue),
+            ("$comm", Fetch::Comm),
+            ("filename", Fetch::Named("filename".into())),
+            ("@0xffffffff81000000", memory(Fetch::Immediate(0xffff_ffff_8100_0000_u64 as i64), 0, false)),
+            ("@jiffies", memory(Fetch::Symbol("jiffies".into(), 0), 0, false)),
+            ("@init_task+0x10", memory(Fetch::Symbol("init_task".into(), 0x10), 0, false)),
+            ("+8(%si)", memory(Fetch::Register(6), 8, false)),
+            ("-0x10(%sp)", memory(Fetch::Register(4), -16, false)),
+            ("+u0(+010($arg1))", memory(memory(Fetch::Parameter(1), 8, false), 0, true)),
+            ("\\-5", Fetch::Immediate(-5)),
+            ("\\\"a=b\"", Fetch::Text("a=b".into())),
+        ] {
+            assert_eq!(fetch(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_before_and_a_type_behind() {
+        let argument = parse("path=+0(%si):string[2]").unwrap();
+        assert_eq!(argument.name.as_deref(), Some("path"));
+        let form = argument.form.unwrap();
+        assert_eq!((form.kind, form.count), (FormKind::Text { user: false }, Some(2)));
+        let kind = |text| Form::parse(text).unwrap().kind;
+        assert_eq!(kind("s16"), FormKind::Number(2, Format::Signed(2)));
+        assert_eq!(kind("symstr"), FormKind::Number(8, Format::Symbol));
+        assert_eq!(kind("b3@4/32"), FormKind::Number(4, Format::Bits { width: 3, offset: 4 }));
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_a_mark_under_the_place() {
+        let error = parse("name=%dx:u33").unwrap_err().to_string();
+        assert!(error.starts_with("there is no type `u33`: expected u8"), "{error}");
+        assert!(error.ends_with("\n  name=%dx:u33\n           ^^^"), "{error}");
+    }
+
+    #[test]
+    fn the_mark_is_under_what_is_wrong() {
+        for (text, marked) in [
+            ("9a=%di", "9a"),
+            ("%rdx2", "%rdx2"),
+            ("$arg0", "$arg0"),
+            ("$argx", "$argx"),
+            ("$stak", "$stak"),
+            ("+8%si", "%"),
+            ("+8(%si", "("),
+            ("+8(%si,", ","),
+            ("+0($comm)", "$comm"),
+            ("+q(%si)", "q"),
+            ("+99999999999999999999(%si)", "99999999999999999999"),
+            ("+0xffffffffffffffff(%si)", "+0xffffffffffffffff"),
+            ("@", "@"),
+            ("\\\"abc", "\""),
+            ("\\x", "x"),
+            ("%di:u8[0]", "u8[0]"),
+            ("%di:u8[65]", "u8[65]"),
+            ("%di:b9@0/8", "b9@0/8"),
+            ("%di:b1@0/9", "b1@0/9"),
+            ("%di:b1@0", "b1@0"),
+            ("%di:symbol[2]", "symbol[2]"),
+            ("%di,", ","),
+            ("%di:", ""),
+            ("", ""),
+            ("é", "é"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert_eq!(&text[error.at.clone()], marked, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_typed_makes_the_parser_panic() {
+        let alphabet = [
+            "%", "$", "@", "+", "-", "u", "(", ")", "\\", "\"", "=", ":", "[", "]", "b", "/", "0", "9", "é",
+            "di",
+        ];
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(alphabet[(state >> 33) as usize % alphabet.len()]);
+            }
+            if let Err(error) = parse(&text) {
+                let _ = error.to_string();
+            }
+        }
+    }
+}
