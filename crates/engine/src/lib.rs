@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod fault;
 mod handlers;
+pub mod idt;
 pub mod local;
 mod percpu;
 mod perform;
