@@ -7,9 +7,10 @@ use anyhow::{Result, ensure};
 use rustix::io::Errno;
 use trapline_abi::Counters;
 use trapline_engine::{ControlError, Decision, ErrorCode, Fault, OutOfMemory, PageSize, ProbeId};
+use trapline_sim::paging::Rules;
 use trapline_sim::{
     Access, Backing, Bus, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome,
-    ProbeSpec, Profile, Program, Reaction, Region, Trace, Value,
+    PageSpec, ProbeSpec, Profile, Program, Reaction, Region, Trace, Value,
 };
 
 use crate::contract::{self, ended, flags, reaction};
@@ -218,6 +219,11 @@ impl Machine for Kernel<'_> {
         Some(region)
     }
 
+    fn page(&mut self, _: Rules, _: &PageSpec) -> Option<u64> {
+        self.refusal = "page tables and control registers are the kernel's own".to_owned();
+        None
+    }
+
     fn entries(&self, region: &Region) -> Vec<u64> {
         sound("reading page-table entries", self.writer.module.entries(region.start, region.length))
     }
@@ -275,6 +281,7 @@ impl Machine for Kernel<'_> {
 }
 
 fn program_of(program: &Program) -> contract::Program {
+    assert!(!program.user, "the module runs programs in kernel mode");
     let mut code = [0; contract::CODE];
     assert!(program.code.len() <= code.len(), "a program is at most {} bytes long", code.len());
     code[..program.code.len()].copy_from_slice(&program.code);
@@ -319,6 +326,7 @@ fn hit_of(hit: &contract::Hit) -> Hit {
         address: hit.address,
         write: hit.write != 0,
         value: hit.value[..hit.length.into()].to_vec(),
+        error_code: None,
         late: hit.late != 0,
     }
 }

@@ -47,7 +47,8 @@ impl Writer {
 fn hit(world: &World, label: u32, kind: HitKind, access: (u64, bool, &[u8]), late: bool) {
     let cpu = world.cpu().expect("handlers are called on cores");
     let (address, write, value) = access;
-    lock(&world.hits).push(Hit { label, kind, cpu, address, write, value: value.to_vec(), late });
+    let error_code = None;
+    lock(&world.hits).push(Hit { label, kind, cpu, address, write, error_code, value: value.to_vec(), late });
 }
 
 /// # Safety
@@ -91,10 +92,14 @@ unsafe fn claim(node: NonNull<FaultHandler>, _: &Trap, fault: &Fault, registers:
     let world = claimer.world.upgrade().expect("handlers are called while the world lives");
     world.point();
     let late = claimer.removed.load(Ordering::Relaxed);
-    let write = fault.error_code.has(ErrorCode::WRITE);
-    hit(&world, claimer.spec.label, HitKind::Fault, (fault.address, write, &[]), late);
+    let cpu = world.cpu().expect("handlers are called on cores");
+    let Fault { address, error_code } = *fault;
+    let write = error_code.has(ErrorCode::WRITE);
+    let (label, error_code) = (claimer.spec.label, Some(error_code));
+    let told = Hit { label, kind: HitKind::Fault, cpu, address, write, error_code, value: Vec::new(), late };
+    lock(&world.hits).push(told);
     if fault.address.wrapping_sub(claimer.spec.start) < claimer.spec.length {
-        registers.rip = world.end_of(registers.rip);
+        registers.rip = world.cores[cpu].end.load(Ordering::Relaxed);
         registers.rflags &= !RESUME_FLAG;
         Verdict::Resume
     } else {

@@ -3,11 +3,14 @@
 use crate::allocation::Side;
 use crate::hardware::{Via, Who};
 use crate::model::{Bytes, recognise};
+use crate::paging::{Kind, Mode};
 use crate::world::World;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use trapline_engine::{Fault, Verdict};
 use trapline_insn::{Memory, Method, Registers, Segment, decode};
 
+/// AC in supervisor mode: data on pages of user mode may be accessed in spite of SMAP.
+const ACCESS_FLAG: u64 = 1 << 18;
 const TRAP_FLAG: u64 = 1 << 8;
 const INTERRUPT_FLAG: u64 = 1 << 9;
 pub(crate) const RESUME_FLAG: u64 = 1 << 16;
@@ -33,6 +36,12 @@ pub(crate) struct Core {
     /// The instruction it runs, and whether that is single-stepped.
     pub(crate) ip: AtomicU64,
     stepping: AtomicBool,
+    /// Where the code ends that it runs.
+    pub(crate) end: AtomicU64,
+    /// It runs in user mode.
+    pub(crate) user: AtomicBool,
+    /// `EFLAGS.AC` of that code.
+    ac: AtomicBool,
 }
 
 impl World {
@@ -44,17 +53,23 @@ impl World {
             (false, true) => Via::Step,
             (false, false) => Via::Native,
         };
-        Who { cpu, ip: core.ip.load(Ordering::Relaxed), via }
+        let mode = match core.user.load(Ordering::Relaxed) {
+            true => Mode::User,
+            false => Mode::Supervisor { ac: core.ac.load(Ordering::Relaxed) },
+        };
+        Who { cpu, ip: core.ip.load(Ordering::Relaxed), via, mode }
     }
 
     /// Runs from `registers.rip` to `end`; returns the fault that nobody dealt with, if there was one.
     pub(crate) fn execute(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
         let core = &self.cores[cpu];
+        core.end.store(end, Ordering::Relaxed);
         while registers.rip != end || registers.rflags & TRAP_FLAG != 0 {
             self.boundary(cpu, registers);
             let stepping = registers.rflags & TRAP_FLAG != 0;
             core.ip.store(registers.rip, Ordering::Relaxed);
             core.stepping.store(stepping, Ordering::Relaxed);
+            core.ac.store(registers.rflags & ACCESS_FLAG != 0, Ordering::Relaxed);
             let result = self.instruction(cpu, registers);
             core.stepping.store(false, Ordering::Relaxed);
             match result {
@@ -71,10 +86,14 @@ impl World {
                     self.scheduler.pause();
                     registers.rflags |= RESUME_FLAG;
                     core.busy.store(true, Ordering::Relaxed);
+                    // The exception is dealt with in supervisor mode; its entry clears AC (asm_exc_page_fault's ASM_CLAC).
+                    let user = core.user.swap(false, Ordering::Relaxed);
+                    core.ac.store(false, Ordering::Relaxed);
                     let side = Side::engine();
                     // SAFETY: as above.
                     let verdict = unsafe { self.engine.page_fault(fault, registers) };
                     drop(side);
+                    core.user.store(user, Ordering::Relaxed);
                     let completed = registers.rip != core.ip.load(Ordering::Relaxed);
                     assert!(
                         !completed || registers.rflags & RESUME_FLAG == 0,
@@ -96,10 +115,15 @@ impl World {
     pub(crate) fn execute_nested(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
         let core = &self.cores[cpu];
         let (ip, stepping) = (core.ip.load(Ordering::Relaxed), core.stepping.load(Ordering::Relaxed));
+        let (outer, ac) = (core.end.load(Ordering::Relaxed), core.ac.load(Ordering::Relaxed));
+        let user = core.user.swap(false, Ordering::Relaxed);
         let busy = core.busy.swap(true, Ordering::Relaxed);
         core.nested.fetch_add(1, Ordering::Relaxed);
         let fault = self.execute(cpu, registers, end);
         core.nested.fetch_sub(1, Ordering::Relaxed);
+        core.end.store(outer, Ordering::Relaxed);
+        core.ac.store(ac, Ordering::Relaxed);
+        core.user.store(user, Ordering::Relaxed);
         core.ip.store(ip, Ordering::Relaxed);
         core.stepping.store(stepping, Ordering::Relaxed);
         if !busy {
@@ -139,11 +163,14 @@ impl World {
     }
 
     fn instruction(&self, cpu: usize, registers: &mut Registers) -> Result<(), Fault> {
-        let (code, length) = self.hardware().code(registers.rip);
-        assert!(length > 0, "fetches at {:#x}, where no code is", registers.rip);
-        let code = &code[..usize::from(length)];
-        let plan =
-            decode(code).unwrap_or_else(|error| panic!("{code:02x?} at {:#x}: {error}", registers.rip));
+        let (code, length, beyond) = self.hardware().fetch(self.who(cpu, false), registers.rip);
+        let code = &code[..length];
+        let plan = match (decode(code), beyond) {
+            (Ok(plan), _) => plan,
+            // The instruction goes on where none can be fetched.
+            (Err(_), Some(fault)) => return Err(fault),
+            (Err(error), None) => panic!("{code:02x?} at {:#x}: {error}", registers.rip),
+        };
         let mut memory = Native { world: self, cpu };
         if plan.method() == Method::Emulate {
             // One element at a time: between two of them the CPU takes interrupts and exceptions.
@@ -174,7 +201,8 @@ pub(crate) struct Native<'a> {
 
 impl Bytes for Native<'_> {
     fn check(&mut self, address: u64, width: usize, write: bool) -> Result<(), Fault> {
-        self.world.hardware().check(self.cpu, address, width, write)
+        let who = self.world.who(self.cpu, false);
+        self.world.hardware().check(who, address, width, if write { Kind::Write } else { Kind::Read })
     }
 
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
@@ -216,7 +244,7 @@ impl Memory for Native<'_> {
         let who = self.world.who(self.cpu, false);
         let mut hardware = self.world.hardware();
         // The read of a read-modify-write already needs the right to write.
-        hardware.check(self.cpu, address, width, true)?;
+        hardware.check(who, address, width, Kind::Write)?;
         hardware.read(who, address, &mut bytes[..width])?;
         let old = u128::from_le_bytes(bytes);
         if !locked {

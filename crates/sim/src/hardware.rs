@@ -1,31 +1,36 @@
 //! Physical memory, page tables and TLBs: what a core's accesses go through.
 
 use crate::device::Memory;
-use crate::{Access, Backing, Region, Value, Vectors};
-use std::collections::{BTreeMap, HashMap};
-use trapline_engine::{ErrorCode, Fault, Mapped, Page, PageError, PageSize};
-
-/// Bits of a page-table entry (Intel SDM volume 3, 4.5, tables 4-18 and 4-20).
-pub(crate) mod entry {
-    pub(crate) const PRESENT: u64 = 1 << 0;
-    pub(crate) const WRITABLE: u64 = 1 << 1;
-    /// PWT: with PCD, the cache attributes.
-    pub(crate) const WRITE_THROUGH: u64 = 1 << 3;
-    pub(crate) const CACHE_DISABLE: u64 = 1 << 4;
-    pub(crate) const ACCESSED: u64 = 1 << 5;
-    pub(crate) const DIRTY: u64 = 1 << 6;
-    /// PS: maps a large page.
-    pub(crate) const LARGE: u64 = 1 << 7;
-    pub(crate) const GLOBAL: u64 = 1 << 8;
-    pub(crate) const NO_EXECUTE: u64 = 1 << 63;
-    pub(crate) const FRAME: u64 = 0x000f_ffff_ffff_f000;
-}
+use crate::paging::{Attempt, Kind, Mode, Rules, Size, Tables, Translation, entry, is_canonical};
+use crate::{Access, Backing, PageSpec, Region, Value, Vectors};
+use std::collections::HashMap;
+use trapline_engine::{Fault, Mapped, Page, PageError, PageSize};
 
 /// Where region number `n` lies.
 const LINEAR: u64 = 0xffff_c900_0000_0000;
 const ALIAS: u64 = 0xffff_e900_0000_0000;
 const PHYSICAL: u64 = 0x1_0000_0000;
 const STRIDE: u64 = 1 << 28;
+
+/// Where the code of programs in user mode lies: the first region's pages, seen from there.
+pub(crate) const USER_CODE: u64 = 0x40_0000;
+
+/// Where pages that scenarios make one by one lie, each at the beginning of a gibibyte of its own, in user mode's half and in the kernel's.
+const SINGLE_USER: u64 = 0x10_0000_0000;
+const SINGLE_KERNEL: u64 = 0xffff_8880_0000_0000;
+/// Their physical memory. Each is backed by 4 KiB, which repeat: nobody needs a whole gibibyte.
+const SINGLE_PHYSICAL: u64 = 0x100_0000_0000;
+const SINGLE_STRIDE: u64 = 1 << 30;
+
+/// Flags of entries that refer to tables: as Linux, the last level decides.
+const UPPER: u64 = entry::PRESENT | entry::WRITABLE | entry::USER | entry::ACCESSED;
+
+fn size_of(size: PageSize) -> Size {
+    match size {
+        PageSize::Small => Size::Small,
+        PageSize::Large => Size::Large,
+    }
+}
 
 /// Whether `address` lies where the machine keeps its aliases.
 pub(crate) fn is_alias(address: u64) -> bool {
@@ -49,6 +54,7 @@ pub(crate) struct Who {
     pub(crate) cpu: usize,
     pub(crate) ip: u64,
     pub(crate) via: Via,
+    pub(crate) mode: Mode,
 }
 
 /// An access as the device saw it, and what only a simulation can know of it.
@@ -63,8 +69,11 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Hardware {
     memories: Vec<Memory>,
-    tables: BTreeMap<u64, (PageSize, u64)>,
-    pub(crate) tlbs: Vec<HashMap<Page, u64>>,
+    singles: Vec<Memory>,
+    tables: Tables,
+    pub(crate) rules: Rules,
+    /// By page number and size.
+    pub(crate) tlbs: Vec<HashMap<(u64, Size), Translation>>,
     pub(crate) vectors: Vec<Vectors>,
     pub(crate) seen: Vec<Seen>,
     /// Ranges (start, length, writes) that a probe records for certain: it was registered, and nobody began to remove it.
@@ -107,10 +116,9 @@ impl Hardware {
             | attributes;
         let mut offset = skip;
         for &size in pages {
-            let large = if size == PageSize::Large { entry::LARGE } else { 0 };
             for linear in [LINEAR, ALIAS] {
-                self.tables
-                    .insert(linear + base + offset, (size, (PHYSICAL + base + offset) | common | large));
+                let leaf = (PHYSICAL + base + offset) | common;
+                self.tables.map(linear + base + offset, size_of(size), leaf, UPPER);
             }
             offset += size.bytes();
         }
@@ -119,52 +127,85 @@ impl Hardware {
         (region, ALIAS + base + skip)
     }
 
+    /// Lets the first region be executed, in the kernel's half and, at [`USER_CODE`], in user mode.
+    pub(crate) fn make_executable(&mut self, region: &Region) {
+        for offset in (0..region.length).step_by(0x1000) {
+            self.protect(region.start + offset, entry::NO_EXECUTE);
+            let frame = PHYSICAL + (region.start - LINEAR) + offset;
+            let leaf = frame | entry::PRESENT | entry::USER | entry::ACCESSED;
+            self.tables.map(USER_CODE + offset, Size::Small, leaf, UPPER);
+        }
+    }
+
+    /// Maps a page of its own; returns its address.
+    pub(crate) fn map_single(&mut self, spec: &PageSpec) -> u64 {
+        let number = self.singles.len() as u64;
+        self.singles.push(Memory::new(0x1000, false));
+        let half = if spec.user { SINGLE_USER } else { SINGLE_KERNEL };
+        let address = half + number * SINGLE_STRIDE;
+        let frame = SINGLE_PHYSICAL + number * SINGLE_STRIDE;
+        self.tables.map(address, spec.size, frame | spec.bits(), UPPER);
+        address
+    }
+
     /// Unmaps the page at `address`.
     pub(crate) fn unmap(&mut self, address: u64) {
-        self.tables.remove(&address);
+        if let Some(leaf) = self.tables.leaf_mut(address) {
+            *leaf = 0;
+        }
         self.tlbs.iter_mut().for_each(HashMap::clear);
     }
 
     /// Changes the bits of the page at `address`.
     pub(crate) fn protect(&mut self, address: u64, clear: u64) {
-        if let Some((_, bits)) = self.tables.get_mut(&address) {
-            *bits &= !clear;
+        if let Some(leaf) = self.tables.leaf_mut(address) {
+            *leaf &= !clear;
         }
         self.tlbs.iter_mut().for_each(HashMap::clear);
     }
 
     pub(crate) fn entries(&self, region: &Region) -> Vec<u64> {
-        self.tables.range(region.start..region.start + region.length).map(|(_, (_, bits))| *bits).collect()
-    }
-
-    fn walk(&self, address: u64) -> Option<(Page, u64)> {
-        let (&start, &(size, bits)) = self.tables.range(..=address).next_back()?;
-        let page = Page { address: start, size };
-        (address - start < size.bytes()).then_some((page, bits))
+        let (mut at, mut entries) = (region.start, Vec::new());
+        while at < region.start + region.length {
+            let leaf = self.tables.leaf(at);
+            entries.extend(leaf.map(|(_, bits)| bits));
+            at += leaf.map_or(Size::Small, |(size, _)| size).bytes();
+        }
+        entries
     }
 
     pub(crate) fn is_present(&self, address: u64) -> bool {
-        self.walk(address).is_some_and(|(_, bits)| bits & entry::PRESENT != 0)
+        is_canonical(address) && self.tables.walk(&self.rules, address).is_ok()
     }
 
     pub(crate) fn page_at(&self, address: u64) -> Result<Mapped, PageError> {
-        match self.walk(address) {
-            Some((page, entry)) if entry & entry::PRESENT != 0 => Ok(Mapped { page, entry }),
-            _ => Err(PageError::NotMapped),
-        }
+        let found = self.tables.leaf(address).filter(|(_, bits)| bits & entry::PRESENT != 0);
+        let size = match found {
+            None => return Err(PageError::NotMapped),
+            Some((Size::Huge, _)) => return Err(PageError::HugePage),
+            Some((Size::Large, _)) => PageSize::Large,
+            Some((Size::Small, _)) => PageSize::Small,
+        };
+        let entry = found.map_or(0, |(_, bits)| bits);
+        Ok(Mapped { page: Page::containing(address, size), entry })
     }
 
     pub(crate) fn set_entry(&mut self, page: Page, bits: u64) {
-        if let Some((_, entry)) = self.tables.get_mut(&page.address) {
-            *entry = bits;
+        if let Some(leaf) = self.tables.leaf_mut(page.address) {
+            *leaf = bits;
         }
     }
 
     /// Clears the present bit of what is there.
     pub(crate) fn clear_present(&mut self, page: Page) {
-        if let Some((_, bits)) = self.tables.get_mut(&page.address) {
-            *bits &= !entry::PRESENT;
+        if let Some(leaf) = self.tables.leaf_mut(page.address) {
+            *leaf &= !entry::PRESENT;
         }
+    }
+
+    /// Drops one CPU's translation of a page.
+    pub(crate) fn forget(&mut self, cpu: usize, page: Page) {
+        self.tlbs[cpu].remove(&(page.address, size_of(page.size)));
     }
 
     pub(crate) fn opened(&mut self, page: Page) {
@@ -183,45 +224,46 @@ impl Hardware {
         self.open.retain(|page, opening| !pages.contains(&(*page, *opening)));
     }
 
-    /// The physical address of `address`, as CPU `cpu` translates it.
-    fn translate(&mut self, cpu: usize, address: u64, write: bool) -> Result<u64, Fault> {
-        let direction = if write { ErrorCode::WRITE } else { 0 };
-        let fault = |bits| Fault { error_code: ErrorCode(bits | direction), address };
-        let sizes = [PageSize::Small, PageSize::Large];
-        let held = sizes.iter().find_map(|&size| {
-            let page = Page::containing(address, size);
-            Some((page, *self.tlbs[cpu].get(&page)?))
-        });
-        let (page, bits) = match held {
+    /// The physical address of `address`, as a CPU translates it.
+    fn translate(&mut self, who: Who, address: u64, kind: Kind) -> Result<u64, Fault> {
+        assert!(is_canonical(address), "the model raises no #GP: {address:#x}");
+        let attempt = Attempt { address, kind, mode: who.mode };
+        let fault = |error_code| Fault { error_code, address };
+        let key = |size: Size| (address & !(size.bytes() - 1), size);
+        let tlb = &mut self.tlbs[who.cpu];
+        let held = Size::ALL.into_iter().find_map(|size| tlb.get(&key(size)).copied());
+        let translation = match held {
             Some(held) => held,
             None => {
-                let found = self.walk(address).filter(|(_, bits)| bits & entry::PRESENT != 0);
-                let (page, bits) = found.ok_or(fault(0))?;
-                self.tlbs[cpu].insert(page, bits);
-                (page, bits)
+                let found = self.tables.walk(&self.rules, address);
+                let found = found.map_err(|missing| fault(missing.code(&self.rules, attempt)))?;
+                tlb.insert(key(found.size), found);
+                found
             }
         };
-        if write && bits & entry::WRITABLE == 0 {
-            return Err(fault(ErrorCode::PRESENT));
+        if let Err(code) = translation.check(&self.rules, attempt) {
+            // A page fault drops what the TLB held for its address (Intel SDM volume 3, 4.10.4.1).
+            tlb.remove(&key(translation.size));
+            return Err(fault(code));
         }
-        Ok((bits & entry::FRAME) + (address - page.address))
+        Ok(translation.physical(address))
     }
 
     /// Where `width` bytes lie: in one piece, or in two.
     fn pieces(
         &mut self,
-        cpu: usize,
+        who: Who,
         address: u64,
         width: usize,
-        write: bool,
+        kind: Kind,
     ) -> Result<[(u64, usize); 2], Fault> {
-        let physical = self.translate(cpu, address, write)?;
+        let physical = self.translate(who, address, kind)?;
         let border = (address | 0xfff) + 1;
         let before = (border - address).min(width as u64) as usize;
         if before == width {
             return Ok([(physical, width), (0, 0)]);
         }
-        let next = self.translate(cpu, border, write)?;
+        let next = self.translate(who, border, kind)?;
         if next == physical + before as u64 {
             return Ok([(physical, width), (0, 0)]);
         }
@@ -229,17 +271,33 @@ impl Hardware {
     }
 
     /// Whether `width` bytes could be accessed.
-    pub(crate) fn check(&mut self, cpu: usize, address: u64, width: usize, write: bool) -> Result<(), Fault> {
-        self.pieces(cpu, address, width, write).map(drop)
+    pub(crate) fn check(&mut self, who: Who, address: u64, width: usize, kind: Kind) -> Result<(), Fault> {
+        self.pieces(who, address, width, kind).map(drop)
+    }
+
+    /// What the CPU fetches for the instruction at `address`: up to 16 bytes, and the fault that ends them if one does.
+    pub(crate) fn fetch(&mut self, who: Who, address: u64) -> ([u8; 16], usize, Option<Fault>) {
+        let mut bytes = [0; 16];
+        // One byte at a time, since an instruction may end right before a page that can't be executed.
+        for (length, byte) in bytes.iter_mut().enumerate() {
+            match self.translate(who, address.wrapping_add(length as u64), Kind::Fetch) {
+                Ok(physical) => {
+                    let (memory, offset) = self.memory(physical);
+                    *byte = memory.bytes(offset, 1)[0];
+                }
+                Err(fault) => return (bytes, length, Some(fault)),
+            }
+        }
+        (bytes, 16, None)
     }
 
     pub(crate) fn read(&mut self, who: Who, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
         let mut rest = bytes;
-        for (physical, length) in self.pieces(who.cpu, address, rest.len(), false)? {
+        for (physical, length) in self.pieces(who, address, rest.len(), Kind::Read)? {
             let (now, later) = rest.split_at_mut(length);
             if length > 0 {
-                let memory = self.memory(physical);
-                memory.read((physical - PHYSICAL) % STRIDE, now);
+                let (memory, offset) = self.memory(physical);
+                memory.read(offset, now);
                 let is_device = memory.is_device;
                 self.log(who, is_device, physical, false, now);
             }
@@ -250,11 +308,11 @@ impl Hardware {
 
     pub(crate) fn write(&mut self, who: Who, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         let mut rest = bytes;
-        for (physical, length) in self.pieces(who.cpu, address, rest.len(), true)? {
+        for (physical, length) in self.pieces(who, address, rest.len(), Kind::Write)? {
             let (now, later) = rest.split_at(length);
             if length > 0 {
-                let memory = self.memory(physical);
-                memory.write((physical - PHYSICAL) % STRIDE, now);
+                let (memory, offset) = self.memory(physical);
+                memory.write(offset, now);
                 let is_device = memory.is_device;
                 self.log(who, is_device, physical, true, now);
             }
@@ -263,12 +321,20 @@ impl Hardware {
         Ok(())
     }
 
-    fn memory(&mut self, physical: u64) -> &mut Memory {
-        &mut self.memories[((physical - PHYSICAL) / STRIDE) as usize]
+    /// What is at a physical address, and how far into it.
+    fn memory(&mut self, physical: u64) -> (&mut Memory, u64) {
+        if let Some(offset) = physical.checked_sub(SINGLE_PHYSICAL) {
+            return (&mut self.singles[(offset / SINGLE_STRIDE) as usize], offset & 0xfff);
+        }
+        let offset = physical - PHYSICAL;
+        (&mut self.memories[(offset / STRIDE) as usize], offset % STRIDE)
     }
 
     /// Keeps the device's record, and watches over the guards.
     fn log(&mut self, who: Who, is_device: bool, physical: u64, write: bool, bytes: &[u8]) {
+        if physical >= SINGLE_PHYSICAL {
+            return;
+        }
         let address = LINEAR + (physical - PHYSICAL);
         let (width, value) = (bytes.len() as u8, Some(Value::new(bytes)));
         let access = Access { cpu: who.cpu, address, width, write, value, flags: 0, way: None, ip: who.ip };

@@ -25,11 +25,12 @@ mod world;
 
 pub mod code;
 pub mod conformance;
+pub mod paging;
 
 pub use allocation::in_engine;
 pub use machine::{
-    Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, ProbeSpec, Program,
-    Reaction, Region, Vectors,
+    Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, PageSpec, ProbeSpec,
+    Program, Reaction, Region, Vectors,
 };
 pub use profile::{Bus, Profile};
 pub use simulated::{Options, Simulated};

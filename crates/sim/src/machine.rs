@@ -1,9 +1,10 @@
 //! What a scenario needs of a machine: little, so that a kernel in a virtual machine can offer it through a test module as well.
 
 use trapline_abi::Counters;
-use trapline_engine::{ControlError, Decision, Fault, PageSize, ProbeId};
+use trapline_engine::{ControlError, Decision, ErrorCode, Fault, PageSize, ProbeId};
 use trapline_insn::Registers;
 
+use crate::paging::{Rules, Size, entry};
 use crate::{Access, Profile, Trace};
 
 /// What is behind a region.
@@ -40,13 +41,15 @@ pub struct Program {
     pub vectors: Vectors,
     /// How often it runs, each time with these registers.
     pub repeat: u32,
+    /// Whether it runs in user mode, where it has no stack; only where [`Machine::page`] gives it something to access.
+    pub user: bool,
 }
 
 impl Program {
     /// `code` on CPU `cpu`, once, all registers 0.
     pub fn new(cpu: usize, code: &[u8]) -> Self {
         let (registers, vectors) = (Registers::default(), [[0; 32]; 16]);
-        Self { cpu, code: code.to_vec(), registers, vectors, repeat: 1 }
+        Self { cpu, code: code.to_vec(), registers, vectors, repeat: 1, user: false }
     }
 
     /// With these registers.
@@ -59,6 +62,44 @@ impl Program {
     pub fn times(mut self, repeat: u32) -> Self {
         self.repeat = repeat;
         self
+    }
+}
+
+/// One page that stands by itself: in user mode's half of the address space if it is `user`, else in the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSpec {
+    /// How large.
+    pub size: Size,
+    /// P.
+    pub present: bool,
+    /// R/W.
+    pub writable: bool,
+    /// U/S.
+    pub user: bool,
+    /// Not XD.
+    pub executable: bool,
+    /// Whether a bit is set that is reserved everywhere: one of the physical address beyond what any CPU has.
+    pub reserved: bool,
+    /// Protection key.
+    pub key: u8,
+}
+
+impl PageSpec {
+    /// A page on which user mode, or else the kernel, may do everything.
+    pub fn open(size: Size, user: bool) -> Self {
+        Self { size, present: true, writable: true, user, executable: true, reserved: false, key: 0 }
+    }
+
+    /// Its flags in the entry that maps it.
+    pub(crate) fn bits(&self) -> u64 {
+        let bit = |is: bool, bit| if is { bit } else { 0 };
+        entry::ACCESSED
+            | bit(self.present, entry::PRESENT)
+            | bit(self.writable, entry::WRITABLE)
+            | bit(self.user, entry::USER)
+            | bit(!self.executable, entry::NO_EXECUTE)
+            | bit(self.reserved, 1 << 51)
+            | entry::key(self.key)
     }
 }
 
@@ -149,6 +190,8 @@ pub struct Hit {
     pub address: u64,
     /// Whether it was a write.
     pub write: bool,
+    /// The error code, if it is a page-fault handler's and the machine tells it.
+    pub error_code: Option<ErrorCode>,
     /// The bytes it was shown.
     pub value: Vec<u8>,
     /// Whether it was called after its removal had returned: never, if all is well.
@@ -186,6 +229,10 @@ pub trait Machine: Control {
 
     /// Maps a new region with pages of these sizes; `None` if this machine can't.
     fn map(&mut self, backing: Backing, pages: &[PageSize]) -> Option<Region>;
+
+    /// Maps a page by itself, and sets what the CPUs' control registers say about accesses; returns its address. `None` if this machine can't: a kernel's page
+    /// tables and control registers are its own.
+    fn page(&mut self, rules: Rules, spec: &PageSpec) -> Option<u64>;
 
     /// The page-table entries of a region, bit for bit.
     fn entries(&self, region: &Region) -> Vec<u64>;

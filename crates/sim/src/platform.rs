@@ -156,7 +156,7 @@ impl Platform for Link {
         } else {
             hardware.clear_present(page);
         }
-        hardware.tlbs[cpu].remove(&page);
+        hardware.forget(cpu, page);
     }
 
     fn request_repair(&self) {

@@ -2,11 +2,12 @@
 
 use crate::control::Writer;
 use crate::cpu::FLAGS;
-use crate::hardware::{Seen, Via};
+use crate::hardware::{Seen, USER_CODE, Via};
+use crate::paging::Rules;
 use crate::world::{Interruption, World, lock};
 use crate::{
-    Access, Backing, Bus, Control, FaultHandlerId, FaultHandlerSpec, Hit, Machine, Outcome, ProbeSpec,
-    Profile, Program, Region, Trace,
+    Access, Backing, Bus, Control, FaultHandlerId, FaultHandlerSpec, Hit, Machine, Outcome, PageSpec,
+    ProbeSpec, Profile, Program, Region, Trace,
 };
 use std::sync::atomic::Ordering;
 use trapline_abi::Counters;
@@ -65,6 +66,7 @@ impl Simulated {
             .unwrap_or_else(|_| panic!("no memory for a sink"));
         // SAFETY: there was none before, so no trap has one.
         unsafe { world.engine.set_sink(Some(sink)).free() };
+        world.hardware().make_executable(&code);
         world.code_start.store(code.start, Ordering::Relaxed);
         for cpu in 0..options.cpus {
             let base = code.start + CODE * cpu as u64 + TOUCH_CODE;
@@ -101,7 +103,7 @@ impl Simulated {
 
     /// Makes a page read-only.
     pub fn write_protect(&mut self, address: u64) {
-        self.world().hardware().protect(address, crate::hardware::entry::WRITABLE);
+        self.world().hardware().protect(address, crate::paging::entry::WRITABLE);
     }
 
     /// Accesses under a recording probe that passed it unseen, outside of any window; none if all is well.
@@ -135,14 +137,6 @@ impl Simulated {
 }
 
 impl World {
-    /// The end of the program that `rip` is in.
-    pub(crate) fn end_of(&self, rip: u64) -> u64 {
-        let code = self.code_start.load(Ordering::Relaxed);
-        let within = (rip - code) % CODE;
-        let cpu = ((rip - code) / CODE) as usize;
-        rip - within + self.program_length[cpu].load(Ordering::Relaxed)
-    }
-
     /// Reads four bytes at `address` with an instruction on the calling core.
     pub(crate) fn touch(&self, address: u64) {
         let cpu = self.cpu().expect("handlers are called on cores");
@@ -194,6 +188,12 @@ impl Machine for Simulated {
         Some(region)
     }
 
+    fn page(&mut self, rules: Rules, spec: &PageSpec) -> Option<u64> {
+        let mut hardware = self.world().hardware();
+        hardware.rules = rules;
+        Some(hardware.map_single(spec))
+    }
+
     fn entries(&self, region: &Region) -> Vec<u64> {
         self.world().hardware().entries(region)
     }
@@ -214,7 +214,6 @@ impl Machine for Simulated {
             let start = code + CODE * program.cpu as u64;
             assert!(program.code.len() as u64 <= NMI_CODE, "a program is at most {NMI_CODE} bytes long");
             world.hardware().raw(start, program.code.len()).copy_from_slice(&program.code);
-            world.program_length[program.cpu].store(program.code.len() as u64, Ordering::Relaxed);
             world.cores[program.cpu].running.store(true, Ordering::Relaxed);
         }
         let (writer, worker) = (world.writer(), world.writer() + 1);
@@ -225,6 +224,7 @@ impl Machine for Simulated {
             let running: Vec<_> = programs
                 .iter()
                 .map(|program| {
+                    let code = if program.user { USER_CODE } else { code };
                     let start = code + CODE * program.cpu as u64;
                     let stack = stacks + CODE * program.cpu as u64 + CODE - 64;
                     let run = move || world.run_program(program, start, stack);
@@ -281,6 +281,7 @@ impl World {
     fn run_program(&self, program: &Program, start: u64, stack: u64) -> Outcome {
         let end = start + program.code.len() as u64;
         let mut outcome = Outcome { registers: program.registers, vectors: program.vectors, fault: None };
+        self.cores[program.cpu].user.store(program.user, Ordering::Relaxed);
         for _ in 0..program.repeat {
             let mut registers = program.registers;
             registers.rip = start;
@@ -294,6 +295,7 @@ impl World {
                 break;
             }
         }
+        self.cores[program.cpu].user.store(false, Ordering::Relaxed);
         self.idle(program.cpu);
         outcome
     }

@@ -26,9 +26,8 @@ pub(crate) struct World {
     hardware: Mutex<Hardware>,
     pub(crate) cores: Box<[Core]>,
     pub(crate) gs_bases: Box<[AtomicU64]>,
-    /// Where the cores' code lies, and how long each core's program is.
+    /// Where the cores' code lies.
     pub(crate) code_start: AtomicU64,
-    pub(crate) program_length: Box<[AtomicU64]>,
     /// The writer's state; taken by [`World::control`] alone.
     control: Mutex<trapline_engine::Control>,
     pub(crate) repair_wanted: AtomicBool,
@@ -57,7 +56,6 @@ impl World {
             cores: (0..cpus).map(|_| Core::default()).collect(),
             gs_bases: (0..cpus).map(|_| AtomicU64::new(0)).collect(),
             code_start: AtomicU64::new(0),
-            program_length: (0..cpus).map(|_| AtomicU64::new(0)).collect(),
             control: Mutex::new(trapline_engine::Control::new()),
             repair_wanted: AtomicBool::new(false),
             clock: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 //! A scenario panics where the machine does not hold what its name says; the caller catches that as any test runner does.
 
 mod cpus;
+mod faults;
 mod forms;
 mod handlers;
 mod lifetime;
@@ -62,6 +63,11 @@ scenarios! {
         a_handler_that_hits_another_armed_page_loses_nothing on 1,
         the_newest_page_fault_handler_is_asked_first_and_the_first_claim_wins on 1,
         page_fault_handlers_leave_while_others_walk_the_list on 4;
+    faults:
+        a_fault_of_every_cause_is_delivered_with_its_error_code_and_address on 1,
+        where_several_rules_forbid_an_access_the_manuals_bits_are_set on 1,
+        an_access_that_no_rule_forbids_is_no_fault on 1,
+        a_fault_on_the_second_page_of_an_access_has_that_pages_address on 1;
     lifetime:
         removing_a_probe_twice_changes_nothing on 1,
         a_page_stays_armed_until_its_last_user_leaves on 1,
