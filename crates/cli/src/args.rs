@@ -213,7 +213,8 @@ What to fetch, as in the kernel's probe events (Documentation/trace/kprobetrace.
   \\5, \\\"text\"        a number, a text
 with NAME= before it and :TYPE behind it: u8 u16 u32 u64, s8 … signed, x8 … hexadecimal, char, string, ustring, symbol, symstr, \
 bWIDTH@OFFSET/CONTAINER for some bits; TYPE[N] for an array. One that begins with a dash needs a NAME=.
-With --pre and --return, what is known on one side only is fetched there.
+With --pre and --return together, registers, stack and parameters are fetched before, $retval at the return. \
+Hits that Trapline causes itself are left out, and counted.
 
 COMMAND is started once the probe is set. The trace ends when it exits, and its status is ours.
 

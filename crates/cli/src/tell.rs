@@ -97,7 +97,7 @@ pub(crate) fn live_counter(options: &Trace, destination: &Destination) -> Progre
 ///
 /// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
 pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Finished) -> Result<Exit> {
-    let Finished { summary, totals, not_watched: unwatched, kept, exact, failure } = finished;
+    let Finished { summary, totals, not_watched: unwatched, own, kept, exact, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
     if !options.quiet {
         match destination {
@@ -117,6 +117,9 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
                 let _ = writeln!(err).and_then(|()| summary.write(&mut err, colour, ROWS));
             }
         }
+    }
+    if own > 0 && !options.quiet {
+        eprintln!("{own} hits by trapline itself are left out");
     }
     let (dropped, missed) = (summary.dropped(), summary.possibly_missed());
     if dropped > 0 {

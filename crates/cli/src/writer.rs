@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use trapline_trace::{Event, Merge, Names, Probe, Sink, Summary, Totals};
+use rustix::thread::gettid;
+use trapline_abi::{Flags, Kind};
+use trapline_trace::{Event, Merge, Names, Probe, Sink, Summary, Totals, What};
 
 use crate::output::Output;
 use crate::pump::{Backlog, Round};
@@ -27,6 +29,8 @@ pub(crate) struct Finished {
     pub totals: Totals,
     /// New mappings that could not be watched.
     pub not_watched: u64,
+    /// Hits of code probes by ourselves, which are left out.
+    pub own: u64,
     /// Events that are where they should be for sure.
     pub kept: u64,
     /// Whether no others are.
@@ -43,6 +47,7 @@ impl Writer {
             output,
             summary: Summary::new(),
             not_watched: 0,
+            own: 0,
             live,
             flushed: 0,
             failure: None,
@@ -67,6 +72,7 @@ impl Writer {
     /// When the output fails or has as much as was asked for, `wake` is told, and what comes after is dropped: the rings must be emptied all the same.
     pub(crate) fn receive(&mut self, rounds: &Receiver<Round>, backlog: &Backlog, wake: &Sender<Wake>) {
         let mut flushed = Instant::now();
+        let own = gettid().as_raw_nonzero().get().cast_unsigned();
         loop {
             let first = match rounds.recv_timeout(self.end.output.flush_every) {
                 Ok(round) => Some(round),
@@ -74,15 +80,18 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (mut looked, mut taken) = (false, 0);
+            // Whether somebody else did anything: refreshing the names may hit a probe itself, and must not go round.
+            let mut foreign = false;
             for (cpu, (records, idle)) in
                 first.into_iter().chain(rounds.try_iter()).flat_map(|round| round.into_iter().enumerate())
             {
                 self.merge.push(cpu, &records, idle);
                 looked = true;
+                foreign |= records.iter().any(|record| record.kind != Kind::More as u8 && record.task != own);
                 taken += records.len();
             }
             let wanted = self.end.takes_more();
-            if taken > 0 {
+            if foreign {
                 // After the records were taken and before they are named: a module whose code made one of them is in the list by now. If the
                 // list can't be read the names are as before, which is all there is to do about it.
                 let _ = self.end.names.refresh();
@@ -123,11 +132,17 @@ impl Writer {
             summary: end.summary,
             totals,
             not_watched: end.not_watched,
+            own: end.own,
             kept,
             exact,
             failure: end.failure,
         }
     }
+}
+
+/// Whether `event` is a hit that we caused ourselves: by reading and writing what hits are told with. An interrupt that came meanwhile is none of ours.
+fn is_own(event: &Event<'_>) -> bool {
+    matches!(&event.what, What::Hit(hit) if event.tgid == std::process::id() && !hit.flags.has(Flags::INTERRUPT))
 }
 
 /// What every event goes to.
@@ -136,6 +151,7 @@ struct End {
     output: Output,
     summary: Summary,
     not_watched: u64,
+    own: u64,
     live: ProgressBar,
     /// Events that had been written when the sink was last flushed.
     flushed: u64,
@@ -151,7 +167,9 @@ impl End {
 
     fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
         self.not_watched += u64::from(tell::is_not_watched(&event));
-        if self.takes_more() {
+        if is_own(&event) {
+            self.own += 1;
+        } else if self.takes_more() {
             self.left -= 1;
             let event = self.names.name(event);
             self.summary.add(&event);

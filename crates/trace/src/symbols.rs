@@ -109,6 +109,10 @@ impl Symbols {
 
     /// `address` as the kernel's `%pS` prints it, `vfs_read+0x4/0x180 [module]`, also one of data; `None` if it is no symbol's.
     pub fn describe(&self, address: u64) -> Option<String> {
+        // Offsets into the per-CPU areas have names too, which no address has.
+        if (address as i64) >= 0 {
+            return None;
+        }
         let last = |entries: &[Entry]| {
             let after = entries.partition_point(|entry| entry.address <= address);
             let address = entries.get(after.checked_sub(1)?)?.address;
@@ -316,6 +320,9 @@ mod tests {
         );
         assert_eq!(text(0xffff_ffff_8200_0000), None, "the last one of the kernel has no end");
         assert_eq!(text(0xffff_8880_0000_1234), None);
+        let per_cpu = format!("0000000000001000 A cpu_tss_rw\n0000000000006000 A cpu_info\n{KERNEL}");
+        let symbols = Symbols::load(Proc::new(&per_cpu, "").0.path()).unwrap();
+        assert_eq!(symbols.describe(0x1234), None, "no address");
         let kallsyms = format!("{KERNEL}ffffffff82000008 D loops\n");
         let symbols = Symbols::load(Proc::new(&kallsyms, "").0.path()).unwrap();
         assert_eq!(symbols.describe(0xffff_ffff_8200_0004).unwrap(), "jiffies+0x4/0x8");

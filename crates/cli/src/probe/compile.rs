@@ -38,12 +38,18 @@ struct Path {
     accesses: Vec<Access>,
 }
 
-/// At which moments a value can be had: a function's arguments before it begins, its result when it is over, all else always.
-fn is_there(fetch: &Fetch, moment: Moment) -> bool {
+/// Whether a value is to be had at `moment`, one of those at which hits are recorded.
+///
+/// A function's arguments are there before it begins, its result when it is over, all else always. But when a function returns, its registers and its stack
+/// hold something else than at its beginning, and whoever records both means the beginning.
+fn is_there(fetch: &Fetch, moment: Moment, moments: &[Moment]) -> bool {
     match fetch {
-        Fetch::Memory { base, .. } => is_there(base, moment),
+        Fetch::Memory { base, .. } => is_there(base, moment, moments),
         Fetch::Parameter(_) | Fetch::Named(_) => moment == Moment::Before,
         Fetch::ReturnValue => moment == Moment::Return,
+        Fetch::Register(_) | Fetch::Stack(_) | Fetch::StackAddress => {
+            moment != Moment::Return || moments.len() == 1
+        }
         _ => true,
     }
 }
@@ -52,8 +58,8 @@ fn is_there(fetch: &Fetch, moment: Moment) -> bool {
 pub(super) fn check(arguments: &[Argument], moments: &[Moment]) -> Result<(), FetchError> {
     for (number, argument) in arguments.iter().enumerate() {
         let error = |at, why: &str| FetchError { text: argument.text.clone(), at, why: why.into() };
-        if !moments.iter().any(|moment| is_there(&argument.fetch, *moment)) {
-            let why = if is_there(&argument.fetch, Moment::Return) {
+        if !moments.iter().any(|moment| is_there(&argument.fetch, *moment, moments)) {
+            let why = if is_there(&argument.fetch, Moment::Return, moments) {
                 "what a function returns is known when it returns only: add --return"
             } else {
                 "a function's arguments are known where it begins, before its first instruction runs: add --pre, or leave --return and --post out"
@@ -69,17 +75,18 @@ pub(super) fn check(arguments: &[Argument], moments: &[Moment]) -> Result<(), Fe
     Ok(())
 }
 
-/// Compiles those of `arguments` that can be had at `moment`; with the `stack`, which takes room of the same record.
+/// Compiles those of `arguments` that are to be had at `moment`, one of `moments`; with the `stack`, which takes room of the same record.
 ///
 /// # Errors
 /// What does not fit: a type to its value, a parameter to the function, the whole to a record.
 pub(super) fn compile(
     arguments: &[Argument],
-    moment: Moment,
+    (moment, moments): (Moment, &[Moment]),
     stack: bool,
     place: &Place<'_>,
 ) -> Result<Program, FetchError> {
-    let wanted = || arguments.iter().enumerate().filter(|(_, argument)| is_there(&argument.fetch, moment));
+    let wanted =
+        || arguments.iter().enumerate().filter(|(_, argument)| is_there(&argument.fetch, moment, moments));
     let mut program = Program::default();
     // Once to see how many strings there are, and again with what room that leaves for each.
     let mut limit = MAX_STRING;
@@ -364,7 +371,7 @@ mod tests {
         let symbols = Symbols::load(proc.path()).unwrap();
         compile(
             &arguments,
-            moment,
+            (moment, &[moment]),
             false,
             &Place { symbols: &symbols, is_entry, parameters: Ok(&parameters) },
         )
@@ -457,16 +464,17 @@ mod tests {
 
     #[test]
     fn an_argument_is_fetched_at_the_moments_at_which_it_can_be() {
-        let arguments = [parse("dfd").unwrap(), parse("r=$retval:s32").unwrap()];
-        assert_eq!(check(&arguments, &[Moment::Before, Moment::Return]), Ok(()));
+        let arguments = ["dfd", "r=$retval:s32", "who=$comm", "at=%si"].map(|text| parse(text).unwrap());
+        let moments = [Moment::Before, Moment::Return];
+        assert_eq!(check(&arguments, &moments), Ok(()));
         let (symbols, parameters) = (Symbols::default(), parameters());
         let place = Place { symbols: &symbols, is_entry: true, parameters: Ok(&parameters) };
         let names = |moment| {
-            let program = compile(&arguments, moment, false, &place).unwrap();
+            let program = compile(&arguments, (moment, &moments), false, &place).unwrap();
             program.layouts.into_iter().map(|layout| layout.name).collect::<Vec<_>>()
         };
-        assert_eq!(names(Moment::Before), ["dfd"]);
-        assert_eq!(names(Moment::Return), ["r"]);
+        assert_eq!(names(Moment::Before), ["dfd", "who", "at"]);
+        assert_eq!(names(Moment::Return), ["r", "who"]);
     }
 
     #[test]

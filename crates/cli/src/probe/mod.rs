@@ -62,8 +62,8 @@ pub(crate) fn run(system: &System, options: &Options) -> Result<u8> {
         is_entry: spot.is_entry(),
         parameters: parameters.as_deref().map_err(String::as_str),
     };
-    let program = |moment| Ok((moment, compile(&arguments, moment, options.stack, &place)?));
-    let programs = moments.into_iter().map(program).collect::<Result<Vec<_>>>()?;
+    let program = |&moment| Ok((moment, compile(&arguments, (moment, &moments), options.stack, &place)?));
+    let programs = moments.iter().map(program).collect::<Result<Vec<_>>>()?;
 
     let kcore = spot.function.as_ref().and_then(|(_, _, start)| {
         // Read now, since nothing of it can be read once a lock is held elsewhere; and used only if the kernel refuses.

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use trapline_abi::{AccessPayload, CodeProbe, Info, Kind, ListEntry, MapPayload, Record, Step};
+use trapline_abi::{
+    AccessPayload, CodeProbe, Flags, HitPayload, Info, Kind, ListEntry, MapPayload, Record, Step, TaskPayload,
+};
 use trapline_trace::{Event, JsonLines, Names, Registers, Sink, Totals};
 
 use super::*;
@@ -169,6 +171,50 @@ fn a_window_of_the_session_is_told_whatever_was_counted_before_it() {
     let sink = JsonLines::new(Shared::default(), &Default::default()).unwrap();
     let totals = trace(&module, Box::new(sink), Some(Duration::from_millis(1))).totals;
     assert_eq!((totals.windows, totals.dropped, totals.performed[2]), (1, 0, 0));
+}
+
+#[test]
+fn hits_that_we_cause_ourselves_are_left_out_and_counted_but_not_those_of_interrupts() {
+    let probe = trapline_trace::Probe {
+        id: 1,
+        name: "f".into(),
+        address: 0,
+        moment: trapline_trace::Moment::Before,
+        stack: false,
+        arguments: Vec::new(),
+    };
+    let task = |task, process| {
+        let payload = TaskPayload { name: [0; 16], process }.to_words();
+        Record { kind: Kind::Task as u8, task, payload, ..Record::EMPTY }
+    };
+    let hit = |time, task, flags| {
+        let payload = HitPayload { probe: 1, faults: 0, ip: 0, words: [0; 2] }.to_words();
+        Record { time, kind: Kind::Hit as u8, task, flags, payload, ..Record::EMPTY }
+    };
+    let records =
+        [task(7, 7), task(8, std::process::id()), hit(1, 7, 0), hit(2, 8, 0), hit(3, 8, Flags::INTERRUPT)];
+    let mut writer = writer(Box::new(JsonLines::new(Shared::default(), &Default::default()).unwrap()))
+        .with_probes(&[probe]);
+    let (rounds, received) = channel();
+    rounds.send(vec![(records.to_vec(), true)]).unwrap();
+    drop(rounds);
+    writer.receive(&received, &Backlog::new(None), &channel().0);
+    let finished = writer.finish(Some(&Stopped::default()));
+    assert_eq!((finished.summary.hits(), finished.own), (2, 1));
+}
+
+#[test]
+fn no_more_events_are_written_than_asked_for_and_then_the_trace_ends() {
+    let module = Module::default();
+    module.ring.push(map(1));
+    (2..100).for_each(|time| module.ring.push(read(time)));
+    let (wake, woken) = channel();
+    let sink = JsonLines::new(Shared::default(), &Default::default()).unwrap();
+    let mut writer = writer(Box::new(sink)).with_limit(Some(10));
+    let mut waiting = Waiting::new(&woken, None);
+    let wait = || waiting.for_the_end(None);
+    run(&module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
+    assert_eq!(writer.finish(Some(&Stopped::default())).kept, 10);
 }
 
 #[test]
