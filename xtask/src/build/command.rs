@@ -29,6 +29,11 @@ pub fn cycles() -> Result<PathBuf> {
     build("trapline-guest", "trapline-cycles")
 }
 
+/// The release build of the program that probes code.
+pub fn probes() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-probes")
+}
+
 fn build(package: &str, program: &str) -> Result<PathBuf> {
     let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

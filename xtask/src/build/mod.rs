@@ -3,5 +3,5 @@
 mod command;
 mod module;
 
-pub use command::{command, conformance, cycles};
+pub use command::{command, conformance, cycles, probes};
 pub use module::modules;

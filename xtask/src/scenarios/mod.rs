@@ -12,6 +12,7 @@ mod hammer;
 mod leftovers;
 mod mistakes;
 mod mmiotrace;
+mod probes;
 mod record;
 
 use std::fmt;
@@ -45,6 +46,13 @@ const ALL: &[&Scenario] = &[
     &conformance::HELD,
     &code::FAULTS,
     &mmiotrace::EQUAL,
+    &probes::RECORDED,
+    &probes::STARTED_AND_STOPPED,
+    &probes::KILLED,
+    &probes::REMOVED,
+    &probes::TARGET_GONE,
+    &probes::THOUSANDS,
+    &probes::REFUSED,
     &mistakes::TOLD,
     &mistakes::LOCKED_DOWN,
 ];

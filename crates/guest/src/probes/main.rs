@@ -1,0 +1,162 @@
+//! `trapline-probes CHECK`: code probes of sessions, on the functions of the module `trapline_target`; fails if anything is not as it must be.
+//!
+//! records       what hits record: arguments, faults, strings, stacks, returns; whom they are filtered by
+//! cycles COUNT  starts and ends that many sessions, every other one without STOP; the code must be as before after each
+//! thousand      a probe on each of 2,048 instructions counts each call, and leaves nothing
+//! refused       whichever allocation is refused, the command says so and leaves nothing
+//! hold          probes, says `armed` and waits to be killed
+//!
+//! It is a program because `trapline` shows what a person asks for, and starts too slowly to do this a thousand times.
+
+#[path = "../mapping.rs"]
+#[allow(dead_code, reason = "the conformance suite accesses devices by it as well")]
+mod mapping;
+mod records;
+mod session;
+mod target;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use trapline_abi::{CODE_POST, CODE_RETURN, CODE_STACK, ListEntry, ProbeError};
+
+use session::{Session, listed, on};
+use target::Target;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["records"] => records::check(),
+        ["cycles", count] => count.parse().context("COUNT is a number").and_then(cycles),
+        ["thousand"] => thousand(),
+        ["refused"] => refused(),
+        ["hold"] => hold(),
+        _ => {
+            Err(anyhow::anyhow!("usage: trapline-probes records | cycles COUNT | thousand | refused | hold"))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trapline-probes: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Bytes of records for each CPU where nobody reads them.
+const BUFFER: u64 = 64 << 10;
+
+/// A session with probes of each kind: at a function's entry, its return, after and before instructions.
+fn busy_session(target: &Target) -> Result<Session> {
+    let session = Session::start(BUFFER)?;
+    session.probe(on(target.hot), &[])?;
+    session.probe(trapline_abi::CodeProbe { flags: CODE_RETURN, ..on(target.hot) }, &[])?;
+    session.probe(trapline_abi::CodeProbe { flags: CODE_POST, ..on(target.inside) }, &[])?;
+    session.probe(trapline_abi::CodeProbe { flags: CODE_STACK, ..on(target.inside) }, &[])?;
+    session.probe(on(target.row), &[])?;
+    Ok(session)
+}
+
+fn cycles(count: u64) -> Result<()> {
+    let target = Target::open()?;
+    let before = target.text()?;
+    let mut hits = 0;
+    for cycle in 0..count {
+        let session = busy_session(&target).with_context(|| format!("session {cycle}"))?;
+        ensure!(target.text()? != before, "session {cycle} left the code as it was");
+        ensure!(listed()?.len() == 5, "session {cycle} has {} probes in the list", listed()?.len());
+        if cycle % 2 == 0 {
+            session.stop().context("STOP")?;
+            hits += listed()?.iter().map(|entry| entry.counts.hits).sum::<u64>();
+        }
+        drop(session);
+        ensure!(listed()?.is_empty(), "session {cycle} left probes: {:?}", listed()?);
+        target.becomes(&before).with_context(|| format!("after session {cycle}"))?;
+    }
+    ensure!(hits > count, "{hits} hits in {count} sessions: nothing ran meanwhile");
+    println!("{hits} hits");
+    Ok(())
+}
+
+fn thousand() -> Result<()> {
+    const CALLS: u64 = 50;
+    let target = Target::open()?;
+    let before = target.text()?;
+    let session = Session::start(BUFFER)?;
+    for address in target.row() {
+        session.probe(on(address), &[]).with_context(|| format!("the probe at {address:#x}"))?;
+    }
+    target.run(CALLS)?;
+    let counted = listed()?;
+    ensure!(counted.len() == target.row().count(), "{} probes are listed", counted.len());
+    let is_right = |entry: &ListEntry| entry.counts.hits == CALLS && entry.counts.missed == 0;
+    if let Some(wrong) = counted.iter().find(|entry| !is_right(entry)) {
+        anyhow::bail!("{CALLS} calls, and {wrong:?}");
+    }
+    session.stop()?;
+    ensure!(
+        listed()? == listed()?.into_iter().filter(is_right).collect::<Vec<_>>(),
+        "counts changed by STOP"
+    );
+    drop(session);
+    ensure!(listed()?.is_empty(), "probes are left: {:?}", listed()?);
+    target.becomes(&before)
+}
+
+/// Before the first allocation of a probe, before the second, …, until there are so many that it succeeds.
+fn refused() -> Result<()> {
+    let target = Target::open()?;
+    let before = target.text()?;
+    let program = records::program(&target);
+    let mut refusals = 0;
+    for flags in [0, CODE_RETURN | CODE_STACK, CODE_POST] {
+        let session = Session::start(BUFFER)?;
+        // One that stays, at the same instruction.
+        session.probe(on(target.inside), &program)?;
+        let with_one = target.text()?;
+        for granted in 0.. {
+            ensure!(granted < 100, "there is no end to the allocations of one probe");
+            let place = if flags & CODE_RETURN != 0 { target.hot } else { target.inside };
+            let refuser = target.refuse(granted)?;
+            let result = session.try_probe(trapline_abi::CodeProbe { flags, ..on(place) }, &program);
+            drop(refuser);
+            match result {
+                Ok(_) => break,
+                // The program is copied before anything is looked at; else it is the probe that says why.
+                Err((error, 0)) if error == rustix::io::Errno::NOMEM && granted == 0 => {}
+                Err((error, code)) => {
+                    let is_told = ProbeError::from_code(code) == Some(ProbeError::NoMemory);
+                    ensure!(
+                        is_told && error == rustix::io::Errno::NOMEM,
+                        "told {code} and {error} after {granted}"
+                    );
+                }
+            }
+            refusals += 1;
+            ensure!(listed()?.len() == 1, "a refused probe is listed: {:?}", listed()?);
+            target.becomes(&with_one)?;
+        }
+        target.run(10)?;
+        ensure!(listed()?.len() == 2 && listed()?.iter().all(|e| e.counts.hits == 10), "{:?}", listed()?);
+        drop(session);
+        target.becomes(&before)?;
+    }
+    ensure!(refusals > 10, "only {refusals} allocations were refused");
+    println!("{refusals} refusals");
+    Ok(())
+}
+
+fn hold() -> Result<()> {
+    let target = Target::open()?;
+    let _session = busy_session(&target)?;
+    // A module that goes is not held by its files.
+    drop(target);
+    println!("armed");
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,78 @@
+//! The module `trapline_target`: functions whose calls, arguments and code are known.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// Bytes of an instruction of the row.
+const INSTRUCTION: usize = 4;
+/// How long the kernel may take to undo a jump: it does that by a worker, some time after the probe has gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Target {
+    folder: PathBuf,
+    /// `trapline_target_hot()`.
+    pub(crate) hot: u64,
+    /// An instruction inside of it: `rdi` the number, `rsi` the place, `rdx` the text.
+    pub(crate) inside: u64,
+    /// The first instruction of the row in `trapline_target_many()`.
+    pub(crate) row: u64,
+    end: u64,
+    /// `trapline_target_place`: its value, then its text.
+    pub(crate) place: u64,
+}
+
+impl Target {
+    pub(crate) fn open() -> Result<Self> {
+        let folder = Path::new("/sys/kernel/debug/trapline_target").to_owned();
+        let places = read(&folder.join("places"))?;
+        let numbers: Vec<u64> = places
+            .split_whitespace()
+            .filter_map(|w| u64::from_str_radix(w.strip_prefix("0x")?, 16).ok())
+            .collect();
+        let [hot, inside, row, end, place] = numbers[..] else {
+            anyhow::bail!("trapline_target says: {places}")
+        };
+        Ok(Self { folder, hot, inside, row, end, place })
+    }
+
+    /// The instructions of the row.
+    pub(crate) fn row(&self) -> impl Iterator<Item = u64> {
+        (self.row..self.end).step_by(INSTRUCTION)
+    }
+
+    /// The code of both functions.
+    pub(crate) fn text(&self) -> Result<String> {
+        read(&self.folder.join("text"))
+    }
+
+    /// Waits until the code is `text`.
+    pub(crate) fn becomes(&self, text: &str) -> Result<()> {
+        let begun = Instant::now();
+        while self.text()? != text {
+            ensure!(begun.elapsed() < PATIENCE, "the code is not as it was:\n{}", self.text()?);
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Calls both functions `count` times, from this thread.
+    pub(crate) fn run(&self, count: u64) -> Result<()> {
+        fs::write(self.folder.join("run"), count.to_string()).context("trapline_target's run")
+    }
+
+    /// Has Trapline's allocations for this process refused, but for the next `granted`, while the result lives.
+    pub(crate) fn refuse(&self, granted: u32) -> Result<File> {
+        let mut file = OpenOptions::new().write(true).open(self.folder.join("refuse"))?;
+        file.write_all(granted.to_string().as_bytes()).context("trapline_target's refuse")?;
+        Ok(file)
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,160 @@
+//! Code probes of sessions: what they record, and that they leave nothing behind, on functions of the module `trapline_target`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Scenario, succeeds};
+use crate::build;
+use crate::setup::Series;
+use crate::vm::Options;
+
+pub(super) const RECORDED: Scenario = Scenario {
+    name: "hits of code probes record arguments, strings, faults, stacks and returns, of the processes and CPUs asked for",
+    check: recorded,
+};
+pub(super) const STARTED_AND_STOPPED: Scenario = Scenario {
+    name: "a thousand starts and stops of code probes under load leave the code bit for bit as it was",
+    check: started_and_stopped,
+};
+pub(super) const KILLED: Scenario = Scenario {
+    name: "kill -9 of who probes code under load leaves the code bit for bit as it was",
+    check: killed,
+};
+pub(super) const REMOVED: Scenario = Scenario {
+    name: "the module can't be removed while it probes code, and can be right afterwards, under load",
+    check: removed,
+};
+pub(super) const TARGET_GONE: Scenario = Scenario {
+    name: "a module that goes away while its code is probed leaves its probes harmless, and listed as gone",
+    check: target_gone,
+};
+pub(super) const THOUSANDS: Scenario = Scenario {
+    name: "two thousand code probes count every call, and leave the code bit for bit as it was",
+    check: thousands,
+};
+pub(super) const REFUSED: Scenario = Scenario {
+    name: "whichever allocation of a code probe is refused, it is told and nothing is left",
+    check: refused,
+};
+
+/// Loads the modules; `as_before` waits for the probed code to be as it was, since the kernel undoes its jumps some time after the probe has gone.
+const LOAD: &str = "set -e
+target=/sys/kernel/debug/trapline_target
+modprobe trapline
+modprobe trapline_target
+cat $target/text > /tmp/text
+as_before() {
+    for try in $(seq 500); do
+        if cat $target/text | cmp -s - /tmp/text; then return 0; fi
+        sleep 0.01
+    done
+    cat $target/text | cmp - /tmp/text
+}
+";
+
+/// Calls the probed functions on every CPU until `unload`; each call's result is checked.
+const BUSY: &str = "
+for cpu in 0 1 2 3; do
+    (taskset -c $cpu sh -c 'trap : TERM; echo 0 > /sys/kernel/debug/trapline_target/run' 2>/dev/null || true) &
+    load=\"$load $!\"
+done
+unload() {
+    test $(cut -d ' ' -f 2 $target/calls) -gt 1000
+    for process in $(pgrep -f trapline_target/run); do kill $process || true; done
+    wait $load || true
+    if dmesg | grep 'gave a wrong result'; then exit 1; fi
+}
+";
+
+fn run(series: Series, script: &str) -> Result<()> {
+    succeeds(&Options {
+        cpus: 4,
+        timeout: Duration::from_secs(900),
+        copy_in: vec![build::probes()?],
+        ..Options::new(series, format!("{LOAD}{script}"))
+    })?;
+    Ok(())
+}
+
+fn recorded(series: Series) -> Result<()> {
+    run(series, "/trapline-probes records")
+}
+
+fn started_and_stopped(series: Series) -> Result<()> {
+    run(series, &format!("{BUSY}/trapline-probes cycles 1000\nas_before\nunload"))
+}
+
+fn killed(series: Series) -> Result<()> {
+    run(
+        series,
+        &format!(
+            "{BUSY}
+for cycle in $(seq 10); do
+    /trapline-probes hold > /tmp/said &
+    holder=$!
+    until grep -q armed /tmp/said; do sleep 0.01; done
+    if cat $target/text | cmp -s - /tmp/text; then echo 'nothing is armed'; exit 1; fi
+    kill -9 $holder
+    wait $holder || true
+    as_before
+    trapline list | grep -q 'nothing is probed'
+done
+unload"
+        ),
+    )
+}
+
+fn removed(series: Series) -> Result<()> {
+    run(
+        series,
+        &format!(
+            "{BUSY}
+for cycle in $(seq 5); do
+    modprobe trapline
+    /trapline-probes hold > /tmp/said &
+    holder=$!
+    until grep -q armed /tmp/said; do sleep 0.01; done
+    if rmmod trapline 2>/dev/null; then echo 'the module was removed while it probed'; exit 1; fi
+    kill -9 $holder
+    wait $holder || true
+    rmmod trapline
+    as_before
+done
+unload"
+        ),
+    )
+}
+
+fn target_gone(series: Series) -> Result<()> {
+    run(
+        series,
+        "for cycle in 1 2 3; do
+    /trapline-probes hold > /tmp/said &
+    holder=$!
+    until grep -q armed /tmp/said; do sleep 0.01; done
+    echo 1000 > $target/run
+    rmmod trapline_target
+    trapline list > /tmp/list
+    cat /tmp/list
+    test $(grep -c gone /tmp/list) = 5
+    # Where it was there may be another module now, and the same one again.
+    modprobe trapline_target
+    cat $target/text | cmp - /tmp/text
+    echo 1000 > $target/run
+    kill -9 $holder
+    wait $holder || true
+    cat $target/text | cmp - /tmp/text
+    trapline list | grep -q 'nothing is probed'
+done
+rmmod trapline",
+    )
+}
+
+fn thousands(series: Series) -> Result<()> {
+    run(series, "/trapline-probes thousand\nas_before\nrmmod trapline")
+}
+
+fn refused(series: Series) -> Result<()> {
+    run(series, "/trapline-probes refused\nas_before\nrmmod trapline")
+}
