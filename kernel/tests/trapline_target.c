@@ -3,12 +3,12 @@
  * Functions to probe, whose arguments, results and number of calls are known.
  *
  * /sys/kernel/debug/trapline_target/
- *   run     write "COUNT": calls both functions COUNT times, from the writer, on its CPU; 0: until it gets a signal. Fails if a result was wrong
+ *   run     write "COUNT": calls all functions COUNT times, from the writer, on its CPU; 0: until it gets a signal. Fails if a result was wrong
  *   time    write "COUNT": calls trapline_target_hot() COUNT times without a pause; reads as the nanoseconds that took
- *   calls   "hot N many M": how often each was called since the module was loaded
- *   places  addresses: of trapline_target_hot(), of an instruction inside of it that has room for a jump, of the first instruction of the row in
- *           trapline_target_many() and of its end; and the value of trapline_target_place
- *   text    the code of both, byte for byte
+ *   calls   "hot N row M": how often trapline_target_hot(), and each of the others, was called since the module was loaded
+ *   places  addresses: of trapline_target_hot(), of an instruction inside of it that has room for a jump, of trapline_target_place, and of the first
+ *           instruction of each row
+ *   text    the code, byte for byte
  *   refuse  write "N": Trapline's own allocations for the writer's process are granted N times and refused after that, until the file is closed
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -29,7 +29,10 @@
 /* What trapline_target_hot() adds to its first argument: so much that the instruction that does it is seven bytes long. */
 #define ADDED 0x100
 /* Bytes of trapline_target_hot() that `text` shows. */
-#define HOT_BYTES 48
+#define HOT_BYTES 32
+/* Instructions of a row, and bytes of each. */
+#define ROW_LENGTH 64
+#define INSTRUCTION 4
 /* Calls between two looks at whether to stop. */
 #define BURST 64
 
@@ -38,8 +41,8 @@ const struct trapline_target_place trapline_target_place = {
 	.text = "the quick brown fox",
 };
 
-/* Offsets of instructions, as a table in the read-only data: a label of its own would be taken for a function. */
-extern const u64 trapline_target_inside[1], trapline_target_row[2];
+/* Where an instruction is, in the read-only data: a label of its own would be taken for a function. */
+extern const u64 trapline_target_inside[1];
 
 noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_target_place *place, const char *text)
 {
@@ -54,34 +57,50 @@ noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_tar
 }
 EXPORT_SYMBOL_GPL(trapline_target_hot);
 
-/* A row of instructions of four bytes, each of which adds one. */
-noinline __noclone u64 trapline_target_many(u64 number)
+/* Functions of a row of instructions each, of four bytes, each of which adds one. Many functions, since the kernel decodes one from its start for each probe. */
+#define ROW(number)                                                                                 \
+	static noinline __noclone u64 row_##number(u64 sum)                                         \
+	{                                                                                           \
+		asm volatile(".rept %c1\nlea 1(%0), %0\n.endr" : "+a"(sum) : "i"(ROW_LENGTH)); \
+		return sum;                                                                         \
+	}
+#define EIGHT(each, tens) each(tens##0) each(tens##1) each(tens##2) each(tens##3) each(tens##4) each(tens##5) each(tens##6) each(tens##7)
+#define ALL(each) EIGHT(each, 0) EIGHT(each, 1) EIGHT(each, 2) EIGHT(each, 3)
+
+ALL(ROW)
+
+#define NAME(number) row_##number,
+static u64 (*const rows[])(u64) = { ALL(NAME) };
+
+/* The first instruction of a row: what is before it is the function's entry. */
+static const u8 *first_of(u64 (*function)(u64))
 {
-	asm volatile("1: .rept %c1\n"
-		     "lea 1(%0), %0\n"
-		     ".endr\n"
-		     "2:\n"
-		     ".pushsection .rodata\n"
-		     ".balign 8\n"
-		     "trapline_target_row: .quad 1b, 2b\n"
-		     ".popsection\n"
-		     : "+a"(number)
-		     : "i"(TRAPLINE_TARGET_ROW));
-	return number;
+	static const u8 instruction[] = { 0x48, 0x8d, 0x40, 0x01 };
+	const u8 *code = (const u8 *)function;
+	int i;
+
+	for (i = 0; i < 32; i++)
+		if (!memcmp(code + i, instruction, sizeof(instruction)))
+			return code + i;
+	return NULL;
 }
 
 static DEFINE_PER_CPU(u64, hot_calls);
-static DEFINE_PER_CPU(u64, many_calls);
+static DEFINE_PER_CPU(u64, row_calls);
 
 /* Calls each once; returns whether both gave what they must. */
-static bool call(u64 number)
+static bool call(u64 first)
 {
 	const struct trapline_target_place *place = &trapline_target_place;
-	bool right = trapline_target_hot(number, place, place->text) == ((number + ADDED) ^ place->value);
+	bool right = trapline_target_hot(first, place, place->text) == ((first + ADDED) ^ place->value);
+	u64 number = first;
+	size_t i;
 
 	this_cpu_inc(hot_calls);
-	right &= trapline_target_many(number) == number + TRAPLINE_TARGET_ROW;
-	this_cpu_inc(many_calls);
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		number = rows[i](number);
+	right &= number == first + ARRAY_SIZE(rows) * ROW_LENGTH;
+	this_cpu_inc(row_calls);
 	return right;
 }
 
@@ -151,22 +170,27 @@ static const struct file_operations time_operations = {
 
 static int calls_show(struct seq_file *file, void *unused)
 {
-	u64 hot = 0, many = 0;
+	u64 hot = 0, row = 0;
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu) {
 		hot += READ_ONCE(per_cpu(hot_calls, cpu));
-		many += READ_ONCE(per_cpu(many_calls, cpu));
+		row += READ_ONCE(per_cpu(row_calls, cpu));
 	}
-	seq_printf(file, "hot %llu many %llu\n", hot, many);
+	seq_printf(file, "hot %llu row %llu\n", hot, row);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(calls);
 
 static int places_show(struct seq_file *file, void *unused)
 {
-	seq_printf(file, "0x%lx 0x%llx 0x%llx 0x%llx 0x%lx\n", (unsigned long)trapline_target_hot, trapline_target_inside[0],
-		   trapline_target_row[0], trapline_target_row[1], (unsigned long)&trapline_target_place);
+	size_t i;
+
+	seq_printf(file, "0x%lx 0x%llx 0x%lx", (unsigned long)trapline_target_hot, trapline_target_inside[0],
+		   (unsigned long)&trapline_target_place);
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		seq_printf(file, " 0x%lx", (unsigned long)first_of(rows[i]));
+	seq_putc(file, '\n');
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(places);
@@ -179,8 +203,14 @@ static void show_bytes(struct seq_file *file, unsigned long from, unsigned long 
 
 static int text_show(struct seq_file *file, void *unused)
 {
+	size_t i;
+
 	show_bytes(file, (unsigned long)trapline_target_hot, (unsigned long)trapline_target_hot + HOT_BYTES);
-	show_bytes(file, trapline_target_row[0], trapline_target_row[1]);
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned long first = (unsigned long)first_of(rows[i]);
+
+		show_bytes(file, first, first + ROW_LENGTH * INSTRUCTION);
+	}
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(text);

@@ -56,12 +56,12 @@ as_before() {
 /// Calls the probed functions on every CPU until `unload`; each call's result is checked.
 const BUSY: &str = "
 for cpu in 0 1 2 3; do
-    (taskset -c $cpu sh -c 'trap : TERM; echo 0 > /sys/kernel/debug/trapline_target/run' 2>/dev/null || true) &
+    taskset -c $cpu sh -c \"echo 0 > $target/run\" 2>/dev/null &
     load=\"$load $!\"
 done
 unload() {
     test $(cut -d ' ' -f 2 $target/calls) -gt 1000
-    for process in $(pgrep -f trapline_target/run); do kill $process || true; done
+    kill $load
     wait $load || true
     if dmesg | grep 'gave a wrong result'; then exit 1; fi
 }

@@ -57,7 +57,7 @@ fn busy_session(target: &Target) -> Result<Session> {
     session.probe(trapline_abi::CodeProbe { flags: CODE_RETURN, ..on(target.hot) }, &[])?;
     session.probe(trapline_abi::CodeProbe { flags: CODE_POST, ..on(target.inside) }, &[])?;
     session.probe(trapline_abi::CodeProbe { flags: CODE_STACK, ..on(target.inside) }, &[])?;
-    session.probe(on(target.row), &[])?;
+    session.probe(on(target.row().next().context("there is a row")?), &[])?;
     Ok(session)
 }
 

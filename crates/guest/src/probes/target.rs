@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-/// Bytes of an instruction of the row.
-const INSTRUCTION: usize = 4;
+/// Instructions of a row, and bytes of each.
+const ROW: u64 = 64;
+const INSTRUCTION: u64 = 4;
 /// How long the kernel may take to undo a jump: it does that by a worker, some time after the probe has gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -19,11 +20,10 @@ pub(crate) struct Target {
     pub(crate) hot: u64,
     /// An instruction inside of it: `rdi` the number, `rsi` the place, `rdx` the text.
     pub(crate) inside: u64,
-    /// The first instruction of the row in `trapline_target_many()`.
-    pub(crate) row: u64,
-    end: u64,
     /// `trapline_target_place`: its value, then its text.
     pub(crate) place: u64,
+    /// The first instructions of the rows.
+    rows: Vec<u64>,
 }
 
 impl Target {
@@ -34,18 +34,18 @@ impl Target {
             .split_whitespace()
             .filter_map(|w| u64::from_str_radix(w.strip_prefix("0x")?, 16).ok())
             .collect();
-        let [hot, inside, row, end, place] = numbers[..] else {
+        let [hot, inside, place, ref rows @ ..] = numbers[..] else {
             anyhow::bail!("trapline_target says: {places}")
         };
-        Ok(Self { folder, hot, inside, row, end, place })
+        Ok(Self { folder, hot, inside, place, rows: rows.to_vec() })
     }
 
-    /// The instructions of the row.
+    /// The instructions of the rows.
     pub(crate) fn row(&self) -> impl Iterator<Item = u64> {
-        (self.row..self.end).step_by(INSTRUCTION)
+        self.rows.iter().flat_map(|first| (0..ROW).map(move |number| first + number * INSTRUCTION))
     }
 
-    /// The code of both functions.
+    /// The code of the functions.
     pub(crate) fn text(&self) -> Result<String> {
         read(&self.folder.join("text"))
     }
@@ -60,7 +60,7 @@ impl Target {
         Ok(())
     }
 
-    /// Calls both functions `count` times, from this thread.
+    /// Calls all functions `count` times, from this thread.
     pub(crate) fn run(&self, count: u64) -> Result<()> {
         fs::write(self.folder.join("run"), count.to_string()).context("trapline_target's run")
     }
