@@ -53,11 +53,14 @@ impl Target {
     /// Waits until the code is `text`.
     pub(crate) fn becomes(&self, text: &str) -> Result<()> {
         let begun = Instant::now();
-        while self.text()? != text {
-            ensure!(begun.elapsed() < PATIENCE, "the code is not as it was:\n{}", self.text()?);
+        loop {
+            let now = self.text()?;
+            let Some((was, is)) = text.lines().zip(now.lines()).find(|(was, is)| was != is) else {
+                return Ok(());
+            };
+            ensure!(begun.elapsed() < PATIENCE, "the code is not as it was: {is}, not {was}");
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
     }
 
     /// Calls all functions `count` times, from this thread.
