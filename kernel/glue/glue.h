@@ -20,12 +20,13 @@ struct trapline_fault_words {
 	u64 address;
 };
 
-/* What trapline_trap() answers: engine's Verdict. What trapline_handler_fault() answers: engine's Recovery. */
+/* What trapline_trap() and trapline_claim() answer: engine's Verdict and Claim. What trapline_handler_fault() answers: engine's Recovery. */
 enum trapline_verdict {
 	TRAPLINE_NOT_OURS = 0,
 	TRAPLINE_RESUME = 1,
 	TRAPLINE_INSTEAD = 2,
 	TRAPLINE_ABANDON = 3,
+	TRAPLINE_LOOPING = 4,
 };
 
 /* engine's Task. */
@@ -82,6 +83,9 @@ void trapline_hit(const void *point, const struct pt_regs *registers, bool stepp
 void trapline_stepped(const void *point, const struct pt_regs *registers);
 bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried);
 void trapline_returned(const void *probe, const struct pt_regs *registers, void *carried);
+/* Rust: faults.rs */
+void trapline_look_at(const struct pt_regs *registers, u64 error_code, u64 address, bool user);
+u32 trapline_claim(struct pt_regs *registers, u64 error_code, u64 address);
 /* Rust: tracking.rs */
 void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
@@ -96,6 +100,7 @@ extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
 extern const u64 trapline_slots_size;
 u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot);
 void trapline_resume(void);
+void trapline_decline(void);
 void trapline_fixup_or_abandon(void);
 
 /* hook.c */
@@ -142,6 +147,9 @@ void glue_kernel_fpu_end(void);
 
 /* stack.c */
 u32 glue_unwind(const struct pt_regs *registers, u64 *entries, u32 room);
+
+/* faults.c */
+int glue_hook_all_faults(bool look, bool claim);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What fixup_exception() becomes for a fault of ours. */
+/* What fixup_exception() becomes for a fault of ours, and kmmio_handler(). */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
 
@@ -9,6 +9,12 @@ SYM_FUNC_START(trapline_resume)
 	movl	$1, %eax
 	RET
 SYM_FUNC_END(trapline_resume)
+
+/* Not dealt with: kmmio_handler() returns 0. */
+SYM_FUNC_START(trapline_decline)
+	xorl	%eax, %eax
+	RET
+SYM_FUNC_END(trapline_decline)
 
 /*
  * A handler's, and its probe has no remedy: fixup_exception() runs, since the handler may have used a function that is made to fault (copy_from_kernel_nofault()), and

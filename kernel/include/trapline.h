@@ -19,6 +19,13 @@
 struct pt_regs;
 
 /**
+ * Called for every page fault, in user mode too, before anybody deals with it; without it, only for those in kernel mode that nobody has resolved.
+ *
+ * A claim by which nothing changes, so that the same thread faults on the same address with the same registers, is honoured for a second and then no more.
+ */
+#define TRAPLINE_ALL_FAULTS 1
+
+/**
  * Called for reads.
  */
 #define TRAPLINE_READS 1
@@ -52,7 +59,8 @@ enum trapline_decision {
 };
 
 /**
- * A page fault in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if there is none.
+ * A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if
+ * there is none.
  */
 struct trapline_page_fault {
     /**
@@ -73,6 +81,10 @@ struct trapline_page_fault_handler {
      * Trapline's own.
      */
     uint64_t reserved[3];
+    /**
+     * `TRAPLINE_ALL_FAULTS`, or 0.
+     */
+    uint32_t flags;
     /**
      * Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
      * `ip`.
@@ -339,7 +351,8 @@ struct trapline_return_probe {
 };
 
 /**
- * Puts `handler` at the head of the list of page-fault handlers. Returns 0, or `-EINVAL` if it has no function.
+ * Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
+ * `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
  *
  * # Safety
  * `handler` is valid, is not registered, and is as this file's beginning says.

@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, CodeProbe, HookState, INFO, Info, LIST, ListEntry, MARK, MAX_STEPS, Mark, PROBE, START,
+    ABI_VERSION, CodeProbe, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, Info, LIST, ListEntry, MARK, MAX_STEPS, Mark, PROBE, START,
     STOP, SessionKind, Start, Step, WATCH, Watch,
 };
 
@@ -72,6 +72,8 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         MARK => mark(argument),
         STOP => stop(file, argument),
         PROBE => probe(file, argument),
+        FAULTS => faults(file, argument),
+        FAULT_COUNTS => fault_counts(file, argument),
         LIST => list(argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
@@ -147,6 +149,19 @@ fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
     watch.error = result.err().map_or(0, |error| error as u32);
     argument.write(&watch)?;
     result.map_err(errno_of)
+}
+
+fn faults(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let watch: FaultWatch = unsafe { argument.read() }?;
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    own_session(file, SessionKind::Faults)?.watch_faults(engine, file, &watch)
+}
+
+fn fault_counts(file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let engine = ENGINE.get().ok_or(Errno::IO)?;
+    let counts = own_session(file, SessionKind::Faults)?.fault_counts(engine, file)?;
+    argument.write(&counts)
 }
 
 fn mark(argument: UserPointer) -> Result<(), Errno> {

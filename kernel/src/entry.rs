@@ -34,6 +34,8 @@ pub(crate) enum VerdictCode {
     Instead = 2,
     /// The handler that faulted is abandoned, unless the kernel has a fixup.
     Abandon = 3,
+    /// The kernel goes on as if we were not there, and a person is told that a claim leads nowhere.
+    Looping = 4,
 }
 
 /// Sets up what the hooks need. Returns 0 or a negative errno.

@@ -66,6 +66,9 @@ unsafe extern "C" {
     // stack.c
     pub(crate) fn glue_unwind(registers: *const Registers, entries: *mut u64, room: u32) -> u32;
 
+    // faults.c
+    pub(crate) fn glue_hook_all_faults(look: bool, claim: bool) -> i32;
+
     // page_table.c
     pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;
     pub(crate) safe fn glue_entry_not_present(entry: u64, level: u32) -> u64;

@@ -15,6 +15,7 @@ mod code;
 mod device;
 mod entry;
 mod errno;
+mod faults;
 mod fixed;
 mod glue;
 mod kprobes;

@@ -89,7 +89,7 @@ pub enum Kind {
     /// A code probe was hit: `payload` is [`HitPayload`](crate::HitPayload), and [`Kind::More`] records hold the words that it has no room for; of `flags` only
     /// [`Flags::INTERRUPT`] is used.
     Hit = 9,
-    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload).
+    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only [`Flags::INTERRUPT`] is used.
     Fault = 10,
 }
 

@@ -87,12 +87,12 @@ impl Control {
         id
     }
 
-    /// The registered page-fault handlers, newest first.
+    /// The registered page-fault handlers, those of all faults first, of each kind the newest first.
     pub fn each_handler<P: Platform>(
         &self,
         engine: &Engine<P>,
     ) -> impl Iterator<Item = NonNull<FaultHandler>> {
-        engine.handlers.nodes()
+        engine.all_handlers.nodes().chain(engine.handlers.nodes())
     }
 
     /// Bytes of memory that the tables take.
@@ -214,6 +214,20 @@ impl Control {
         unsafe { engine.handlers.register(node, id) }
     }
 
+    /// As [`Control::register_handler`], for all faults: see [`Engine::claim`].
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn register_handler_of_all<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        node: NonNull<FaultHandler>,
+    ) {
+        let id = self.next_id();
+        // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
+        unsafe { engine.all_handlers.register(node, id) }
+    }
+
     /// Takes a page-fault handler out; returns whether it was registered. It may go on running until [`PageTables::synchronize`] has returned.
     ///
     /// # Safety
@@ -224,7 +238,7 @@ impl Control {
         node: NonNull<FaultHandler>,
     ) -> bool {
         // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
-        unsafe { engine.handlers.unregister(node) }
+        unsafe { engine.handlers.unregister(node) || engine.all_handlers.unregister(node) }
     }
 
     /// Adds the pages of `probe` that are neither armed nor among `fresh` yet.

@@ -13,6 +13,10 @@ pub(crate) struct CpuCounters {
     pub windows: AtomicU64,
     pub stale: AtomicU64,
     pub nested: AtomicU64,
+    /// Claims of handlers of all faults that were honoured.
+    pub claimed: AtomicU64,
+    /// … and that were not, since they led nowhere.
+    pub looping: AtomicU64,
 }
 
 /// Adds one, to a counter of the CPU this runs on.

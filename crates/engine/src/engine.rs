@@ -1,16 +1,18 @@
 //! The engine: what a fault goes through.
 
 use crate::cache::Site;
+use crate::claims::Claims;
 use crate::counters::{CpuCounters, count};
 use crate::percpu::{Level, PerCpu};
 use crate::perform::{Performer, Stop};
+use crate::primitive::atomic::Ordering;
 use crate::published::Published;
 use crate::space::{ArmedPage, Space};
 use crate::step::{Refault, Step};
-use crate::{ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Trap, Verdict};
+use crate::{Claim, ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Study, Trap, Verdict};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use trapline_abi::{Counters, Flags, Kind, Record, Way};
+use trapline_abi::{Counters, FaultCounts, Flags, Kind, Record, Way};
 use trapline_insn::{Direction, Method, Operand, Plan, Progress, Registers};
 
 /// Elements of a string instruction performed before the interrupted code is let go, so that interrupts wait no longer than that.
@@ -23,6 +25,9 @@ const HANDLER_LEVELS: usize = 2;
 pub struct Engine<P> {
     platform: P,
     pub(crate) handlers: HandlerList,
+    pub(crate) all_handlers: HandlerList,
+    claims: Claims,
+    study: Published<Study>,
     pub(crate) space: Published<Space>,
     sink: Published<Sink>,
     cpus: Box<[PerCpu]>,
@@ -41,6 +46,9 @@ impl<P: Platform> Engine<P> {
         Ok(Self {
             platform,
             handlers: HandlerList::new(),
+            all_handlers: HandlerList::new(),
+            claims: Claims::new(),
+            study: Published::empty(),
             space: Published::empty(),
             sink: Published::empty(),
             cpus: all.into_boxed_slice(),
@@ -53,9 +61,14 @@ impl<P: Platform> Engine<P> {
         &self.platform
     }
 
-    /// How many page-fault handlers are registered.
+    /// How many page-fault handlers are registered, those of all faults included.
     pub fn handlers(&self) -> usize {
-        self.handlers.len()
+        self.handlers.len() + self.all_handlers.len()
+    }
+
+    /// Whether there are handlers of all faults.
+    pub fn has_handlers_of_all(&self) -> bool {
+        !self.all_handlers.is_empty()
     }
 
     /// Bytes of memory that the engine itself holds; see [`Control::memory`](crate::Control::memory) for its tables.
@@ -84,6 +97,62 @@ impl<P: Platform> Engine<P> {
             Verdict::NotOurs => self.access_fault(&trap, fault, registers),
             claimed => claimed,
         }
+    }
+
+    /// Lets the study look at a page fault, of user or kernel mode, before anybody deals with it.
+    ///
+    /// # Safety
+    /// As for [`Engine::page_fault`].
+    pub unsafe fn look_at(&self, fault: Fault, user: bool, registers: &Registers) {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        if let Some(study) = self.study.read(&trap) {
+            study.see(&trap, &self.platform, &fault, user, registers);
+        }
+    }
+
+    /// Asks the handlers of all faults, newest first, about a page fault of user or kernel mode that nobody has dealt with yet; returns what is to be done about it.
+    ///
+    /// # Safety
+    /// As for [`Engine::page_fault`].
+    pub unsafe fn claim(&self, fault: Fault, registers: &mut Registers) -> Claim {
+        // SAFETY: interrupts are off, as the caller vouches.
+        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        let before = *registers;
+        if self.all_handlers.ask(&trap, &fault, registers) == Verdict::NotOurs {
+            return Claim::None;
+        }
+        let counters = self.cpus.get(trap.cpu()).map(|cpu| &cpu.counters);
+        if self.claims.honour(&fault, &before, &self.platform.task(), self.platform.now()) {
+            if let Some(counters) = counters {
+                count(&counters.claimed);
+            }
+            return Claim::Resume;
+        }
+        if let Some(counters) = counters {
+            count(&counters.looping);
+        }
+        *registers = before;
+        Claim::Looping
+    }
+
+    /// What is looked at from now on: `None` for nothing. Returns the study before, which traps may still be using.
+    pub fn set_study(&self, study: Option<crate::Owned<Study>>) -> crate::Retired<Study> {
+        self.study.replace(study)
+    }
+
+    /// What the current study has counted, and the claims since the engine began.
+    ///
+    /// # Safety
+    /// Called by the one who sets studies, who frees none meanwhile.
+    pub unsafe fn fault_counts(&self) -> FaultCounts {
+        // SAFETY: as the caller vouches.
+        let mut counts = unsafe { self.study.current() }.map_or_else(FaultCounts::default, Study::counts);
+        for cpu in &self.cpus {
+            counts.claimed += cpu.counters.claimed.load(Ordering::Relaxed);
+            counts.looping += cpu.counters.looping.load(Ordering::Relaxed);
+        }
+        counts
     }
 
     /// Decides about a debug exception that a single step raised; returns whether it was ours.

@@ -23,3 +23,15 @@ pub enum Verdict {
     /// instruction had raised it. The device was not accessed by the part that is still to do.
     Instead(Fault),
 }
+
+/// What becomes of a fault that handlers of all faults were asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Claim {
+    /// Nobody claims it: the system goes on as if Trapline were not there.
+    None,
+    /// A handler has dealt with it: return to the interrupted context with the registers as they are now.
+    Resume,
+    /// A handler claims it as it did all the time, and nothing comes of it: the system goes on as if nobody claimed it, and is told.
+    Looping,
+}

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod cache;
+mod claims;
 pub mod code;
 mod control;
 mod counters;
@@ -34,16 +35,18 @@ mod ring_memory_loom;
 mod sink;
 mod space;
 mod step;
+mod study;
 mod trap;
 mod value;
 
 #[cfg(all(test, loom))]
 mod loom_tests;
 
+pub use claims::PATIENCE;
 pub use control::{Control, Mapping};
 pub use engine::Engine;
 pub use error::{ControlError, OutOfMemory};
-pub use fault::{Fault, Verdict};
+pub use fault::{Claim, Fault, Verdict};
 pub use handlers::{FaultHandler, HandleFault, HandlerList};
 pub use platform::{Code, Mapped, Page, PageError, PageSize, PageTables, Platform, Task};
 pub use probe::{Access, Decision, Handlers, PostHandler, PreHandler, Probe, ProbeId};
@@ -51,5 +54,6 @@ pub use published::{Owned, Retired};
 pub use ring::RingWriter;
 pub use sink::{CpuSink, Sink};
 pub use space::ArmedPage;
+pub use study::Study;
 pub use trap::Trap;
 pub use trapline_abi::ErrorCode;

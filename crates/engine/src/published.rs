@@ -109,6 +109,12 @@ impl<T> Drop for Published<T> {
 pub struct Retired<T>(*mut T);
 
 impl<T> Retired<T> {
+    /// It, which traps may still be reading too.
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: null, or from `Owned::into_raw` and not freed: freeing takes the value.
+        unsafe { self.0.as_ref() }
+    }
+
     /// Frees it.
     ///
     /// # Safety

@@ -81,7 +81,8 @@ impl Sink {
         let cpu = self.cpus.get(trap.cpu())?;
         let task = platform.task();
         let mut record = Record { time: platform.now(), cpu: trap.cpu() as u16, task: task.thread, ..record };
-        if (record.kind == Kind::Access as u8 || record.kind == Kind::Hit as u8) && task.interrupt {
+        let trapped = [Kind::Access as u8, Kind::Hit as u8, Kind::Fault as u8].contains(&record.kind);
+        if trapped && task.interrupt {
             record.flags |= Flags::INTERRUPT;
         }
         if !cpu.knows(task.thread, task.name) {

@@ -24,7 +24,8 @@ use trapline_engine::{
 };
 use trapline_insn::Registers;
 
-/// A page fault in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if there is none.
+/// A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if
+/// there is none.
 #[repr(C)]
 pub struct PageFault {
     /// As the CPU pushed it (Intel SDM volume 3, 4.7).
@@ -33,11 +34,18 @@ pub struct PageFault {
     pub address: u64,
 }
 
+/// Called for every page fault, in user mode too, before anybody deals with it; without it, only for those in kernel mode that nobody has resolved.
+///
+/// A claim by which nothing changes, so that the same thread faults on the same address with the same registers, is honoured for a second and then no more.
+pub const TRAPLINE_ALL_FAULTS: u32 = 1;
+
 /// A page-fault handler. The newest is asked first; the first that claims a fault ends the search.
 #[repr(C)]
 pub struct PageFaultHandler {
     /// Trapline's own.
     pub reserved: [u64; 3],
+    /// `TRAPLINE_ALL_FAULTS`, or 0.
+    pub flags: u32,
     /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
     /// `ip`.
     pub handle: Option<
@@ -121,25 +129,43 @@ pub struct AccessProbe {
     pub id: u64,
 }
 
-/// Puts `handler` at the head of the list of page-fault handlers. Returns 0, or `-EINVAL` if it has no function.
+/// Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
+/// `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
 ///
 /// # Safety
 /// `handler` is valid, is not registered, and is as this file's beginning says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn trapline_register_page_fault_handler(handler: *mut PageFaultHandler) -> i32 {
-    let (Some(engine), Some(node)) = (ENGINE.get(), NonNull::new(handler)) else {
-        return Errno::INVALID.negative();
-    };
+    // SAFETY: as the caller vouches.
+    status(unsafe { register_handler(handler) })
+}
+
+/// # Safety
+/// As for [`trapline_register_page_fault_handler`].
+unsafe fn register_handler(handler: *mut PageFaultHandler) -> Result<(), Errno> {
+    let engine = ENGINE.get().ok_or(Errno::INVALID)?;
+    let node = NonNull::new(handler).ok_or(Errno::INVALID)?;
     // SAFETY: valid, as the caller vouches.
-    if unsafe { node.as_ref() }.handle.is_none() {
-        return Errno::INVALID.negative();
+    let PageFaultHandler { handle, flags, .. } = unsafe { node.as_ref() };
+    let all = flags & TRAPLINE_ALL_FAULTS != 0;
+    if handle.is_none() || flags & !TRAPLINE_ALL_FAULTS != 0 {
+        return Err(Errno::INVALID);
     }
     let node = node.cast::<FaultHandler>();
     // SAFETY: `reserved` is the first field, as large as a node and no less aligned, and ours.
     unsafe { node.write(FaultHandler::new(handle_page_fault)) };
-    // SAFETY: in no list, stays where it is until it is unregistered, and its function may be called, as the caller vouches.
-    unsafe { Guard::lock().control.register_handler(engine, node) };
-    0
+    let mut state = Guard::lock();
+    if !all {
+        // SAFETY: in no list, stays where it is until it is unregistered, and its function may be called, as the caller vouches.
+        unsafe { state.control.register_handler(engine, node) };
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { state.control.register_handler_of_all(engine, node) };
+    state.hook_all_faults(engine, state.is_studying()).inspect_err(|_| {
+        // SAFETY: every registered handler is valid.
+        unsafe { state.control.unregister_handler(engine, node) };
+    })
 }
 
 /// Takes `handler` out of the list. It may still be running, on any CPU, until `trapline_synchronize()` has returned. Returns 0, or
@@ -152,12 +178,14 @@ pub unsafe extern "C" fn trapline_unregister_page_fault_handler(handler: *mut Pa
     let (Some(engine), Some(node)) = (ENGINE.get(), NonNull::new(handler)) else {
         return Errno::INVALID.negative();
     };
+    let mut state = Guard::lock();
     // SAFETY: as the caller vouches.
-    if unsafe { Guard::lock().control.unregister_handler(engine, node.cast()) } {
-        0
-    } else {
-        Errno::INVALID.negative()
+    if !unsafe { state.control.unregister_handler(engine, node.cast()) } {
+        return Errno::INVALID.negative();
     }
+    // Nothing new is needed, so it can't fail.
+    let _ = state.hook_all_faults(engine, state.is_studying());
+    0
 }
 
 /// Returns when every handler that was running when it was called has returned, on all CPUs.

@@ -80,7 +80,7 @@ impl State {
     fn watching(&self) -> Option<&Watching> {
         self.sessions.iter().find_map(|session| match &session.purpose {
             Purpose::Accesses(watching) => Some(watching),
-            Purpose::Code(_) => None,
+            _ => None,
         })
     }
 
@@ -88,7 +88,7 @@ impl State {
     fn watching_mut(&mut self) -> Option<&mut Watching> {
         self.sessions.iter_mut().find_map(|session| match &mut session.purpose {
             Purpose::Accesses(watching) => Some(watching),
-            Purpose::Code(_) => None,
+            _ => None,
         })
     }
 

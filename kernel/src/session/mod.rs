@@ -2,6 +2,7 @@
 
 mod accesses;
 mod code;
+mod faults;
 mod note;
 mod recorder;
 mod scratch;
@@ -14,6 +15,7 @@ use crate::rings::Rings;
 use crate::state::State;
 use accesses::Watching;
 use code::Probing;
+use faults::Studying;
 use trapline_abi::{Counters, RingGeometry, SessionKind};
 use trapline_engine::{Engine, Owned, PageTables, Sink};
 
@@ -23,6 +25,8 @@ pub(crate) enum Purpose {
     Accesses(Watching),
     /// To probe code. Any number at a time.
     Code(Probing),
+    /// To record page faults. One at a time: its study is the engine's.
+    Faults(Studying),
 }
 
 impl Purpose {
@@ -30,6 +34,7 @@ impl Purpose {
         match self {
             Self::Accesses(_) => SessionKind::Accesses,
             Self::Code(_) => SessionKind::Code,
+            Self::Faults(_) => SessionKind::Faults,
         }
     }
 }
@@ -90,7 +95,7 @@ impl State {
         let purpose = match kind {
             SessionKind::Accesses => Purpose::Accesses(Watching::new(engine.counters())),
             SessionKind::Code => Purpose::Code(Probing::new()),
-            SessionKind::Faults => return Err(Errno::INVALID),
+            SessionKind::Faults => Purpose::Faults(Studying::new()),
         };
         let is_taken = kind != SessionKind::Code && self.only(kind).is_some();
         if is_taken || self.session_of(file).is_some() {
@@ -119,6 +124,10 @@ impl State {
             Purpose::Accesses(_) => self.stop_watching(engine),
             Purpose::Code(probing) => {
                 probing.stop();
+                Counters::default()
+            }
+            Purpose::Faults(_) => {
+                self.stop_studying(engine, file);
                 Counters::default()
             }
         };

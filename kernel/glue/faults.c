@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * All page faults, of user and kernel mode, before anybody deals with them.
+ *
+ * Two places, for two purposes. *Looking*: the kernel's own tracepoints exceptions:page_fault_user and page_fault_kernel, the first thing that handle_page_fault()
+ * does; all that the CPU told is there. *Claiming*: ftrace with IPMODIFY on kmmio_handler(), which follows at once and whose answer 1 ends the fault. It is called
+ * only while kmmio has probes, so one of length 0 is registered, which watches nothing. It is not told the error code (in the frame orig_ax is -1 by then), so the
+ * tracepoint leaves that for it. Each is switched in only while somebody needs it.
+ *
+ * Rejected: kmmio_handler() for looking too, since a call by way of ftrace with all registers costs several times a tracepoint's; a table of interrupts of our
+ * own, which page-table isolation and FRED bypass.
+ *
+ * Why this is safe where it runs: interrupts are off from the CPU's exception to here and on to the end of kmmio_handler(), in every context. Nothing here
+ * locks, waits, or touches memory that may fault. A fault nested in between (another probe on the same tracepoint reads user memory) has another frame, by which what
+ * was left is found.
+ */
+#define pr_fmt(fmt) "trapline: " fmt
+
+#include <linux/ftrace.h>
+#include <linux/irq_work.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/mmiotrace.h>
+#include <linux/percpu.h>
+#include <linux/printk.h>
+#include <linux/ptrace.h>
+#include <linux/ratelimit.h>
+#include <linux/rcupdate.h>
+#include <linux/string.h>
+#include <linux/tracepoint.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include "control.h"
+#include "glue.h"
+
+/* What the tracepoint leaves for the hook: the last faults of this CPU that may be nested in one another. */
+#define LEFT 8
+
+struct left {
+	struct pt_regs *registers[LEFT];
+	unsigned long error_code[LEFT];
+	unsigned int next;
+};
+
+static DEFINE_PER_CPU(struct left, left);
+
+static bool looking, claiming;
+/* Whether kmmio has probes of others, so that the original must run; once true its tables are set up, and remain so. */
+static bool others;
+/* Whether the probe of length 0 is registered. */
+static bool switched_on;
+
+static void notrace on_fault(unsigned long address, struct pt_regs *registers, unsigned long error_code, bool user)
+{
+	if (READ_ONCE(claiming)) {
+		struct left *here = this_cpu_ptr(&left);
+		unsigned int at = here->next++ % LEFT;
+
+		here->registers[at] = registers;
+		here->error_code[at] = error_code;
+	}
+	trapline_look_at(registers, error_code, address, user);
+}
+
+static void notrace on_user_fault(void *unused, unsigned long address, struct pt_regs *registers, unsigned long error_code)
+{
+	on_fault(address, registers, error_code, true);
+}
+
+static void notrace on_kernel_fault(void *unused, unsigned long address, struct pt_regs *registers, unsigned long error_code)
+{
+	on_fault(address, registers, error_code, false);
+}
+
+static void warn_of_loop(struct irq_work *unused)
+{
+	pr_warn_ratelimited("a handler claims the same page fault again and again without progress: its claim is no longer honoured\n");
+}
+
+static struct irq_work loop_warning = IRQ_WORK_INIT_HARD(warn_of_loop);
+
+/* The registers of the call: int kmmio_handler(registers, address). */
+static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *ftrace_registers)
+{
+	struct pt_regs *call = ftrace_get_regs(ftrace_registers);
+	struct left *here = this_cpu_ptr(&left);
+	struct pt_regs *registers;
+	unsigned int i;
+
+	if (!call)
+		return;
+	registers = (struct pt_regs *)call->di;
+	if (!READ_ONCE(switched_on))
+		WRITE_ONCE(others, true);
+	for (i = 0; i < LEFT; i++) {
+		if (here->registers[i] != registers)
+			continue;
+		here->registers[i] = NULL;
+		switch (trapline_claim(registers, here->error_code[i], call->si)) {
+		case TRAPLINE_RESUME:
+			call->ip = (unsigned long)trapline_resume;
+			return;
+		case TRAPLINE_LOOPING:
+			irq_work_queue(&loop_warning);
+			break;
+		}
+		break;
+	}
+	/* Without probes of others the original must not run: its tables may never have been set up. */
+	if (!READ_ONCE(others))
+		call->ip = (unsigned long)trapline_decline;
+}
+
+/* Whoever registers a probe with kmmio has set up its tables before: that is mmiotrace. */
+static void notrace on_register_kmmio_probe(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *registers)
+{
+	if (!control_is_mine())
+		WRITE_ONCE(others, true);
+}
+
+static struct ftrace_ops claim_hook = {
+	.func = on_kmmio_handler,
+	.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
+
+static struct ftrace_ops others_hook = { .func = on_register_kmmio_probe, .flags = FTRACE_OPS_FL_PERMANENT };
+
+static int install(struct ftrace_ops *hook, char *name)
+{
+	int error = ftrace_set_filter(hook, name, strlen(name), 1);
+
+	if (!error)
+		error = register_ftrace_function(hook);
+	if (error)
+		pr_err("can't hook %s (error %d)\n", name, error);
+	return error;
+}
+
+/* Pages that are ours, for what must have an address: the probe of length 0, and behind them an address that always faults. */
+static void *page;
+static struct kmmio_probe nothing;
+
+/* If kmmio has probes already, the hook is called for this fault, and notes it. */
+static void fault_once(void)
+{
+	char byte;
+
+	if (!copy_from_kernel_nofault(&byte, (char *)page + PAGE_SIZE, 1))
+		pr_warn("a guard page of vmalloc() can be read\n");
+}
+
+static int claims_install(void)
+{
+	static char handler_name[] = "kmmio_handler", register_name[] = "register_kmmio_probe";
+	int error;
+
+	page = vzalloc(PAGE_SIZE);
+	if (!page)
+		return -ENOMEM;
+	WRITE_ONCE(others, false);
+	error = install(&others_hook, register_name);
+	if (error)
+		goto no_others_hook;
+	error = install(&claim_hook, handler_name);
+	if (error)
+		goto no_claim_hook;
+	fault_once();
+	WRITE_ONCE(switched_on, true);
+	nothing = (struct kmmio_probe){ .addr = (unsigned long)page, .len = 0 };
+	error = register_kmmio_probe(&nothing);
+	if (!error)
+		return 0;
+	pr_err("can't switch kmmio_handler in (error %d)\n", error);
+	WRITE_ONCE(switched_on, false);
+	unregister_ftrace_function(&claim_hook);
+no_claim_hook:
+	unregister_ftrace_function(&others_hook);
+no_others_hook:
+	vfree(page);
+	return error;
+}
+
+static void claims_remove(void)
+{
+	unregister_kmmio_probe(&nothing);
+	/* From here on kmmio_handler() is called no more, but for others' probes; this waits for those who were on their way to it. */
+	synchronize_rcu();
+	unregister_ftrace_function(&claim_hook);
+	unregister_ftrace_function(&others_hook);
+	/* And for CPUs that have left the hook and still run trapline_resume() or trapline_decline(). */
+	synchronize_rcu();
+	WRITE_ONCE(switched_on, false);
+	irq_work_sync(&loop_warning);
+	vfree(page);
+}
+
+static struct tracepoint *user_faults, *kernel_faults;
+
+static void find(struct tracepoint *tracepoint, void *unused)
+{
+	if (!strcmp(tracepoint->name, "page_fault_user"))
+		user_faults = tracepoint;
+	else if (!strcmp(tracepoint->name, "page_fault_kernel"))
+		kernel_faults = tracepoint;
+}
+
+static int look_install(void)
+{
+	int error;
+
+	for_each_kernel_tracepoint(find, NULL);
+	if (!user_faults || !kernel_faults) {
+		pr_err("this kernel has no tracepoints page_fault_user and page_fault_kernel\n");
+		return -EOPNOTSUPP;
+	}
+	error = tracepoint_probe_register(user_faults, on_user_fault, NULL);
+	if (error)
+		return error;
+	error = tracepoint_probe_register(kernel_faults, on_kernel_fault, NULL);
+	if (error)
+		tracepoint_probe_unregister(user_faults, on_user_fault, NULL);
+	return error;
+}
+
+static void look_remove(void)
+{
+	tracepoint_probe_unregister(kernel_faults, on_kernel_fault, NULL);
+	tracepoint_probe_unregister(user_faults, on_user_fault, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+/* Makes it so, under the control lock: claiming needs looking. Switching off never fails. */
+int glue_hook_all_faults(bool look, bool claim)
+{
+	int error;
+
+	look |= claim;
+	if (look && !looking) {
+		error = look_install();
+		if (error)
+			return error;
+		looking = true;
+	}
+	if (claim && !claiming) {
+		WRITE_ONCE(claiming, true);
+		error = claims_install();
+		if (error) {
+			WRITE_ONCE(claiming, false);
+			return error;
+		}
+	}
+	if (!claim && claiming) {
+		claims_remove();
+		WRITE_ONCE(claiming, false);
+	}
+	if (!look && looking) {
+		look_remove();
+		looking = false;
+	}
+	return 0;
+}
