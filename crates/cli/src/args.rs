@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use trapline_trace::fault::Cause;
 
 use crate::explain::{Code, parse_address, parse_code};
-use crate::units::{Bdf, PhysicalRange, parse_duration, parse_size};
+use crate::units::{AddressRange, Bdf, PhysicalRange, parse_duration, parse_size};
 
 /// Trace every access to the registers of a device on a running Linux system
 ///
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Report(Report),
     Convert(Convert),
     Explain(Explain),
+    Faults(Faults),
     /// List every probe of every kind, with its owner, what it counted, and how the kernel runs it
     ///
     /// `faults` are handlers that were abandoned and arguments that could not be fetched.
@@ -225,6 +227,68 @@ Examples:
     trapline probe ksys_read fd count 'got=$retval:s64' --pre --return -- cat /etc/passwd
   Who sends packets, by which way, and how long they are:
     trapline probe __dev_queue_xmit 'device=+0(+16($arg1)):string' --stack --max 10";
+
+/// Watch page faults until Ctrl-C, until --duration is over, or while COMMAND runs
+///
+/// Each fault, of user and kernel mode, is seen as it is raised, before anybody deals with it: why, on what kind of memory, by which task and instruction. Trapline's own
+/// faults are left out, but of --count.
+#[derive(Debug, Args)]
+#[command(after_long_help = FAULTS_HELP)]
+pub(crate) struct Faults {
+    /// Only faults in user mode, unless --kernel is given too
+    #[arg(long)]
+    pub user: bool,
+    /// Only faults in kernel mode, unless --user is given too
+    #[arg(long)]
+    pub kernel: bool,
+    /// Only faults of the process PID
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Only faults of tasks called NAME
+    #[arg(long, value_name = "NAME", value_parser = parse_comm)]
+    pub comm: Option<String>,
+    /// Only faults on these addresses: FIRST-LAST or START+LEN
+    #[arg(long, value_name = "RANGE")]
+    pub address: Option<AddressRange>,
+    /// Only faults with this cause, as `explain` tells them (may be repeated): not-present, not-writable, not-executable, not-user, user-page, reserved,
+    /// protection-key, shadow-stack, hlat, sgx, rmp, unclear
+    #[arg(long, value_name = "CAUSE", value_parser = parse_cause, conflicts_with = "count")]
+    pub why: Vec<Cause>,
+    /// Only count: nothing is recorded, and the counts are told at the end
+    #[arg(long, conflicts_with_all = ["top", "output", "format"])]
+    pub count: bool,
+    /// Show a live table: rates by kind of fault, memory, task and function
+    #[arg(long, conflicts_with_all = ["output", "format"])]
+    pub top: bool,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: Trace,
+}
+
+const FAULTS_HELP: &str = "\
+Examples:
+  Every fault of a program, in words:
+    trapline faults --comm sort -- sort /etc/services
+  How many, of what kind, where:
+    trapline faults --top
+  Copy on write and other writes to read-only pages of one process, into a file:
+    trapline faults --pid 412 --why not-writable --duration 10s --output cow.trace
+    trapline report cow.trace";
+
+fn parse_cause(text: &str) -> Result<Cause, String> {
+    Cause::from_name(text).ok_or_else(|| {
+        let names: Vec<&str> = Cause::ALL.into_iter().map(Cause::name).collect();
+        format!("`{text}` is no cause of a page fault; expected one of: {}", names.join(", "))
+    })
+}
+
+/// A task's name: what the kernel keeps of one.
+fn parse_comm(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 15 {
+        return Err(format!("`{text}` can't be a task's name: those have 1 to 15 bytes"));
+    }
+    Ok(text.into())
+}
 
 /// Summarise a trace: registers, probes, functions, tasks, time span, what was missed
 #[derive(Debug, Args)]

@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
-    CodeProbe, Counters, DEVICE_PATH, INFO, Info, LIST, ListEntry, MARK, MARK_LENGTH, Mark, NAME_LENGTH,
-    PROBE, ProbeCounts, RING_CONTROL_SIZE, Record, RingControl, RingGeometry, START, STOP, SessionKind,
-    Start, Step, WATCH, Watch,
+    CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, Info, LIST,
+    ListEntry, MARK, MARK_LENGTH, Mark, NAME_LENGTH, PROBE, ProbeCounts, RING_CONTROL_SIZE, Record,
+    RingControl, RingGeometry, START, STOP, SessionKind, Start, Step, WATCH, Watch,
 };
 use trapline_trace::RingReader;
 
@@ -32,6 +32,10 @@ pub(crate) trait Control {
     fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()>;
     /// What is registered with the lowest number from `id` on; `None` if nothing is.
     fn list(&self, id: u64) -> io::Result<Option<ListEntry>>;
+    /// Begins a watch of page faults.
+    fn faults(&self, watch: &mut FaultWatch) -> io::Result<()>;
+    /// What the watch of page faults has counted.
+    fn fault_counts(&self) -> io::Result<FaultCounts>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -113,6 +117,18 @@ impl Control for Device {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn faults(&self, watch: &mut FaultWatch) -> io::Result<()> {
+        // SAFETY: FAULTS takes a `FaultWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ FAULTS as Opcode }, _>(watch) }?)
+    }
+
+    fn fault_counts(&self) -> io::Result<FaultCounts> {
+        let mut counts = FaultCounts::default();
+        // SAFETY: FAULT_COUNTS takes a `FaultCounts`, which is integers only.
+        unsafe { self.command::<{ FAULT_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
     }
 
     fn stop(&self) -> io::Result<Counters> {

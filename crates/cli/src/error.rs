@@ -193,6 +193,14 @@ pub(crate) enum Error {
         /// What there is.
         commands: String,
     },
+    /// `FAULTS` was refused.
+    #[error(
+        "can't watch page faults: {source}; `dmesg` tells why: does this kernel have the tracepoints exceptions:page_fault_user and page_fault_kernel?"
+    )]
+    Faults {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// `explain` found nothing to explain.
     #[error(
         "standard input holds no oops: no line of a page fault (`BUG: unable to handle …`, `#PF: …`), a general protection fault or a `segfault at` was found; \

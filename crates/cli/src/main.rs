@@ -12,6 +12,7 @@ mod doctor;
 mod driver;
 mod error;
 mod explain;
+mod faults;
 mod generated;
 mod list;
 mod mark;
@@ -63,6 +64,7 @@ fn run(command: Command) -> Result<u8> {
     match command {
         Command::Mmio(args) => return mmio::run(&system, &args),
         Command::Probe(args) => return probe::run(&system, &args),
+        Command::Faults(args) => return faults::run(&system, &args),
         Command::Doctor => return Ok(doctor::run(&system)? as u8),
         Command::Report(args) => report::run(&args)?,
         Command::Convert(args) => convert::run(&args)?,

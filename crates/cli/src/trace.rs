@@ -12,13 +12,13 @@ use crate::command::{Traced, wait_for_end};
 use crate::device::{Control, Ring};
 use crate::error::{Error, Result};
 use crate::module;
-use crate::output::{Destination, Kind, open_sink};
+use crate::output::{Destination, Kind, Output, open_sink};
 use crate::pump::Backlog;
 use crate::session::{self, Stopped, Waiting, Wake};
 use crate::signals;
 use crate::system::System;
 use crate::tell;
-use crate::writer::Writer;
+use crate::writer::{Prepare, Writer};
 
 /// What is traced: what the commands that trace differ in.
 pub(crate) trait Subject {
@@ -41,6 +41,16 @@ pub(crate) trait Subject {
 
     /// After how many events it is enough.
     fn limit(&self) -> Option<u64> {
+        None
+    }
+
+    /// What each event passes through before it is named.
+    fn prepare(&mut self) -> Option<Box<dyn Prepare + Send>> {
+        None
+    }
+
+    /// Where events go, if not to what `--output` and `--format` say.
+    fn output(&mut self) -> Option<Output> {
         None
     }
 
@@ -91,11 +101,15 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
 
     let mut header = header(system, geometry.rings);
     subject.describe(&mut header);
-    let output = open_sink(&destination, kind, &header, subject.registers())?;
+    let output = match subject.output() {
+        Some(output) => output,
+        None => open_sink(&destination, kind, &header, subject.registers())?,
+    };
     let names = Names::new(&header.devices, subject.registers(), symbols);
     let live = tell::live_counter(options, &destination);
     let mut writer = Writer::new(sources.len(), names, output, live)
         .with_probes(&header.probes)
+        .with_prepare(subject.prepare())
         .with_limit(subject.limit());
 
     let mut command = if options.command.is_empty() { None } else { Some(Traced::start(&options.command)?) };

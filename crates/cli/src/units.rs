@@ -109,6 +109,40 @@ impl FromStr for PhysicalRange {
     }
 }
 
+/// Linear addresses, the last included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressRange {
+    /// The first.
+    pub(crate) first: u64,
+    /// The last.
+    pub(crate) last: u64,
+}
+
+impl FromStr for AddressRange {
+    type Err = String;
+
+    /// Reads `0x1000-0x1fff` or `0x1000+4K`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is no range of addresses, as in 0x7f0000000000-0x7f00000fffff or 0x7f0000000000+1M"
+            )
+        };
+        let range = if let Some((first, last)) = text.split_once('-') {
+            Self { first: parse_size(first)?, last: parse_size(last)? }
+        } else {
+            let (first, length) = text.split_once('+').ok_or_else(wrong)?;
+            let (first, length) = (parse_size(first)?, parse_size(length)?);
+            let last = length.checked_sub(1).and_then(|rest| first.checked_add(rest));
+            Self { first, last: last.ok_or_else(|| format!("the range {text} is empty or wraps around"))? }
+        };
+        if range.first > range.last {
+            return Err(format!("the range {text} ends before it begins"));
+        }
+        Ok(range)
+    }
+}
+
 /// Where a PCI function sits: domain, bus, device, function. Ordered as `lspci` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Bdf {
@@ -181,6 +215,21 @@ mod tests {
         assert!("0x1000+0".parse::<PhysicalRange>().unwrap_err().contains("length 0"));
         assert!("0xffffffffffffff00+0x200".parse::<PhysicalRange>().unwrap_err().contains("wraps"));
         assert!("0x1000".parse::<PhysicalRange>().unwrap_err().contains("PHYS+LEN"));
+    }
+
+    #[test]
+    fn addresses_are_given_by_both_ends_or_by_length() {
+        assert_eq!("0x1000-0x1fff".parse(), Ok(AddressRange { first: 0x1000, last: 0x1fff }));
+        assert_eq!("0x1000+4K".parse(), Ok(AddressRange { first: 0x1000, last: 0x1fff }));
+        assert_eq!("0-0xffffffffffffffff".parse(), Ok(AddressRange { first: 0, last: u64::MAX }));
+        for (text, word) in [
+            ("0x1000", "no range"),
+            ("0x2000-0x1000", "ends before"),
+            ("0x1000+0", "empty"),
+            ("0xffffffffffffffff+2", "wraps"),
+        ] {
+            assert!(text.parse::<AddressRange>().unwrap_err().contains(word), "{text}");
+        }
     }
 
     #[test]

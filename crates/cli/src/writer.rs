@@ -7,13 +7,22 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 use rustix::thread::gettid;
-use trapline_abi::{Flags, Kind};
+use trapline_abi::{Flags, Kind, Record};
 use trapline_trace::{Event, Merge, Names, Probe, Sink, Summary, Totals, What};
 
 use crate::output::Output;
 use crate::pump::{Backlog, Round};
 use crate::session::{Stopped, Wake};
 use crate::tell;
+
+/// What each event passes through before it is named, if the command has such a thing.
+pub(crate) trait Prepare {
+    /// The event with what is known of it; `None` if it was not asked for.
+    fn prepare<'e>(&'e mut self, event: Event<'e>) -> Option<Event<'e>>;
+
+    /// Looks at the records of events to come: what is asked of the system about them is asked as early as can be.
+    fn ahead(&mut self, records: &[Record]);
+}
 
 /// The end of the pipeline.
 pub(crate) struct Writer {
@@ -52,6 +61,7 @@ impl Writer {
             flushed: 0,
             failure: None,
             left: u64::MAX,
+            prepare: None,
         };
         Self { merge: Merge::new(rings), end }
     }
@@ -64,6 +74,12 @@ impl Writer {
     /// Writes no more than so many events.
     pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
         self.end.left = limit.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Has each event pass through this first.
+    pub(crate) fn with_prepare(mut self, prepare: Option<Box<dyn Prepare + Send>>) -> Self {
+        self.end.prepare = prepare;
         self
     }
 
@@ -85,6 +101,9 @@ impl Writer {
             for (cpu, (records, idle)) in
                 first.into_iter().chain(rounds.try_iter()).flat_map(|round| round.into_iter().enumerate())
             {
+                if let Some(prepare) = &mut self.end.prepare {
+                    prepare.ahead(&records);
+                }
                 self.merge.push(cpu, &records, idle);
                 looked = true;
                 foreign |= records.iter().any(|record| record.kind != Kind::More as u8 && record.task != own);
@@ -158,6 +177,7 @@ struct End {
     failure: Option<io::Error>,
     /// Events that are still wanted.
     left: u64,
+    prepare: Option<Box<dyn Prepare + Send>>,
 }
 
 impl End {
@@ -170,6 +190,11 @@ impl End {
         if is_own(&event) {
             self.own += 1;
         } else if self.takes_more() {
+            let event = match &mut self.prepare {
+                Some(prepare) => prepare.prepare(event),
+                None => Some(event),
+            };
+            let Some(event) = event else { return Ok(()) };
             self.left -= 1;
             let event = self.names.name(event);
             self.summary.add(&event);

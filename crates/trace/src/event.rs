@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
-use trapline_abi::{Flags, Way};
+use trapline_abi::{ErrorCode, Flags, Way};
 
 use crate::Moment;
+use crate::fault::{Cause, sentence};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,44 @@ pub enum What<'a> {
     },
     /// A code probe was hit.
     Hit(Hit<'a>),
+    /// A page fault.
+    Fault(PageFault<'a>),
+}
+
+/// A page fault, as it was raised: what became of it is not known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageFault<'a> {
+    /// The linear address that was accessed.
+    pub address: u64,
+    /// As the CPU pushed it; its words are in [`fault`](crate::fault).
+    pub error_code: ErrorCode,
+    /// Address of the instruction that faulted.
+    pub ip: u64,
+    /// The interrupted stack pointer.
+    pub stack: u64,
+    /// Only [`Flags::INTERRUPT`] is used.
+    pub flags: Flags,
+    /// What lies at the address and what the fault was for, once named: `copy on write, heap`.
+    pub memory: Option<Cow<'a, str>>,
+    /// Which function the instruction is in, or which program or library, once named.
+    pub site: Option<Site<'a>>,
+}
+
+impl PageFault<'_> {
+    /// Why it was raised.
+    pub fn cause(&self) -> Cause {
+        Cause::of(self.error_code, self.address)
+    }
+
+    /// "write to a present read-only page, in user mode".
+    pub fn sentence(&self) -> String {
+        sentence(self.error_code, self.cause())
+    }
+
+    /// "user" or "kernel".
+    pub fn mode(&self) -> &'static str {
+        if self.error_code.has(ErrorCode::USER) { "user" } else { "kernel" }
+    }
 }
 
 /// A hit of a code probe.

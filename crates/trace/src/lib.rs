@@ -29,7 +29,9 @@ mod symbols;
 mod write;
 
 pub use device::{Bar, Device, DeviceError, devices};
-pub use event::{Access, Argument, Comm, Direction, Event, Frame, Hit, Map, Place, Site, Value, What};
+pub use event::{
+    Access, Argument, Comm, Direction, Event, Frame, Hit, Map, PageFault, Place, Site, Value, What,
+};
 pub use file::{Cut, Ending, FileError, FileWriter, TraceReader};
 pub use header::{Header, ProbeTotals, Totals};
 pub use merge::{Collector, Merge};

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::registers::DeviceRegisters;
-use crate::{Access, Device, Event, Hit, Map, Place, Registers, Site, Symbols, What};
+use crate::{Access, Device, Event, Hit, Map, PageFault, Place, Registers, Site, Symbols, What};
 
 /// What is needed to name a trace's addresses.
 #[derive(Debug, Default)]
@@ -62,6 +62,9 @@ impl Names {
                 ..map
             }),
             What::Hit(hit) => What::Hit(self.hit(hit)),
+            What::Fault(fault) => {
+                What::Fault(PageFault { site: self.site(fault.ip).or(fault.site), ..fault })
+            }
             other => other,
         };
         Event { what, ..event }

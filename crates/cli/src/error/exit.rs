@@ -69,6 +69,7 @@ impl Error {
             | Error::DeviceOpen { .. }
             | Error::Version { .. }
             | Error::Ring(_)
+            | Error::Faults { .. }
             | Error::SelfTest { .. }
             | Error::Mmiotrace
             | Error::Busy { .. }

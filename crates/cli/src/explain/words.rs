@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use trapline_abi::ErrorCode;
-use trapline_trace::fault::{Cause, access, bits, oddities, pattern, region};
+use trapline_trace::fault::{self, Cause, bits, oddities, pattern, region};
 
 use super::Code;
 use super::oops::Oops;
@@ -100,20 +100,16 @@ pub(crate) fn oops(out: &mut impl Write, oops: &Oops) -> io::Result<()> {
     Ok(())
 }
 
-/// "write to a page that is not present, in user mode".
+/// What it was, in words. Without an address the half is guessed from the mode, and what that decides is said to be open.
 fn sentence(code: ErrorCode, address: Option<u64>) -> String {
-    let mode = if code.has(ErrorCode::USER) { "user" } else { "kernel" };
-    // Without an address the half is guessed from the mode, and what that decides is said to be open.
-    let guess = if mode == "user" { 0 } else { u64::MAX };
+    let guess = if code.has(ErrorCode::USER) { 0 } else { u64::MAX };
     let cause = Cause::of(code, address.unwrap_or(guess));
     let other = Cause::of(code, !guess);
-    let page = if address.is_none() && other != cause {
-        format!("{}, or {}, by its address", cause.page(), other.page())
-    } else {
-        cause.page().to_owned()
-    };
-    let shadow = if code.has(ErrorCode::SHADOW_STACK) { "shadow-stack " } else { "" };
-    format!("{shadow}{} {page}, in {mode} mode", access(code))
+    let text = fault::sentence(code, cause);
+    if address.is_none() && other != cause {
+        return format!("{text} (or {}: the address would tell)", other.page());
+    }
+    text
 }
 
 /// An address with its region, or what its value says.

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use clap::Parser;
 use rustix::io::Errno;
-use trapline_abi::{Counters, Info, ListEntry, ListKind, Op, ProbeCounts, RingGeometry, Step, Watch};
+use trapline_abi::{
+    Counters, FaultCounts, FaultWatch, Info, ListEntry, ListKind, Op, ProbeCounts, RingGeometry, Step, Watch,
+};
 
 use super::*;
 use crate::args::{Cli, Command};
@@ -61,6 +63,14 @@ impl Control for Module {
             counts,
             name: [0; NAME_LENGTH],
         }))
+    }
+
+    fn faults(&self, _watch: &mut FaultWatch) -> io::Result<()> {
+        Err(Errno::NOSYS.into())
+    }
+
+    fn fault_counts(&self) -> io::Result<FaultCounts> {
+        Err(Errno::NOSYS.into())
     }
 
     fn stop(&self) -> io::Result<Counters> {

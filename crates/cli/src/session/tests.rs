@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use trapline_abi::{
-    AccessPayload, CodeProbe, Flags, HitPayload, Info, Kind, ListEntry, MapPayload, Record, Step, TaskPayload,
+    AccessPayload, CodeProbe, FaultCounts, FaultWatch, Flags, HitPayload, Info, Kind, ListEntry, MapPayload,
+    Record, Step, TaskPayload,
 };
 use trapline_trace::{Event, JsonLines, Names, Registers, Sink, Totals};
 
@@ -55,6 +56,14 @@ impl Control for Module {
 
     fn list(&self, _id: u64) -> io::Result<Option<ListEntry>> {
         Ok(None)
+    }
+
+    fn faults(&self, _watch: &mut FaultWatch) -> io::Result<()> {
+        Err(Errno::NOSYS.into())
+    }
+
+    fn fault_counts(&self) -> io::Result<FaultCounts> {
+        Err(Errno::NOSYS.into())
     }
 
     fn stop(&self) -> io::Result<Counters> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use trapline_abi::ErrorCode;
 
+use super::access;
+
 /// Why the CPU raised a page fault, from its error code and, where that leaves two rules, from the half of the address space it concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
@@ -124,6 +126,13 @@ impl Cause {
             Cause::Unclear => "a present page of the kernel",
         }
     }
+}
+
+/// What a fault was, in words: "write to a present read-only page, in user mode".
+pub fn sentence(code: ErrorCode, cause: Cause) -> String {
+    let mode = if code.has(ErrorCode::USER) { "user" } else { "kernel" };
+    let shadow = if code.has(ErrorCode::SHADOW_STACK) { "shadow-stack " } else { "" };
+    format!("{shadow}{} {}, in {mode} mode", access(code), cause.page())
 }
 
 impl fmt::Display for Cause {

@@ -8,7 +8,7 @@ mod error_code;
 mod pattern;
 mod region;
 
-pub use cause::Cause;
+pub use cause::{Cause, sentence};
 pub use error_code::{Bit, access, bits, oddities};
 pub use pattern::pattern;
 pub use region::{Region, region};

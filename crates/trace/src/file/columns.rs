@@ -11,10 +11,12 @@ use arrow_array::{
     Array, BinaryArray, DictionaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
 };
 use arrow_buffer::ArrowNativeType;
-use trapline_abi::Flags;
+use trapline_abi::{ErrorCode, Flags};
 
 use super::schema::{column, kind, way_from_name};
-use crate::{Access, Argument, Direction, Event, Frame, Hit, Map, Moment, Place, Site, Value, What};
+use crate::{
+    Access, Argument, Direction, Event, Frame, Hit, Map, Moment, PageFault, Place, Site, Value, What,
+};
 
 /// A column of texts that repeat.
 struct Texts<'a, K: ArrowDictionaryKeyType> {
@@ -173,6 +175,15 @@ impl<'a> Columns<'a> {
                 What::Window { address: get(self.address, row)?, nanoseconds: get(self.amount, row)? }
             }
             kind::HIT => What::Hit(self.hit(row)?),
+            kind::FAULT => What::Fault(PageFault {
+                address: get(self.address, row)?,
+                error_code: ErrorCode(get(self.value, row)? as u32),
+                ip: get(self.ip, row)?,
+                stack: get(self.amount, row)?,
+                flags: Flags(get(self.flags, row)?),
+                memory: self.text(row).map(Cow::Borrowed),
+                site: self.site(row),
+            }),
             kind::END => return Some(Row::End(self.text(row)?)),
             _ => return None,
         };

@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Schema};
 
 use super::schema::{argument_fields, frame_fields, item, kind, way_name};
-use crate::{Access, Argument, Event, Frame, Hit, Map, Place, Site, Totals, What};
+use crate::{Access, Argument, Event, Frame, Hit, Map, PageFault, Place, Site, Totals, What};
 
 /// A batch that is being filled. The texts of the dictionaries are kept from batch to batch, so that their numbers stay the same.
 #[derive(Default)]
@@ -126,6 +126,7 @@ struct Rest<'a> {
     amount: Option<u64>,
     text: Option<&'a str>,
     hit: Option<&'a Hit<'a>>,
+    fault: Option<&'a PageFault<'a>>,
 }
 
 impl Rows {
@@ -162,6 +163,11 @@ impl Rows {
             What::Hit(hit) => {
                 (kind::HIT, Rest { ip: Some(hit.ip), site: hit.site, hit: Some(hit), ..Rest::default() })
             }
+            What::Fault(fault) => {
+                let (address, ip, site) = (Some(fault.address), Some(fault.ip), fault.site);
+                let (amount, text) = (Some(fault.stack), fault.memory.as_deref());
+                (kind::FAULT, Rest { address, ip, site, amount, text, fault: Some(fault), ..Rest::default() })
+            }
         };
         self.row(event.time, event.cpu, (event.pid, event.tgid, event.comm), kind, &rest);
     }
@@ -181,7 +187,7 @@ impl Rows {
         self.pid.append_value(pid);
         self.tgid.append_value(tgid);
         self.comm.append_value(comm);
-        self.access(rest.access);
+        self.access(rest.access, rest.fault);
         self.device.append_option(rest.place.map(|place| place.device));
         self.bar.append_option(rest.place.map(|place| place.bar));
         self.offset.append_option(rest.place.map(|place| place.offset));
@@ -200,14 +206,17 @@ impl Rows {
         self.arguments.append(rest.hit.map(|hit| hit.arguments.as_slice()));
         self.stack.append(rest.hit.and_then(|hit| hit.stack.as_deref()));
         let flags = rest.access.map(|access| access.flags).or(rest.hit.map(|hit| hit.flags));
+        let flags = flags.or(rest.fault.map(|fault| fault.flags));
         self.flags.append_option(flags.map(|flags| flags.0));
     }
 
-    fn access(&mut self, access: Option<&Access<'_>>) {
+    /// The columns that hold a value: an access's, or a fault's error code.
+    fn access(&mut self, access: Option<&Access<'_>>, fault: Option<&PageFault<'_>>) {
         let value = access.and_then(|access| access.value.as_ref());
         self.op.append_option(access.map(|access| access.direction.letter()));
         self.width.append_option(access.map(|access| access.width));
-        self.value.append_option(value.map(|value| value.low()));
+        let code = fault.map(|fault| fault.error_code.0.into());
+        self.value.append_option(value.map(|value| value.low()).or(code));
         self.value_wide.append_option(value.map(|value| value.bytes()).filter(|bytes| bytes.len() > 8));
         self.way.append_option(access.map(|access| way_name(access.way)));
     }

@@ -26,6 +26,7 @@ pub(crate) mod kind {
     pub(crate) const LOST: &str = "lost";
     pub(crate) const WINDOW: &str = "window";
     pub(crate) const HIT: &str = "hit";
+    pub(crate) const FAULT: &str = "fault";
     pub(crate) const END: &str = "end";
 }
 

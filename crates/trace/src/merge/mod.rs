@@ -17,9 +17,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hashbrown::HashMap;
-use trapline_abi::{AccessPayload, Flags, HitPayload, Kind, MapPayload, Record, Way};
+use trapline_abi::{
+    AccessPayload, ErrorCode, FaultPayload, Flags, HitPayload, Kind, MapPayload, Record, Way,
+};
 
-use crate::{Access, Direction, Event, Hit, Map, Probe, Value, What};
+use crate::{Access, Direction, Event, Hit, Map, PageFault, Probe, Value, What};
 pub use collector::Collector;
 use lane::{Lane, Task};
 
@@ -188,7 +190,13 @@ impl Merge {
                 };
                 What::Hit(hit)
             }
-            Some(Kind::Fault | Kind::More) | None => return self.refuse(),
+            Some(Kind::Fault) => {
+                let FaultPayload { address, ip, error_code, stack, .. } =
+                    FaultPayload::from_words(record.payload);
+                let (error_code, flags) = (ErrorCode(error_code), Flags(record.flags));
+                What::Fault(PageFault { address, error_code, ip, stack, flags, memory: None, site: None })
+            }
+            Some(Kind::More) | None => return self.refuse(),
         };
         let what = match what {
             What::Mark { .. } => What::Mark { text: std::str::from_utf8(&self.more).unwrap_or_default() },

@@ -7,7 +7,7 @@ mod render;
 mod tables;
 
 use crate::write::Poll;
-use crate::{Access, Direction, Event, Hit, ProbeTotals, Totals, What};
+use crate::{Access, Direction, Event, Hit, PageFault, ProbeTotals, Totals, What};
 use tables::Tables;
 pub use tables::{Count, RegisterCount};
 
@@ -26,6 +26,7 @@ pub struct Summary {
     lost: u64,
     windows: u64,
     hits: u64,
+    faults: u64,
     faulted: u64,
     span: Option<(u64, u64)>,
     cpus: Vec<u64>,
@@ -59,6 +60,7 @@ impl Summary {
             What::Lost { count } => self.lost += count,
             What::Window { .. } => self.windows += 1,
             What::Hit(hit) => return self.hit(event, hit),
+            What::Fault(fault) => return self.fault(event, fault),
         }
         self.polls_of(event.cpu);
         self.polls[usize::from(event.cpu)] = None;
@@ -82,6 +84,21 @@ impl Summary {
     /// Hits counted.
     pub fn hits(&self) -> u64 {
         self.hits
+    }
+
+    /// Page faults counted.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// Page faults by what they were, as [`PageFault::sentence`] says it, the most frequent first.
+    pub fn causes(&self) -> Vec<(String, u64)> {
+        self.tables.causes()
+    }
+
+    /// Page faults by what lies at their addresses, as far as that is known, the most frequent first.
+    pub fn memory(&self) -> Vec<Count<'_>> {
+        self.tables.memory()
     }
 
     /// Hits by probe, the most frequent first.
@@ -131,6 +148,14 @@ impl Summary {
         self.faulted += hit.arguments.iter().filter(|argument| argument.value.is_none()).count() as u64;
         self.tables.probe(hit);
         self.tables.site(hit.site.as_ref(), hit.ip);
+        self.tables.task(event.pid, event.comm);
+    }
+
+    fn fault(&mut self, event: &Event<'_>, fault: &PageFault<'_>) {
+        self.on_cpu(event.cpu);
+        self.faults += 1;
+        self.tables.fault(fault);
+        self.tables.site(fault.site.as_ref(), fault.ip);
         self.tables.task(event.pid, event.comm);
     }
 

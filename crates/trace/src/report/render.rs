@@ -30,6 +30,11 @@ impl Summary {
         writeln!(out, "{}", paint(colour, TITLE, &title))?;
         self.registers_table(out, colour, rows)?;
         let unit = self.unit();
+        let causes = self.causes();
+        let causes: Vec<_> =
+            causes.iter().map(|(name, count)| Count { name, count: *count, ..Count::default() }).collect();
+        table(out, colour, rows, (unit, "fault"), &causes, plain)?;
+        table(out, colour, rows, (unit, "kind of memory"), &self.memory(), plain)?;
         table(out, colour, rows, (unit, "probe"), &self.probes(), probe)?;
         table(out, colour, rows, (unit, "function"), &self.functions(), function)?;
         table(out, colour, rows, (unit, "task"), &self.tasks(), task)?;
@@ -37,9 +42,13 @@ impl Summary {
         self.completeness(out, colour)
     }
 
-    /// What is counted: a trace has accesses or hits.
+    /// What is counted: a trace has accesses, hits or page faults.
     fn unit(&self) -> &'static str {
-        if self.is_of_probes() { "hits" } else { "accesses" }
+        match () {
+            () if self.is_of_probes() => "hits",
+            () if self.faults > 0 => "faults",
+            () => "accesses",
+        }
     }
 
     fn is_of_probes(&self) -> bool {
@@ -49,6 +58,9 @@ impl Summary {
     fn what(&self) -> String {
         if self.is_of_probes() {
             return format!("{} hits", grouped(self.hits));
+        }
+        if self.faults > 0 {
+            return format!("{} page faults", grouped(self.faults));
         }
         let accesses = grouped(self.reads + self.writes);
         format!("{accesses} accesses ({} reads, {} writes)", grouped(self.reads), grouped(self.writes))
@@ -114,6 +126,9 @@ impl Summary {
         let (dropped, missed) = (self.dropped(), self.possibly_missed());
         if self.is_of_probes() {
             self.probe_counts(out, colour)?;
+        } else if self.faults > 0 {
+            let style = if dropped == 0 { FINE } else { ALARM };
+            writeln!(out, "{}", paint(colour, style, &format!("{} dropped", grouped(dropped))))?;
         } else {
             let [emulated, redirected, stepped] = self.performed.map(grouped);
             writeln!(out, "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped")?;
@@ -140,6 +155,10 @@ impl Summary {
         }
         Ok(())
     }
+}
+
+fn plain(count: &Count<'_>) -> String {
+    printable(count.name)
 }
 
 fn probe(count: &Count<'_>) -> String {

@@ -1,8 +1,13 @@
 //! The tables of a report.
 
-use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use crate::{Access, Direction, Hit, Moment, Site, Value};
+use hashbrown::HashMap;
+use trapline_abi::ErrorCode;
+
+use crate::fault::{Cause, sentence};
+use crate::{Access, Direction, Hit, Moment, PageFault, Site, Value};
 
 /// Texts by number.
 #[derive(Debug, Default)]
@@ -61,6 +66,8 @@ pub(super) struct Tables {
     functions: HashMap<Code, u64>,
     tasks: HashMap<(u32, u32), u64>,
     probes: HashMap<(u32, Moment), u64>,
+    causes: HashMap<(ErrorCode, Cause), u64>,
+    memory: HashMap<u32, u64>,
 }
 
 /// Accesses to one register.
@@ -148,6 +155,33 @@ impl Tables {
     pub(super) fn probe(&mut self, hit: &Hit<'_>) {
         let name = self.texts.number(hit.probe);
         *self.probes.entry((name, hit.moment)).or_default() += 1;
+    }
+
+    pub(super) fn fault(&mut self, fault: &PageFault<'_>) {
+        *self.causes.entry((fault.error_code, fault.cause())).or_default() += 1;
+        if let Some(memory) = &fault.memory {
+            let memory = self.texts.number(memory);
+            *self.memory.entry(memory).or_default() += 1;
+        }
+    }
+
+    /// By what they were, in words, the most frequent first.
+    pub(super) fn causes(&self) -> Vec<(String, u64)> {
+        let mut counts = BTreeMap::<String, u64>::new();
+        for ((error_code, cause), count) in &self.causes {
+            *counts.entry(sentence(*error_code, *cause)).or_default() += count;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        counts
+    }
+
+    pub(super) fn memory(&self) -> Vec<Count<'_>> {
+        sorted(self.memory.iter().map(|(name, count)| Count {
+            name: self.texts.text(*name),
+            count: *count,
+            ..Count::default()
+        }))
     }
 
     pub(super) fn probes(&self) -> Vec<Count<'_>> {

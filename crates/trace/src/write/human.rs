@@ -14,7 +14,9 @@ use trapline_abi::{Flags, Way};
 use super::Sink;
 use super::fold::{Fold, Line};
 use crate::probe::FAULT;
-use crate::{Access, Argument, Direction, Event, Hit, Map, Moment, Names, Place, Site, Totals, What};
+use crate::{
+    Access, Argument, Direction, Event, Hit, Map, Moment, Names, PageFault, Place, Site, Totals, What,
+};
 
 const DIM: Style = Style::new().dimmed();
 const READ: Style = AnsiColor::Green.on_default();
@@ -73,6 +75,12 @@ impl<W: Write> Human<W> {
             What::Hit(_) => {
                 format!("{:>16} {:>4}  {:22} {:32} {}", "seconds", "cpu", "task", "probe", "arguments")
             }
+            What::Fault(_) => {
+                format!(
+                    "{:>16} {:>4}  {:22} {:>18}  {:28} {}",
+                    "seconds", "cpu", "task", "address", "by", "fault"
+                )
+            }
             _ => format!(
                 "{:>16} {:>4}  {:5} {:20} {:18} {:>18}  {:22} {}",
                 "seconds", "cpu", "", "device bar+offset", "register", "value", "task", "function"
@@ -100,6 +108,7 @@ impl<W: Write> Human<W> {
                 write!(line, "{}", paint(self.colour, ALARM, &text))
             }
             What::Hit(hit) => self.hit(&mut line, event, hit),
+            What::Fault(fault) => self.fault(&mut line, event, fault),
         };
         line.truncate(line.trim_end().len());
         line
@@ -146,6 +155,21 @@ impl<W: Write> Human<W> {
         for frame in hit.stack.iter().flatten() {
             let text = format!("\n{:24}{}", "", site(frame.site.as_ref(), frame.ip));
             write!(line, "{}", paint(self.colour, DIM, &text))?;
+        }
+        Ok(())
+    }
+
+    fn fault(&self, line: &mut String, event: &Event<'_>, fault: &PageFault<'_>) -> std::fmt::Result {
+        let style = if fault.mode() == "user" { READ } else { WRITE };
+        write!(line, "{:22} ", task(event))?;
+        write!(line, "{}  ", paint(self.colour, REGISTER, &format!("{:#18x}", fault.address)))?;
+        write!(line, "{:28} ", site(fault.site.as_ref(), fault.ip))?;
+        write!(line, "{}", paint(self.colour, style, &fault.sentence()))?;
+        if let Some(memory) = &fault.memory {
+            write!(line, ": {}", printable(memory))?;
+        }
+        if fault.flags.has(Flags::INTERRUPT) {
+            write!(line, "  {}", self.note("in an interrupt"))?;
         }
         Ok(())
     }

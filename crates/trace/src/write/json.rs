@@ -11,6 +11,7 @@
 //! | `lost` | `count` |
 //! | `window` | `address`, `nanoseconds` |
 //! | `hit` | `probe`, `moment` (`"before"`, `"after"`, `"return"`), `ip`, `function`, `function_offset`, `module`, `flags`, `arguments`, `stack` (from `--stack`) |
+//! | `fault` | `address`, `error_code`, `cause` (as `--why` takes it), `mode` (`"user"`, `"kernel"`), `memory`, `sp`, `flags`, `ip`, `function`, `function_offset`, `module` |
 //!
 //! All have `time_ns`, `cpu`, `pid`, `tgid`, `comm`. What isn't known is left out. Addresses and values are texts, `"0x1f"`, since JSON's numbers
 //! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names. `arguments` is an array in the
@@ -140,6 +141,19 @@ enum Kind<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         stack: Option<Vec<JsonFrame<'a>>>,
     },
+    Fault {
+        address: Hex,
+        error_code: Hex,
+        cause: &'static str,
+        mode: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory: Option<&'a str>,
+        sp: Hex,
+        flags: FlagNames,
+        ip: Hex,
+        #[serde(flatten)]
+        site: Option<JsonSite<'a>>,
+    },
 }
 
 #[derive(Serialize)]
@@ -256,6 +270,17 @@ impl<W: Write> Sink for JsonLines<W> {
                 flags: FlagNames(hit.flags),
                 arguments: hit.arguments.iter().map(argument).collect(),
                 stack: hit.stack.as_ref().map(|stack| stack.iter().map(frame).collect()),
+            },
+            What::Fault(fault) => Kind::Fault {
+                address: Hex(fault.address),
+                error_code: Hex(fault.error_code.0.into()),
+                cause: fault.cause().name(),
+                mode: fault.mode(),
+                memory: fault.memory.as_deref(),
+                sp: Hex(fault.stack),
+                flags: FlagNames(fault.flags),
+                ip: Hex(fault.ip),
+                site: site(fault.site),
             },
         };
         let Event { time, cpu, pid, tgid, comm, .. } = *event;

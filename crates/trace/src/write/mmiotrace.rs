@@ -73,6 +73,7 @@ impl<W: Write> Sink for Mmiotrace<W> {
                     "MARK {time} possibly missed: page 0x{address:x} open for {nanoseconds} ns"
                 )?;
             }
+            What::Fault(_) => return Err(refused("page faults")),
             What::Hit(hit) => return Err(refused(&format!("a hit of the code probe {}", hit.probe))),
         }
         self.kept += 1;

@@ -1,0 +1,213 @@
+//! `trapline faults`: page faults of user and kernel mode, as they are raised.
+
+mod memory;
+mod top;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs;
+use std::io::Write;
+
+use trapline_abi::{
+    ANY, ErrorCode, FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch,
+    Kind, Record, SessionKind,
+};
+use trapline_trace::fault::Cause;
+use trapline_trace::{Event, Header, PageFault, ProbeTotals, Registers, Site, What};
+
+use crate::args::Faults;
+use crate::device::Control;
+use crate::error::{Error, Result};
+use crate::output::{self, Output};
+use crate::system::System;
+use crate::trace::{self, Subject, choose_output};
+use crate::writer::Prepare;
+use memory::Memory;
+use top::Top;
+
+/// Traces; gives the exit status, which is COMMAND's if there is one.
+pub(crate) fn run(system: &System, args: &Faults) -> Result<u8> {
+    let watch = watch(args, system)?;
+    choose_output(&args.trace, SessionKind::Faults)?;
+    let mut subject = Study {
+        watch,
+        top: args.top,
+        prepare: Some(Describe {
+            memory: Memory::new(system),
+            why: args.why.clone(),
+            own: std::process::id(),
+        }),
+        registers: Registers::none(),
+        counts: Cell::new(None),
+    };
+    let mut options = args.trace.clone();
+    // The counts are all that is told, and the live table all that is shown.
+    options.quiet |= args.count || args.top;
+    let status = trace::run(system, &options, &mut subject)?;
+    if let (true, Some(counts)) = (args.count, subject.counts.get()) {
+        output::print(|out| write_counts(out, &counts))?;
+    }
+    Ok(status)
+}
+
+/// What the module is asked for.
+fn watch(args: &Faults, system: &System) -> Result<FaultWatch> {
+    let mut flags = match (args.user, args.kernel) {
+        (true, false) => FAULTS_USER,
+        (false, true) => FAULTS_KERNEL,
+        _ => FAULTS_USER | FAULTS_KERNEL,
+    };
+    if args.count {
+        flags |= FAULTS_COUNT_ONLY;
+    }
+    let process = args.pid.map_or(Ok(ANY), |pid| process_of(pid, system))?;
+    let mut comm = [0; 16];
+    if let Some(name) = &args.comm {
+        comm[..name.len()].copy_from_slice(name.as_bytes());
+    }
+    // The kernel keeps out what can't be of the one cause that is wanted; what is left is looked at here.
+    let (error_set, error_clear) = match args.why.as_slice() {
+        [one] => bits_of(*one),
+        _ => (0, 0),
+    };
+    let (first, last) = args.address.map_or((0, u64::MAX), |range| (range.first, range.last));
+    Ok(FaultWatch { flags, process, first, last, error_set, error_clear, comm })
+}
+
+/// The process that thread `pid` belongs to.
+fn process_of(pid: u32, system: &System) -> Result<u32> {
+    let status = fs::read_to_string(system.path(format!("proc/{pid}/status")));
+    let status = status.map_err(|_| Error::NoProcess { process: pid })?;
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    group.ok_or(Error::NoProcess { process: pid })
+}
+
+/// Bits of the error code that every fault of this cause has set, and clear.
+fn bits_of(cause: Cause) -> (u32, u32) {
+    use ErrorCode as E;
+    match cause {
+        Cause::NotPresent => (0, E::PRESENT),
+        Cause::NotWritable => (E::PRESENT | E::WRITE, E::FETCH | E::RESERVED | E::PROTECTION_KEY),
+        Cause::NotExecutable => (E::PRESENT | E::FETCH, E::WRITE | E::RESERVED),
+        Cause::NotUser => (E::PRESENT | E::USER, E::RESERVED | E::PROTECTION_KEY),
+        Cause::UserPage | Cause::Unclear => (E::PRESENT, E::USER | E::RESERVED | E::PROTECTION_KEY),
+        Cause::Reserved => (E::RESERVED, 0),
+        Cause::ProtectionKey => (E::PROTECTION_KEY, 0),
+        Cause::ShadowStack => (E::SHADOW_STACK, 0),
+        Cause::Hlat => (E::HLAT, 0),
+        Cause::Sgx => (E::SGX, 0),
+        Cause::Rmp => (E::RMP, 0),
+    }
+}
+
+fn write_counts(out: &mut impl Write, counts: &FaultCounts) -> std::io::Result<()> {
+    let FaultCounts { user, kernel, passed, claimed, looping } = *counts;
+    writeln!(out, "{user:>12}  in user mode")?;
+    writeln!(out, "{kernel:>12}  in kernel mode")?;
+    if passed != user + kernel {
+        writeln!(out, "{passed:>12}  of these as asked for")?;
+    }
+    if claimed > 0 {
+        writeln!(out, "{claimed:>12}  claimed by handlers of other modules")?;
+    }
+    if looping > 0 {
+        writeln!(out, "{looping:>12}  claimed again and again without progress, and not honoured")?;
+    }
+    Ok(())
+}
+
+/// The page faults that pass the filter.
+struct Study {
+    watch: FaultWatch,
+    top: bool,
+    prepare: Option<Describe>,
+    registers: Registers,
+    counts: Cell<Option<FaultCounts>>,
+}
+
+impl Subject for Study {
+    const KIND: SessionKind = SessionKind::Faults;
+
+    fn arm(&mut self, control: &impl Control, _quiet: bool) -> Result<()> {
+        control.faults(&mut self.watch.clone()).map_err(|source| Error::Faults { source })
+    }
+
+    fn describe(&self, _header: &mut Header) {}
+
+    fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    fn prepare(&mut self) -> Option<Box<dyn Prepare + Send>> {
+        self.prepare.take().map(|describe| Box::new(describe) as _)
+    }
+
+    fn output(&mut self) -> Option<Output> {
+        self.top.then(Top::output)
+    }
+
+    fn counted(&self, control: &impl Control) -> ProbeTotals {
+        self.counts.set(control.fault_counts().ok());
+        ProbeTotals::default()
+    }
+}
+
+/// Leaves out what was not asked for, and says what lies at each address.
+struct Describe {
+    memory: Memory,
+    why: Vec<Cause>,
+    /// Our own process, whose faults would beget more.
+    own: u32,
+}
+
+impl Prepare for Describe {
+    fn ahead(&mut self, records: &[Record]) {
+        for record in records.iter().filter(|record| record.kind == Kind::Fault as u8) {
+            let process = FaultPayload::from_words(record.payload).process;
+            if process != self.own {
+                self.memory.expect(process);
+            }
+        }
+    }
+
+    fn prepare<'e>(&'e mut self, event: Event<'e>) -> Option<Event<'e>> {
+        let What::Fault(fault) = &event.what else { return Some(event) };
+        let cause = fault.cause();
+        if event.tgid == self.own || !(self.why.is_empty() || self.why.contains(&cause)) {
+            return None;
+        }
+        let described = self.memory.describe(event.tgid, fault);
+        let site = described.site.map(|(function, offset)| Site { function, offset, module: None });
+        let memory = described.memory.map(Cow::Owned);
+        let What::Fault(fault) = event.what else { return None };
+        Some(Event { what: What::Fault(PageFault { memory, site, ..fault }), ..event })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::tests::with;
+
+    #[test]
+    fn the_kernel_keeps_every_fault_of_the_cause_that_is_wanted() {
+        for code in (0..0x100).chain([0x8000, 0x8001, 0x8007, 0x8000_0001, 0x8000_0003]) {
+            for address in [0x7f00_0000_0000, 0xffff_8880_0000_0000] {
+                let cause = Cause::of(ErrorCode(code), address);
+                let odd = trapline_trace::fault::oddities(ErrorCode(code));
+                if odd.iter().any(|text| text.starts_with("impossible")) {
+                    continue;
+                }
+                let (set, clear) = bits_of(cause);
+                assert!(code & set == set && code & clear == 0, "{code:#x} is {cause}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_told() {
+        let (_folder, system) = with(&[("proc/7/status", "Name:\tsh\nTgid:\t5\n")]);
+        assert_eq!(process_of(7, &system).unwrap(), 5);
+        assert_eq!(process_of(8, &system).unwrap_err().to_string(), "there is no process 8");
+    }
+}
