@@ -163,7 +163,7 @@ fn purpose(area: &Area, fault: &PageFault<'_>) -> String {
         if area.permissions.starts_with("---") {
             return format!("guard page, {kind}");
         }
-        return format!("forbidden by its mapping ({}), {kind}", area.permissions);
+        return format!("its mapping does not allow that now ({}), {kind}", area.permissions);
     }
     let private = area.permissions.ends_with('p');
     match fault.cause() {
@@ -235,8 +235,8 @@ mod tests {
             (6, 0x7ffcffff0000, "below the stack"),
             (0x14, 0x400010, "page in, file busybox"),
             (6, 0x652010, "copy on write, file busybox"),
-            (7, 0x651010, "forbidden by its mapping (r--p), file busybox"),
-            (0x15, 0xe04000, "forbidden by its mapping (rw-p), heap"),
+            (7, 0x651010, "its mapping does not allow that now (r--p), file busybox"),
+            (0x15, 0xe04000, "its mapping does not allow that now (rw-p), heap"),
             (7, 0x7f2000000000, "first write, file with space"),
             (4, 0x18, "null pointer"),
             (4, 0x600000000000, "nothing mapped"),
