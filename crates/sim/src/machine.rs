@@ -91,7 +91,7 @@ impl PageSpec {
     }
 
     /// Its flags in the entry that maps it.
-    pub(crate) fn bits(&self) -> u64 {
+    pub fn bits(&self) -> u64 {
         let bit = |is: bool, bit| if is { bit } else { 0 };
         entry::ACCESSED
             | bit(self.present, entry::PRESENT)

@@ -34,6 +34,11 @@ pub fn probes() -> Result<PathBuf> {
     build("trapline-guest", "trapline-probes")
 }
 
+/// The release build of the program that provokes page faults.
+pub fn provoke() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-provoke")
+}
+
 fn build(package: &str, program: &str) -> Result<PathBuf> {
     let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

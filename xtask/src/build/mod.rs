@@ -3,5 +3,5 @@
 mod command;
 mod module;
 
-pub use command::{command, conformance, cycles, probes};
+pub use command::{command, conformance, cycles, probes, provoke};
 pub use module::modules;

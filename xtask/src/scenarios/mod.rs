@@ -4,6 +4,7 @@
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
 mod account;
+mod causes;
 mod code;
 mod conformance;
 mod drivers;
@@ -53,6 +54,7 @@ const ALL: &[&Scenario] = &[
     &probes::TARGET_GONE,
     &probes::THOUSANDS,
     &probes::REFUSED,
+    &causes::AS_MODELLED,
     &mistakes::TOLD,
     &mistakes::LOCKED_DOWN,
 ];
