@@ -41,14 +41,12 @@ const struct trapline_target_place trapline_target_place = {
 	.text = "the quick brown fox",
 };
 
-/* Where an instruction is, in the read-only data: a label of its own would be taken for a function. */
-extern const u64 trapline_target_inside[1];
-
 noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_target_place *place, const char *text)
 {
 	asm volatile("1: lea %c1(%0), %0\n"
 		     ".pushsection .rodata\n"
 		     ".balign 8\n"
+		     ".globl trapline_target_inside\n"
 		     "trapline_target_inside: .quad 1b\n"
 		     ".popsection\n"
 		     : "+D"(number)
@@ -56,6 +54,7 @@ noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_tar
 	return number ^ READ_ONCE(place->value);
 }
 EXPORT_SYMBOL_GPL(trapline_target_hot);
+EXPORT_SYMBOL_GPL(trapline_target_inside);
 
 /* Functions of a row of instructions each, of four bytes, each of which adds one. Many functions, since the kernel decodes one from its start for each probe. */
 #define ROW(number)                                                                                 \
@@ -186,7 +185,7 @@ static int places_show(struct seq_file *file, void *unused)
 {
 	size_t i;
 
-	seq_printf(file, "0x%lx 0x%llx 0x%lx", (unsigned long)trapline_target_hot, trapline_target_inside[0],
+	seq_printf(file, "0x%lx 0x%llx 0x%lx", (unsigned long)trapline_target_hot, trapline_target_inside,
 		   (unsigned long)&trapline_target_place);
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
 		seq_printf(file, " 0x%lx", (unsigned long)first_of(rows[i]));

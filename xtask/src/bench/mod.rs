@@ -3,6 +3,7 @@
 //! Only ratios within one run mean something elsewhere: software emulation makes an exception dear or cheap in its own way, and the host may be busy.
 //! So each measurement is made in several rounds, all in turn, and the quickest counts: what disturbs can only slow down. No test asserts a time.
 
+mod code;
 mod guest;
 mod native;
 mod table;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use crate::progress::Step;
 use crate::setup::{self, Kernel, Series};
 use crate::{build, exec, workspace};
+use code::Code;
 use guest::Guest;
 use table::Table;
 
@@ -60,6 +62,10 @@ pub fn command(options: &Options) -> Result<u8> {
     add("Where the time goes", guest.parts()?);
     add("All at once", guest.cpus()?);
     add("Loading a driver", guest.load()?);
+    let step = Step::new("measuring code probes in the virtual machine (some minutes)");
+    let code = Code::measure(options.kernel)?;
+    drop(step);
+    add("A hit of a code probe", code.table()?);
     let module = modules.iter().find(|path| path.ends_with("trapline.ko")).context("trapline.ko is built")?;
     add("Size", guest.size(module)?);
     if !options.guest_only {
