@@ -58,3 +58,23 @@ fn a_log_without_an_oops_is_refused() {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), String::new()));
     assert!(text(&output.stderr).contains("holds no oops"), "{output:?}");
 }
+
+#[test]
+fn what_an_error_code_leaves_open_is_said() {
+    for (arguments, word) in [
+        // As the kernel tells programs of its own half; as it was for the kernel itself.
+        (["0x5", "ffffffff81000000"], Some("sanitize_error_code")),
+        (["0x4", "ffffffff81000000"], Some("a wild pointer")),
+        (["0x5", "7fff81000000"], None),
+        (["0x3", "7fff81000000"], Some("SMAP")),
+        (["0x7", "7fff81000000"], None),
+        (["0x3", "ffffffff81000000"], None),
+        (["0x23", "7fff81000000"], None),
+    ] {
+        let said = text(&explain(&arguments, "").stdout);
+        match word {
+            Some(word) => assert!(said.contains("note: ") && said.contains(word), "{arguments:?}: {said}"),
+            None => assert!(!said.contains("note: "), "{arguments:?}: {said}"),
+        }
+    }
+}

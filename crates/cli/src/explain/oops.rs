@@ -2,7 +2,7 @@
 //!
 //! What counts is recognised wherever it stands in a line, so that every prefix will do: dmesg's times, journald's hosts, a serial console's. Only the first oops of a
 //! text is read: what follows it is often its consequence. Formats: arch/x86/mm/fault.c (show_fault_oops), arch/x86/kernel/dumpstack.c and process_64.c (__show_regs) of
-//! Linux 6.1 and 6.12; `segfault at` lines: show_signal_msg.
+//! Linux 6.1 and 6.12, and as they were in 3.10 and 4.19 (`at ADDRESS`, `IP: [<ADDRESS>]`); `segfault at` lines: show_signal_msg; mm/kasan/report.c.
 
 /// What an oops tells; each part is missing if the text lacks it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +102,12 @@ fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text.get(..end)?, 16).ok()
 }
 
+/// What follows a "RIP: 0010:" without the addresses in brackets that kernels before 4.11 put there.
+fn place_of(text: &str) -> Option<String> {
+    let place = text.rsplit_once(">] ").map_or(text, |(_, place)| place).trim();
+    Some(place.to_owned()).filter(|place| !place.is_empty())
+}
+
 impl Oops {
     fn take(&mut self, line: &str, part: &mut Part) {
         if is_headline(line) && self.headline.is_none() {
@@ -110,8 +116,10 @@ impl Oops {
             self.error_code = self.error_code.or_else(|| hex(rest));
         } else if line.contains("kernel tried to execute")
             || line.contains("unable to execute userspace code")
+            || line.contains("KASAN: ")
         {
-            let from = line.find("kernel tried").or_else(|| line.find("unable to execute")).unwrap_or(0);
+            let marks = ["kernel tried", "unable to execute", "KASAN: "];
+            let from = marks.iter().find_map(|mark| line.find(mark)).unwrap_or(0);
             self.hints.push(line.get(from..).unwrap_or(line).trim_end().to_owned());
         } else if is_die(line) {
             self.take_die(line);
@@ -121,9 +129,10 @@ impl Oops {
             let kernel = !rest.starts_with("0033:");
             *part = if kernel { Part::Registers } else { Part::User };
             if kernel && self.instruction.is_none() {
-                let place = rest.split_once(':').map_or(rest, |(_, place)| place);
-                self.instruction = Some(place.trim().to_owned()).filter(|place| !place.is_empty());
+                self.instruction = place_of(rest.split_once(':').map_or(rest, |(_, place)| place));
             }
+        } else if let Some(rest) = after(line, " IP: ").filter(|_| self.instruction.is_none()) {
+            self.instruction = place_of(rest);
         } else if line.contains("---[ end trace") {
             self.ended = true;
         } else if line.contains("Call Trace:") {
@@ -148,12 +157,15 @@ impl Oops {
         if let Some(rest) = after(line, ": segfault at ") {
             self.segfault = true;
             self.address = hex(rest);
-            self.instruction = after(rest, " in ").map(|place| place.trim().to_owned());
-            let ip = after(rest, " ip ").and_then(hex);
-            if self.instruction.is_none() {
-                self.instruction = ip.map(|ip| format!("{ip:#x}"));
-            }
-            self.error_code = after(rest, " error ").and_then(hex);
+            // Since 6.2 with " likely on CPU 1 (core 1, socket 0)" at the end.
+            let (place, cpu) = match rest.split_once(" likely on CPU ") {
+                Some((place, cpu)) => (place, cpu.split_whitespace().next()),
+                None => (rest, None),
+            };
+            self.cpu = cpu.and_then(|cpu| cpu.parse().ok());
+            let file = after(place, " in ").map(|file| format!(" in {}", file.trim())).unwrap_or_default();
+            self.instruction = after(place, " ip ").and_then(hex).map(|ip| format!("{ip:#x}{file}"));
+            self.error_code = after(place, " error ").and_then(hex);
             let who = line.get(..line.find(": segfault at ").unwrap_or(0)).unwrap_or("");
             let who = who.rsplit(' ').next().unwrap_or(who);
             self.task = who
@@ -165,9 +177,10 @@ impl Oops {
             return;
         }
         self.headline = start.and_then(|at| line.get(at..)).map(|text| text.trim_end().to_owned());
-        self.address = after(line, "address: ")
-            .and_then(hex)
-            .or_else(|| after(line, "non-canonical address ").and_then(hex));
+        self.address = ["address: ", "non-canonical address ", "request at ", "dereference at "]
+            .iter()
+            .find_map(|mark| after(line, mark))
+            .and_then(|text| if text.trim() == "(null)" { Some(0) } else { hex(text) });
         if line.contains("general protection fault") {
             self.other = Some("general protection fault".to_owned());
             self.take_die(line);
@@ -203,6 +216,8 @@ impl Oops {
         self.kernel = release.map(|at| words[at].to_owned());
         if words.first() == Some(&"Tainted:") {
             let flags: String = words.get(1..release.unwrap_or(words.len())).unwrap_or(&[]).concat();
+            // Red Hat's kernels end the flags with a line of dashes.
+            let flags = flags.replace('-', "");
             self.taint = Some(flags).filter(|flags| !flags.is_empty());
         }
     }
@@ -331,7 +346,39 @@ mod tests {
             (oops.address, oops.error_code, oops.task.clone()),
             (Some(0), Some(6), Some(("a.out".into(), 123)))
         );
+        assert_eq!(oops.instruction.as_deref(), Some("0x401136 in a.out[401000+1000]"));
+        assert_eq!(oops.cpu, Some(1));
         assert_eq!(oops.missing(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_lines_of_older_kernels_are_read() {
+        let of_3_10 = "[ 5797.598826] BUG: unable to handle kernel NULL pointer dereference at 000000000000000a\n\
+            [ 5797.607974] IP: [<ffffffffc0841d99>] push+0x19/0x240 [tracer]\n\
+            [ 5797.619308] Oops: 0000 [#1] SMP \n\
+            [ 5797.730719] CPU: 67 PID: 0 Comm: swapper/67 Tainted: G           OE  ------------   3.10.0-862.el7.x86_64 #1\n";
+        let oops = parse(of_3_10).unwrap();
+        assert_eq!((oops.address, oops.error_code), (Some(0xa), Some(0)));
+        assert_eq!(oops.instruction.as_deref(), Some("push+0x19/0x240 [tracer]"));
+        assert_eq!(oops.taint.as_deref(), Some("GOE"));
+        assert_eq!(oops.kernel.as_deref(), Some("3.10.0-862.el7.x86_64"));
+        let null = of_3_10.replace("000000000000000a", "          (null)");
+        assert_eq!(parse(&null).unwrap().address, Some(0));
+        let rip_only = of_3_10
+            .replace(" IP: [<ffffffffc0841d99>]", " RIP: 0010:[<ffffffffc0841d99>]  [<ffffffffc0841d99>]");
+        assert_eq!(parse(&rip_only).unwrap().instruction.as_deref(), Some("push+0x19/0x240 [tracer]"));
+        let of_4_19 = "BUG: unable to handle kernel paging request at ffffe0f000020000\n[13968.479005] Oops: 0002 [#1] SMP NOPTI\n";
+        let oops = parse(of_4_19).unwrap();
+        assert_eq!((oops.address, oops.error_code), (Some(0xffff_e0f0_0002_0000), Some(2)));
+    }
+
+    #[test]
+    fn what_kasan_makes_of_its_own_fault_is_kept() {
+        let text = "general protection fault, probably for non-canonical address 0xdffffc0000000003: 0000 [#1] PREEMPT SMP KASAN\n\
+            KASAN: null-ptr-deref in range [0x0000000000000018-0x000000000000001f]\n";
+        let oops = parse(text).unwrap();
+        assert_eq!(oops.address, Some(0xdfff_fc00_0000_0003));
+        assert_eq!(oops.hints, ["KASAN: null-ptr-deref in range [0x0000000000000018-0x000000000000001f]"]);
     }
 
     #[test]

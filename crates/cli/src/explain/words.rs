@@ -139,7 +139,21 @@ fn write_address_oddities(out: &mut impl Write, code: ErrorCode, address: u64) -
             "surprising: the kernel may read its own pages; a stale TLB entry, or a protection key of the supervisor's",
         )?;
     }
-    if code.has(ErrorCode::USER) && address >> 63 != 0 && !code.has(ErrorCode::PRESENT) {
+    let kernel_half = address >> 63 != 0;
+    if code.has(ErrorCode::USER) && code.has(ErrorCode::PRESENT) && kernel_half {
+        note(
+            out,
+            "if a signal or a `segfault at` line told this code, the page may as well not be present: there the kernel sets P for every address of its half (sanitize_error_code)",
+        )?;
+    }
+    let by_kernel = ErrorCode::PRESENT | ErrorCode::WRITE | ErrorCode::USER | ErrorCode::PROTECTION_KEY;
+    if code.0 & by_kernel == ErrorCode::PRESENT | ErrorCode::WRITE && !kernel_half {
+        note(
+            out,
+            "the code is the same where the page is writable and SMAP forbids the kernel's access: likelier in an oops, since a write to a read-only page would have been resolved or refused",
+        )?;
+    }
+    if code.has(ErrorCode::USER) && kernel_half && !code.has(ErrorCode::PRESENT) {
         note(
             out,
             "user mode tried an address of the kernel's half: a wild pointer, or a probe of the kernel's layout",
