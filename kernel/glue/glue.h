@@ -79,7 +79,7 @@ void trapline_repair(void);
 /* Rust: code.rs. In traps, with interrupts off. */
 u32 trapline_handler_fault(struct pt_regs *registers, u64 trap, const struct trapline_fault_words *fault, bool ask);
 bool trapline_handler_abandon(struct pt_regs *registers);
-void trapline_hit(const void *point, const struct pt_regs *registers, bool stepped);
+void trapline_hit(const void *point, const struct pt_regs *registers);
 void trapline_stepped(const void *point, const struct pt_regs *registers);
 bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried);
 void trapline_returned(const void *probe, const struct pt_regs *registers, void *carried);

@@ -27,25 +27,15 @@ struct glue_site {
 	bool by_ftrace;
 };
 
-static void notrace stepped(const struct glue_site *site, struct pt_regs *registers)
-{
-	unsigned long flags;
-
-	/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. */
-	raw_local_irq_save(flags);
-	trapline_stepped(site->point, registers);
-	raw_local_irq_restore(flags);
-}
-
+/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. */
 static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
-	bool wants_post = READ_ONCE(site->wants_post);
 	unsigned long flags, ip;
 
 	raw_local_irq_save(flags);
-	trapline_hit(site->point, registers, wants_post);
-	if (wants_post && site->by_ftrace) {
+	trapline_hit(site->point, registers);
+	if (site->by_ftrace && READ_ONCE(site->wants_post)) {
 		ip = registers->ip;
 		registers->ip = (unsigned long)kprobe->addr + MCOUNT_INSN_SIZE;
 		trapline_stepped(site->point, registers);
@@ -57,7 +47,12 @@ static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 
 static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
 {
-	stepped(container_of(kprobe, struct glue_site, post), registers);
+	const struct glue_site *site = container_of(kprobe, struct glue_site, post);
+	unsigned long flags;
+
+	raw_local_irq_save(flags);
+	trapline_stepped(site->point, registers);
+	raw_local_irq_restore(flags);
 }
 
 /* What recovery hangs on: a tracer there would be called inside of every handler's fault. */

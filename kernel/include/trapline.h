@@ -5,7 +5,8 @@
  * Generated from src/api/: change that, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
  *
  * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
- * not sleep, allocate, take a lock that the code they interrupted may hold, or fault. What they are given is valid until they return.
+ * not sleep, allocate, or take a lock that the code they interrupted may hold. One that faults is abandoned and counted, and the interrupted code goes on; what it leaves undone
+ * in data of its own, or in locks it holds, stays so. What handlers are given is valid until they return.
  *
  * An object handed to a register function stays where it is, and untouched, until its unregister function has returned; a page-fault handler until
  * trapline_synchronize() has returned after that.
@@ -100,6 +101,10 @@ struct trapline_page_fault_handler {
      * What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
      */
     const char *name;
+    /**
+     * Trapline's own: how often it faulted and was abandoned.
+     */
+    uint64_t faults;
 };
 
 /**
@@ -181,6 +186,14 @@ struct trapline_access_probe {
      * Trapline's own.
      */
     uint64_t id;
+    /**
+     * Trapline's own: how often its pre handler faulted and was abandoned; the access then passed.
+     */
+    uint64_t pre_faults;
+    /**
+     * Trapline's own: how often its post handler faulted and was abandoned.
+     */
+    uint64_t post_faults;
 };
 
 /**

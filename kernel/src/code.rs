@@ -269,11 +269,10 @@ impl Registry {
 /// # Safety
 /// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers, stepped: bool) {
+unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers) {
     let Some(code) = CODE.get() else { return };
     // SAFETY: as the caller vouches. kprobes step over a hit inside of another one's and count it, and reset themselves when a step faults.
-    let (HitVerdict::Ran | HitVerdict::Missed) =
-        unsafe { code.hit(&*point, &*registers, Delivery::Alone { stepped }) };
+    let (HitVerdict::Ran | HitVerdict::Missed) = unsafe { code.hit(&*point, &*registers, Delivery::Alone) };
 }
 
 /// The instruction of the last hit was executed.

@@ -6,6 +6,7 @@ use crate::api::{AccessProbe, PageFaultHandler};
 use crate::platform::Kernel;
 use crate::state::State;
 use core::ffi::c_char;
+use core::sync::atomic::Ordering;
 use trapline_abi::{ListEntry, ListKind, NAME_LENGTH, ProbeCounts, SessionKind};
 use trapline_engine::Engine;
 
@@ -76,7 +77,15 @@ impl State {
             let id = unsafe { node.as_ref() }.id();
             // SAFETY: every node is the first field of a `PageFaultHandler` (src/api/ registers no others), whose name stays while it is registered.
             let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
-            search.offer(id, || ListEntry { name: name(), ..entry(ListKind::FaultHandler) });
+            // SAFETY: as above.
+            let faults =
+                || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).faults.load(Ordering::Relaxed) };
+            let counts = || ProbeCounts { pre_faults: faults(), ..ProbeCounts::default() };
+            search.offer(id, || ListEntry {
+                name: name(),
+                counts: counts(),
+                ..entry(ListKind::FaultHandler)
+            });
         }
     }
 
@@ -87,12 +96,18 @@ impl State {
                 let (address, length) = (probe.start, probe.length);
                 let module = probe.handlers.data.cast::<AccessProbe>();
                 // A session's probes have no handlers, so no data.
-                let (owner, name) = match module.is_null() {
-                    true => (watcher, [0; NAME_LENGTH]),
-                    // SAFETY: a module's probe stays, and its name with it, while it is registered.
-                    false => (0, unsafe { name_of((*module).name) }),
+                // SAFETY: a module's probe stays, and its name with it, while it is registered.
+                let Some(module) = (unsafe { module.as_ref() }) else {
+                    return ListEntry { address, length, owner: watcher, ..entry(ListKind::Access) };
                 };
-                ListEntry { address, length, owner, name, ..entry(ListKind::Access) }
+                let counts = ProbeCounts {
+                    pre_faults: module.pre_faults.load(Ordering::Relaxed),
+                    post_faults: module.post_faults.load(Ordering::Relaxed),
+                    ..ProbeCounts::default()
+                };
+                // SAFETY: as above.
+                let name = unsafe { name_of(module.name) };
+                ListEntry { address, length, name, counts, ..entry(ListKind::Access) }
             });
         }
     }

@@ -13,7 +13,7 @@
 #include <linux/ptrace.h>
 #include <linux/uaccess.h>
 #include "code_faults.h"
-#include "code_target.h"
+#include "code_work.h"
 #include "trapline.h"
 
 static ulong hits = 10000;
@@ -114,7 +114,7 @@ static bool declining_fixer(struct trapline_code_probe *probe, struct pt_regs *r
 	return false;
 }
 
-/* Where: by breakpoint or jump in our own code, or by ftrace at a kernel function's entry. */
+/* Where, and how many of the hits: by breakpoint or jump in our own code, or by ftrace at a kernel function's entry. */
 struct site {
 	const char *name;
 	const char *symbol;
@@ -122,11 +122,12 @@ struct site {
 	u64 (*expected)(u64);
 	/* What it returns for its own first argument. */
 	u64 (*of_argument)(u64);
+	u32 part;
 };
 
 static const struct site sites[] = {
-	{ "instruction", "trapline_code_target", trapline_code_target, target_result, target_result },
-	{ "function entry", "int_pow", entry_target, entry_result, cube },
+	{ "instruction", "trapline_code_target", trapline_code_target, target_result, target_result, 1 },
+	{ "function entry", "int_pow", entry_target, entry_result, cube, 5 },
 };
 
 static s64 run(const struct site *site, struct work *work, u64 calls)
@@ -134,7 +135,7 @@ static s64 run(const struct site *site, struct work *work, u64 calls)
 	memset(work, 0, sizeof(*work));
 	work->target = site->target;
 	work->expected = site->expected;
-	work->calls = max_t(u64, div_u64(calls, num_online_cpus()), 1);
+	work->calls = max_t(u64, div_u64(calls, num_online_cpus() * site->part), 1);
 	atomic64_set(&pre_calls, 0);
 	atomic64_set(&post_calls, 0);
 	atomic64_set(&fixer_calls, 0);
@@ -211,7 +212,7 @@ static void fault_handlers(const struct site *site)
 
 static void one_disabled(const struct site *site)
 {
-	struct trapline_code_probe probe = { .symbol = site->symbol, .pre = mess_pre, .limit = 1000 };
+	struct trapline_code_probe probe = { .symbol = site->symbol, .pre = mess_pre, .limit = 50 };
 	struct trapline_counts counts = {}, enabled = {};
 	struct work work = {};
 	s64 calls = 0;
@@ -225,8 +226,8 @@ static void one_disabled(const struct site *site)
 		trapline_unregister_code_probe(&probe);
 	}
 	/* Handlers that other CPUs were in when the limit was reached are abandoned too. */
-	ok = unharmed(&work, calls) && counts.disabled && !enabled.disabled && counts.pre_faults >= 1000 &&
-	     counts.pre_faults < 1000 + num_online_cpus() && counts.hits == counts.pre_faults;
+	ok = unharmed(&work, calls) && counts.disabled && !enabled.disabled && counts.pre_faults >= 50 &&
+	     counts.pre_faults < 50 + num_online_cpus() && counts.hits == counts.pre_faults;
 	say(ok, "a probe whose handler faults too often is disabled, and can be enabled again", site->name, &counts, &work, calls);
 }
 
@@ -263,6 +264,7 @@ static void one_of_several(const struct site *site)
 	say(ok, "a fault in one handler does not keep those of others from running", site->name, &counts, &work, calls);
 }
 
+#include "code_access.h"
 #include "code_returns.h"
 
 static int __init code_init(void)
@@ -276,6 +278,7 @@ static int __init code_init(void)
 		one_of_several(site);
 		returns(site);
 	}
+	other_handlers();
 	return failures ? -EIO : 0;
 }
 

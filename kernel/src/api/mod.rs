@@ -1,14 +1,16 @@
 //! The C interface for other kernel modules: page-fault handlers and access probes; [`code`] probes.
 //!
 //! This module is the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
-//! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, take a lock that the
-//! code they interrupted may hold, or fault. Memory that they are given is valid until they return.
+//! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, or take a lock that the
+//! code they interrupted may hold. One that faults is abandoned and counted; what it leaves undone in data of its own, or in locks it holds, stays so. Memory that they are given is
+//! valid until they return.
 //!
 //! Every object handed to a register function stays where it is and untouched until its unregister function has returned; for a page-fault handler,
 //! until [`trapline_synchronize`] has returned after that.
 
 pub mod code;
 
+use crate::code::CODE;
 use crate::errno::{Errno, status};
 use crate::mappings::errno_of;
 use crate::page_tables::KernelTables;
@@ -17,7 +19,9 @@ use crate::state::{ENGINE, Guard};
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_void};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::SelfTest;
+use trapline_engine::code::Call;
 use trapline_engine::{
     Access as EngineAccess, Decision as EngineDecision, Fault, FaultHandler, Handlers, PageTables, Probe,
     ProbeId, Trap, Verdict,
@@ -59,6 +63,8 @@ pub struct PageFaultHandler {
     pub data: *mut c_void,
     /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
     pub name: *const c_char,
+    /// Trapline's own: how often it faulted and was abandoned.
+    pub faults: AtomicU64,
 }
 
 const _: () = assert!(size_of::<FaultHandler>() == 24, "`reserved` is the engine's node");
@@ -94,6 +100,9 @@ pub enum Decision {
     Drop = 2,
 }
 
+const SUPPLY: u32 = Decision::Supply as u32;
+const DROP: u32 = Decision::Drop as u32;
+
 /// Called for reads.
 pub const TRAPLINE_READS: u32 = 1;
 /// Called for writes.
@@ -127,6 +136,10 @@ pub struct AccessProbe {
     pub name: *const c_char,
     /// Trapline's own.
     pub id: u64,
+    /// Trapline's own: how often its pre handler faulted and was abandoned; the access then passed.
+    pub pre_faults: AtomicU64,
+    /// Trapline's own: how often its post handler faulted and was abandoned.
+    pub post_faults: AtomicU64,
 }
 
 /// Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
@@ -337,14 +350,28 @@ unsafe fn handle_page_fault(
 ) -> Verdict {
     let handler = node.cast::<PageFaultHandler>();
     let fault = PageFault { error_code: fault.error_code.0.into(), address: fault.address };
-    // SAFETY: registered, so valid and with a function that may be called; checked when it was registered.
-    let claimed = unsafe {
-        match (*handler.as_ptr()).handle {
-            Some(handle) => handle(handler.as_ptr(), &fault, registers),
-            None => false,
-        }
+    // SAFETY: registered, so valid.
+    let given = unsafe { handler.as_ref() };
+    let (Some(handle), Some(code)) = (given.handle, CODE.get()) else { return Verdict::NotOurs };
+    // Its own copy: what a handler changed that was abandoned, or claims nothing, is as if it had not been.
+    let mut wanted = *registers;
+    let call = Call {
+        function: handle as *const (),
+        arguments: [handler.as_ptr() as u64, &raw const fault as u64, &raw mut wanted as u64],
     };
-    if claimed { Verdict::Resume } else { Verdict::NotOurs }
+    // SAFETY: a function that may be called, as the one who registered it vouches; in the trap. A fault of its own is not asked of it.
+    match unsafe { code.guarded_once(&call) } {
+        Some(claimed) if claimed as u8 != 0 => {
+            *registers = wanted;
+            Verdict::Resume
+        }
+        Some(_) => Verdict::NotOurs,
+        None => {
+            // Also when it is running already, which is its own fault too.
+            given.faults.fetch_add(1, Ordering::Relaxed);
+            Verdict::NotOurs
+        }
+    }
 }
 
 fn c_access(access: &EngineAccess) -> Access {
@@ -365,18 +392,25 @@ fn c_access(access: &EngineAccess) -> Access {
 /// `data` is a registered [`AccessProbe`].
 unsafe fn before_access(data: *mut (), access: &EngineAccess) -> EngineDecision {
     let probe = data.cast::<AccessProbe>();
-    let mut value = 0;
-    // SAFETY: registered, so valid and with functions that may be called.
-    let decision = unsafe {
-        match (*probe).pre {
-            Some(pre) => pre(probe, &c_access(access), &mut value),
-            None => Decision::Pass,
-        }
+    // SAFETY: registered, so valid; the handler may be called.
+    let pre = unsafe { (*probe).pre };
+    let (Some(pre), Some(code)) = (pre, CODE.get()) else { return EngineDecision::Pass };
+    let mut value = 0u64;
+    let access = c_access(access);
+    let call = Call {
+        function: pre as *const (),
+        arguments: [probe as u64, &raw const access as u64, &raw mut value as u64],
     };
-    match decision {
-        Decision::Pass => EngineDecision::Pass,
-        Decision::Supply => EngineDecision::Supply(value),
-        Decision::Drop => EngineDecision::Drop,
+    // SAFETY: as above, in the trap.
+    let Some(decision) = (unsafe { code.guarded(&call) }) else {
+        // SAFETY: registered, so valid.
+        unsafe { (*probe).pre_faults.fetch_add(1, Ordering::Relaxed) };
+        return EngineDecision::Pass;
+    };
+    match decision as u32 {
+        SUPPLY => EngineDecision::Supply(value),
+        DROP => EngineDecision::Drop,
+        _ => EngineDecision::Pass,
     }
 }
 
@@ -386,10 +420,14 @@ unsafe fn before_access(data: *mut (), access: &EngineAccess) -> EngineDecision 
 /// As for [`before_access`].
 unsafe fn after_access(data: *mut (), access: &EngineAccess) {
     let probe = data.cast::<AccessProbe>();
-    // SAFETY: registered, so valid and with functions that may be called.
-    unsafe {
-        if let Some(post) = (*probe).post {
-            post(probe, &c_access(access));
-        }
+    // SAFETY: registered, so valid; the handler may be called.
+    let post = unsafe { (*probe).post };
+    let (Some(post), Some(code)) = (post, CODE.get()) else { return };
+    let access = c_access(access);
+    let call = Call { function: post as *const (), arguments: [probe as u64, &raw const access as u64, 0] };
+    // SAFETY: as above, in the trap.
+    if unsafe { code.guarded(&call) }.is_none() {
+        // SAFETY: registered, so valid.
+        unsafe { (*probe).post_faults.fetch_add(1, Ordering::Relaxed) };
     }
 }

@@ -13,10 +13,15 @@ pub(super) const FAULTS: Scenario = Scenario {
     check: faults,
 };
 
+pub(super) const CROWD: Scenario = Scenario {
+    name: "64 probes of 4 users on one instruction come and go under 4 CPUs, and none misses a hit",
+    check: crowd,
+};
+
 /// Hits of each test, all CPUs together.
 const HITS: u64 = 100_000;
-/// Tests that the module runs at each of its two places.
-const TESTS: usize = 6 * 3 + 5 + 2 + 6 * 2 + 2;
+/// Tests that the module runs: at each of its two places, and of other kinds of probes.
+const TESTS: usize = 2 * (6 * 3 + 5 + 2 + 6 * 2 + 2) + 2;
 
 fn faults(series: Series) -> Result<()> {
     let outcome = succeeds(&Options {
@@ -30,6 +35,22 @@ fn faults(series: Series) -> Result<()> {
     })?;
     let log = outcome.log.text();
     let passed = log.lines().filter(|line| line.contains("trapline_code: ok ")).count();
-    ensure!(passed == 2 * TESTS, "{passed} tests passed, expected {}:\n{log}", 2 * TESTS);
+    ensure!(passed == TESTS, "{passed} tests passed, expected {TESTS}:\n{log}");
+    Ok(())
+}
+
+fn crowd(series: Series) -> Result<()> {
+    let outcome = succeeds(&Options {
+        cpus: 4,
+        ..Options::new(
+            series,
+            "modprobe trapline_crowd changes=150 && modprobe -r trapline_crowd && modprobe -r trapline",
+        )
+    })?;
+    let log = outcome.log.text();
+    ensure!(
+        log.contains("trapline_crowd: ") && log.contains(" hits, 0 wrong"),
+        "it did not say how it went:\n{log}"
+    );
     Ok(())
 }

@@ -46,6 +46,7 @@ const ALL: &[&Scenario] = &[
     &drivers::TRACED,
     &conformance::HELD,
     &code::FAULTS,
+    &code::CROWD,
     &mmiotrace::EQUAL,
     &probes::RECORDED,
     &probes::STARTED_AND_STOPPED,

@@ -191,13 +191,21 @@ impl<S> CodeControl<S> {
         entries.try_reserve_exact(1).map_err(OutOfMemory::from)?;
         self.places.try_reserve(1).map_err(OutOfMemory::from)?;
         let point = Kept::new(Point::new(address))?;
-        // SAFETY: alive, and nobody else's yet; the probe is freed after its point was disarmed. Nothing was published before, so there is nothing to free.
-        unsafe { point.0.as_ref().append(probe.0)?.free() };
         // SAFETY: alive until it was disarmed.
         let mut site = unsafe { breakpoints.arm(point.0) }.map_err(AddError::Site)?;
-        if post && let Err(error) = breakpoints.set_post(&mut site, true) {
-            breakpoints.disarm([&mut site].into_iter());
-            return Err(AddError::Site(error));
+        // The probe comes last: no hit is to have its pre handler called before the end of the step is told of.
+        let added = match post.then(|| breakpoints.set_post(&mut site, true)) {
+            Some(Err(error)) => Err(AddError::Site(error)),
+            // SAFETY: one writer; the probe is freed after its point was disarmed.
+            _ => unsafe { point.0.as_ref().append(probe.0) }.map_err(AddError::from),
+        };
+        match added {
+            // SAFETY: nothing was published before.
+            Ok(nothing) => unsafe { nothing.free() },
+            Err(error) => {
+                breakpoints.disarm([&mut site].into_iter());
+                return Err(error);
+            }
         }
         entries.push(Entry { probe: probe.keep(), missed: 0, leaving: false });
         self.places.insert(at, Place { point: point.keep(), site, post, entries });

@@ -47,12 +47,9 @@ impl Cpu {
 /// How the platform delivers hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// One at a time on each CPU: the platform steps over a hit inside of another, and resets one whose step faults, by itself. `stepped`: whether it tells of the
-    /// end of this hit's step.
-    Alone {
-        /// Whether [`CodeEngine::stepped`] will be called.
-        stepped: bool,
-    },
+    /// One at a time on each CPU: the platform steps over a hit inside of another, and resets one whose step faults, by itself; and it tells of the end of a step
+    /// only where [`Breakpoints::set_post`](super::Breakpoints::set_post) asked for it.
+    Alone,
     /// Each, wherever it comes, and the end of each step.
     Each,
 }
@@ -114,11 +111,7 @@ impl<P: Calls> CodeEngine<P> {
                 posts |= probe.handlers().has_post();
             }
         }
-        let stepped = match delivery {
-            Delivery::Each => true,
-            Delivery::Alone { stepped } => stepped && posts,
-        };
-        cpu.set(cpu.phase().pre_done(stepped));
+        cpu.set(cpu.phase().pre_done(posts || delivery == Delivery::Each));
         HitVerdict::Ran
     }
 
@@ -281,7 +274,25 @@ impl<P: Calls> CodeEngine<P> {
     pub unsafe fn guarded(&self, call: &Call) -> Option<u64> {
         let cpu = self.cpus.get(self.platform.cpu())?;
         // SAFETY: as the caller vouches.
-        unsafe { self.run(cpu, Caller::Other, call) }
+        unsafe { self.run(cpu, Caller::Other(call.arguments[0]), call) }
+    }
+
+    /// As [`CodeEngine::guarded`]; not if a call with the same first argument is running on this CPU already, as for a handler of faults that has faulted itself.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn guarded_once(&self, call: &Call) -> Option<u64> {
+        let cpu = self.cpus.get(self.platform.cpu())?;
+        let mut at: *const Running<P::Guard> = cpu.running.load(Ordering::Relaxed).cast();
+        // SAFETY: as in `innermost`, and by the invariant of `Running`. As many as there are calls inside of each other.
+        while let Some(running) = unsafe { at.as_ref() } {
+            if matches!(running.caller, Caller::Other(argument) if argument == call.arguments[0]) {
+                return None;
+            }
+            at = running.outer;
+        }
+        // SAFETY: as the caller vouches.
+        unsafe { self.run(cpu, Caller::Other(call.arguments[0]), call) }
     }
 
     /// The innermost call of this CPU, if `registers` are of it.

@@ -58,8 +58,8 @@ pub(crate) enum Caller<'a> {
     Handler(&'a CodeProbe),
     /// A probe's fault handler.
     Fixer,
-    /// A handler of another kind of probe.
-    Other,
+    /// A handler of another kind of probe, the one that is given this.
+    Other(u64),
 }
 
 /// A call that is running.
