@@ -8,6 +8,7 @@ mod causes;
 mod code;
 mod conformance;
 mod drivers;
+mod events;
 mod forms;
 mod hammer;
 mod leftovers;
@@ -47,6 +48,7 @@ const ALL: &[&Scenario] = &[
     &conformance::HELD,
     &code::FAULTS,
     &code::CROWD,
+    &events::EQUAL,
     &mmiotrace::EQUAL,
     &probes::RECORDED,
     &probes::STARTED_AND_STOPPED,
