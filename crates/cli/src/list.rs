@@ -97,6 +97,8 @@ fn row(entry: &ListEntry, symbols: &Symbols, owner: String) -> [String; 10] {
     };
     let place = match (entry.address, entry.length) {
         (0, 0) => "everywhere".into(),
+        // Another module may lie there by now.
+        (address, 0) if entry.flags & LIST_GONE != 0 => format!("{address:#x}"),
         (address, 0) => symbols.resolve(address).map_or_else(
             || format!("{address:#x}"),
             |site| {

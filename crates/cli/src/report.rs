@@ -17,7 +17,7 @@ use crate::tell;
 pub(crate) fn run(args: &Report) -> Result<()> {
     let mut reader = TraceReader::open(&args.file)?;
     let names = renaming(&args.registers, &reader)?;
-    let mut summary = Summary::new();
+    let mut summary = Summary::new().with_probes(&reader.header().probes);
     let mut not_watched = 0;
     let Ok(ending) = reader.read(|event| {
         not_watched += u64::from(tell::is_not_watched(event));

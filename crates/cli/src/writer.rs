@@ -68,7 +68,8 @@ impl Writer {
 
     /// Understands the hits of these probes.
     pub(crate) fn with_probes(self, probes: &[Probe]) -> Self {
-        Self { merge: self.merge.with_probes(probes), ..self }
+        let end = End { summary: self.end.summary.with_probes(probes), ..self.end };
+        Self { merge: self.merge.with_probes(probes), end }
     }
 
     /// Writes no more than so many events.

@@ -101,7 +101,11 @@ impl Symbols {
         let first = self.functions.partition_point(|function| function.address < last.address);
         let function = &self.functions[first];
         let offset = ip - function.address;
-        if offset >= LONGEST {
+        // Behind the last function of a module lies what belongs to nobody, or to one that is gone.
+        let own = |module: &&Module| {
+            Some(module.name.as_str()) == self.module(function) && module.holds(function.address)
+        };
+        if offset >= LONGEST || self.loaded.iter().find(own).is_some_and(|module| !module.holds(ip)) {
             return None;
         }
         Some(Site { function: self.name(function), offset, module: self.module(function) })
@@ -298,6 +302,7 @@ mod tests {
         assert_eq!(name(&symbols, 0xffff_ffff_8100_1010).unwrap(), "memcpy_fromio+0x10 -");
         assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
         assert_eq!(name(&symbols, 0xffff_ffff_c040_00ff).unwrap(), "e1000e_read_phy+0xff e1000e");
+        assert_eq!(name(&symbols, 0xffff_ffff_c040_5000), None, "behind the end of the module");
     }
 
     #[test]

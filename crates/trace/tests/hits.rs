@@ -134,6 +134,13 @@ fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
 }
 
 #[test]
+fn a_report_without_a_hit_still_tells_of_hits() {
+    let mut out = Vec::new();
+    Summary::new().with_probes(&probes()).write(&mut out, false, 8).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "0 hits in 0 ns on 0 CPUs\n0 dropped, 0 missed\n");
+}
+
+#[test]
 fn mmiotraces_format_refuses_hits() {
     let mut sink = Mmiotrace::new(Vec::new(), &header(), false).unwrap();
     let mut refusals = Vec::new();

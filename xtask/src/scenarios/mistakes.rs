@@ -3,6 +3,7 @@
 //! A mistake is a row of a table; all of a machine happen in one boot, one after another.
 
 mod cases;
+mod probes;
 
 use std::fs;
 use std::path::Path;
@@ -18,6 +19,10 @@ use cases::{LOCKED, MADE};
 pub(super) const TOLD: Scenario = Scenario {
     name: "each mistake gets one message that names the thing, its exit status, and leaves nothing armed",
     check: told,
+};
+pub(super) const PROBES: Scenario = Scenario {
+    name: "each mistake with a code probe gets one message that names the thing, its exit status, and leaves nothing armed",
+    check: |series| made(probes::MADE, Options { modules: vec!["dummy".into()], ..Options::new(series, "") }),
 };
 pub(super) const LOCKED_DOWN: Scenario = Scenario {
     name: "a kernel that is locked down refuses the module, and the message says so",
@@ -116,7 +121,8 @@ fn is_idle(status: &str) -> bool {
     let is = |name: &str, value: &str| {
         status.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
     };
-    let idle = is("session", "none") && is("armed pages", "0") && is("access probes", "0");
+    let idle =
+        is("session", "none") && is("armed pages", "0") && is("access probes", "0") && is("code probes", "0");
     idle || status.starts_with("module                not loaded")
 }
 
@@ -128,7 +134,7 @@ mod tests {
     fn a_status_with_an_armed_page_is_not_idle() {
         let status = |pages| {
             format!(
-                "module   loaded\nsession               none\naccess probes         0\narmed pages           {pages}\n"
+                "module   loaded\nsession               none\naccess probes         0\ncode probes           0\narmed pages           {pages}\n"
             )
         };
         assert!(is_idle(&status(0)));

@@ -59,6 +59,7 @@ const ALL: &[&Scenario] = &[
     &probes::REFUSED,
     &causes::AS_MODELLED,
     &mistakes::TOLD,
+    &mistakes::PROBES,
     &mistakes::LOCKED_DOWN,
 ];
 

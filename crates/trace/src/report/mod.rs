@@ -7,7 +7,7 @@ mod render;
 mod tables;
 
 use crate::write::Poll;
-use crate::{Access, Direction, Event, Hit, PageFault, ProbeTotals, Totals, What};
+use crate::{Access, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
 use tables::Tables;
 pub use tables::{Count, RegisterCount};
 
@@ -25,6 +25,7 @@ pub struct Summary {
     maps: u64,
     lost: u64,
     windows: u64,
+    of_probes: bool,
     hits: u64,
     faults: u64,
     faulted: u64,
@@ -45,6 +46,11 @@ impl Summary {
     /// Nothing counted yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of a trace of code probes, if there are any: so that one without a hit says so.
+    pub fn with_probes(self, probes: &[Probe]) -> Self {
+        Self { of_probes: !probes.is_empty(), ..self }
     }
 
     /// Counts `event`.

@@ -52,7 +52,7 @@ impl Summary {
     }
 
     fn is_of_probes(&self) -> bool {
-        self.hits > 0 || self.probe_totals() != ProbeTotals::default()
+        self.of_probes || self.hits > 0
     }
 
     fn what(&self) -> String {

@@ -3,10 +3,11 @@
 use super::Mistake;
 
 /// What a row does not say.
-const NOTHING: Mistake = Mistake { name: "", before: "", command: "", status: 0, says: &[], after: "" };
+pub(super) const NOTHING: Mistake =
+    Mistake { name: "", before: "", command: "", status: 0, says: &[], after: "" };
 
 /// Becomes somebody who is not root.
-const SOMEBODY: &str = "echo somebody:x:1000:1000::/tmp:/bin/sh >> /etc/passwd";
+pub(super) const SOMEBODY: &str = "echo somebody:x:1000:1000::/tmp:/bin/sh >> /etc/passwd";
 
 pub(super) const MADE: &[Mistake] = &[
     Mistake {

@@ -1,0 +1,155 @@
+//! Mistakes with code probes.
+
+use super::Mistake;
+use super::cases::{NOTHING, SOMEBODY};
+
+pub(super) const MADE: &[Mistake] = &[
+    Mistake {
+        name: "a function that does not exist, though one is called much like it",
+        command: "trapline probe vfs_raed",
+        status: 2,
+        says: &["the kernel has no function `vfs_raed`", "did you mean one of: vfs_read", "inlined"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a system call by the name that programs know",
+        command: "trapline probe openat",
+        status: 2,
+        says: &["no function `openat`", "__x64_sys_openat"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a name that several functions have",
+        command: "trapline probe $(sed -n 's/^[0-9a-f]* t \\([a-z_]*\\)$/\\1/p' /proc/kallsyms | sort | uniq -d | head -n 1)",
+        status: 2,
+        says: &[
+            "is the name of several functions:\n  0xffffffff",
+            " in the kernel\n",
+            "or one of the addresses",
+        ],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a function that the kernel allows no probe in",
+        command: "trapline probe exc_page_fault",
+        status: 2,
+        says: &["the kernel allows no probe in `exc_page_fault`"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "an address that is no code",
+        command: "trapline probe 0xffff888000001000",
+        status: 2,
+        says: &["can't probe 0xffff888000001000", "the kernel allows no probe there"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "data",
+        command: "trapline probe jiffies",
+        status: 2,
+        says: &["`jiffies` is data at 0xffffffff"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "an offset past the end of a function",
+        command: "trapline probe vfs_read+0x100000",
+        status: 2,
+        says: &["bytes of code: +0x100000 is past its end"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "an offset inside of an instruction",
+        command: "trapline probe vfs_read+1",
+        status: 2,
+        says: &[
+            "can't probe vfs_read+1 (0xffffffff",
+            "inside of an instruction; instructions begin at vfs_read+0x0 and vfs_read+0x",
+        ],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a probe in Trapline itself",
+        command: "trapline probe trapline_ioctl",
+        status: 2,
+        says: &["`trapline_ioctl` is in Trapline's own module"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a module that is not loaded",
+        command: "trapline probe virtio_pcy:vp_notify",
+        status: 2,
+        says: &["no module `virtio_pcy` is loaded; did you mean virtio_pci?"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "something to fetch that does not parse",
+        command: "trapline probe vfs_read '+8(%si'",
+        status: 2,
+        says: &["this ( is not closed\n  +8(%si\n    ^"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a type that does not fit",
+        command: "trapline probe vfs_read 'name=%si:string'",
+        status: 2,
+        says: &["write +0(%si):string\n  name=%si:string\n           ^^^^^^"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a parameter that the function does not have",
+        command: "trapline probe vfs_read cuont",
+        status: 2,
+        says: &["the function has no parameter `cuont`; it has: x64 file, string buf, u64 count, x64 pos"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "what a function returns, at its beginning; its parameters, at its return; the return of an instruction",
+        command: "trapline probe vfs_read '$retval'; test $? = 2 || exit 99
+            trapline probe vfs_read count --return; test $? = 2 || exit 98
+            trapline probe vfs_read+5 --return",
+        status: 2,
+        says: &["add --return\n  $retval\n  ^^^^^^^", "add --pre", "--return needs the function itself"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "hits in the format of mmiotrace",
+        command: "trapline probe vfs_read --format mmiotrace",
+        status: 2,
+        says: &["knows accesses to device registers only"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a process and a CPU that there are not",
+        command: "trapline probe vfs_read --cpu 99; test $? = 2 || exit 99
+            trapline probe vfs_read --pid 4000000",
+        status: 2,
+        says: &["there is no CPU 99: this machine has 0-3", "there is no process 4000000"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "no root, and a probe wanted",
+        before: SOMEBODY,
+        command: "su somebody -c 'trapline probe vfs_read count'",
+        status: 3,
+        says: &["can't find the kernel's functions as user 1000", "run: sudo trapline probe vfs_read count"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a probe whose ring is too small for what comes",
+        command: "trapline probe ksys_read --buffer 4K --quiet --output /dev/null --format json -- dd if=/dev/zero of=/dev/null bs=1 count=50000",
+        status: 1,
+        says: &["records were dropped: the trace is not complete", "use a larger --buffer"],
+        ..NOTHING
+    },
+    Mistake {
+        name: "a module that goes away while it is probed",
+        before: "modprobe dummy",
+        command: "trapline probe dummy:dummy_setup --duration 3s >/dev/null &
+            sleep 1
+            modprobe -r dummy
+            trapline list
+            wait $!",
+        says: &["its module is gone", "\n0 hits"],
+        ..NOTHING
+    },
+];
