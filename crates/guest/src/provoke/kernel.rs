@@ -81,6 +81,7 @@ fn trace(run: impl FnOnce() -> Result<()>) -> Result<Vec<(u64, u32)>> {
         fs::write(tracing.join(name), text).with_context(|| format!("cannot write {TRACING}/{name}"))
     };
     write("trace", "")?;
+    write("tracing_on", "1")?;
     write(EVENT, "1")?;
     let ran = run();
     write(EVENT, "0")?;
