@@ -44,7 +44,7 @@ fn crowd(series: Series) -> Result<()> {
         cpus: 4,
         ..Options::new(
             series,
-            "modprobe trapline_crowd changes=150 && modprobe -r trapline_crowd && modprobe -r trapline",
+            "modprobe trapline_crowd changes=80 && modprobe -r trapline_crowd && modprobe -r trapline",
         )
     })?;
     let log = outcome.log.text();
