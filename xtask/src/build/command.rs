@@ -29,6 +29,11 @@ pub fn cycles() -> Result<PathBuf> {
     build("trapline-guest", "trapline-cycles")
 }
 
+/// The release build of the program that raises page faults.
+pub fn faults() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-faults")
+}
+
 /// The release build of the program that probes code.
 pub fn probes() -> Result<PathBuf> {
     build("trapline-guest", "trapline-probes")

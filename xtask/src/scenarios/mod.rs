@@ -9,6 +9,7 @@ mod code;
 mod conformance;
 mod drivers;
 mod events;
+mod faults;
 mod forms;
 mod hammer;
 mod leftovers;
@@ -49,6 +50,10 @@ const ALL: &[&Scenario] = &[
     &code::FAULTS,
     &code::CROWD,
     &events::EQUAL,
+    &faults::COUNTED,
+    &faults::NAMED,
+    &faults::CLAIMED,
+    &faults::LOOPING,
     &mmiotrace::EQUAL,
     &probes::RECORDED,
     &probes::STARTED_AND_STOPPED,

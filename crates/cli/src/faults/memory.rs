@@ -14,8 +14,8 @@ use trapline_trace::fault::{Cause, region};
 
 use crate::system::System;
 
-/// How old what was read may be before it is read again for an address that it does not have, or has otherwise than the fault.
-const STALE: Duration = Duration::from_millis(20);
+/// How old what was read may be before it is read again when faults arrive.
+const STALE: Duration = Duration::from_millis(1);
 
 /// Processes remembered; when there are more all are forgotten.
 const PROCESSES: usize = 4096;
@@ -102,18 +102,16 @@ impl Memory {
             areas.iter().any(|area| area.holds(address) && allows(area, fault))
                 && (!user || areas.iter().any(|area| area.holds(fault.ip)))
         };
-        let known = self.processes.get(&tgid);
-        let fresh = known.is_some_and(|known| explains(&known.areas) || known.read.elapsed() < STALE);
-        if !fresh {
-            self.read(tgid);
-        }
-        let Some(Process { areas, .. }) = self.processes.get(&tgid).filter(|known| !known.areas.is_empty())
-        else {
+        let known = self.processes.get(&tgid).is_some_and(|known| explains(&known.areas));
+        // What was read before the fault can't tell that nothing is there.
+        let current = !known && self.read(tgid);
+        let Some(Process { areas, .. }) = self.processes.get(&tgid) else {
             return Described { memory: None, site: None };
         };
         let memory = match areas.iter().find(|area| area.holds(address)) {
-            Some(area) => Some(purpose(area, fault)),
-            None => Some(nowhere(areas, address).into()),
+            Some(area) if current || allows(area, fault) => Some(purpose(area, fault)),
+            None if current => Some(nowhere(areas, address).into()),
+            _ => None,
         };
         let code = areas.iter().filter(|_| user).find(|area| area.holds(fault.ip) && !area.name.is_empty());
         let site = code.map(|area| (short(&area.name), fault.ip - area.start + area.offset));
@@ -127,8 +125,8 @@ impl Memory {
         }
     }
 
-    /// Reads what the process has now; what it had before is kept if it has ended, or is about to and has nothing any more.
-    fn read(&mut self, tgid: u32) {
+    /// Reads what the process has now, and whether that could be done; what it had before is kept if it has ended, or is about to and has nothing any more.
+    fn read(&mut self, tgid: u32) -> bool {
         if self.processes.len() >= PROCESSES {
             self.processes.clear();
         }
@@ -137,9 +135,11 @@ impl Memory {
         let known =
             self.processes.entry(tgid).or_insert_with(|| Process { areas: Vec::new(), read: Instant::now() });
         known.read = Instant::now();
-        if !areas.is_empty() {
+        let current = !areas.is_empty();
+        if current {
             known.areas = areas;
         }
+        current
     }
 }
 

@@ -3,11 +3,13 @@
 //! Texts are numbered when they are first seen and everything else is counted by number, so that ten million events take seconds and memory grows with
 //! what is different, not with what happens.
 
+mod heat;
 mod render;
 mod tables;
 
 use crate::write::Poll;
 use crate::{Access, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
+use heat::Heat;
 use tables::Tables;
 pub use tables::{Count, RegisterCount};
 
@@ -28,6 +30,7 @@ pub struct Summary {
     of_probes: bool,
     hits: u64,
     faults: u64,
+    heat: Heat,
     faulted: u64,
     span: Option<(u64, u64)>,
     cpus: Vec<u64>,
@@ -160,6 +163,7 @@ impl Summary {
     fn fault(&mut self, event: &Event<'_>, fault: &PageFault<'_>) {
         self.on_cpu(event.cpu);
         self.faults += 1;
+        self.heat.add(event.time, fault.address);
         self.tables.fault(fault);
         self.tables.site(fault.site.as_ref(), fault.ip);
         self.tables.task(event.pid, event.comm);

@@ -38,6 +38,18 @@ impl Summary {
         table(out, colour, rows, (unit, "probe"), &self.probes(), probe)?;
         table(out, colour, rows, (unit, "function"), &self.functions(), function)?;
         table(out, colour, rows, (unit, "task"), &self.tasks(), task)?;
+        if self.faults > 0 {
+            writeln!(
+                out,
+                "{}",
+                paint(
+                    colour,
+                    DIM,
+                    "\n             address  when, from the first to the last: the darker the more"
+                )
+            )?;
+            self.heat.write(out)?;
+        }
         self.cpus_line(out, unit)?;
         self.completeness(out, colour)
     }

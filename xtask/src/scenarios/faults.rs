@@ -1,0 +1,288 @@
+//! Page faults: each is seen once, named right, and may be claimed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{Scenario, succeeds};
+use crate::build;
+use crate::setup::Series;
+use crate::vm::Options;
+
+pub(super) const COUNTED: Scenario = Scenario {
+    name: "every page fault of pipelines and fork storms on 4 CPUs is seen once, as the kernel's own tracepoints have it",
+    check: counted,
+};
+pub(super) const NAMED: Scenario = Scenario {
+    name: "page faults of every cause that a program can provoke are named right, with address and memory",
+    check: named,
+};
+pub(super) const CLAIMED: Scenario = Scenario {
+    name: "a module serves faults of its own while others watch them first; they go in either order under faults on all CPUs",
+    check: claimed,
+};
+pub(super) const LOOPING: Scenario = Scenario {
+    name: "a claim that leads nowhere is honoured for a second, told of, and then no more",
+    check: looping,
+};
+
+/// One fault, as JSON Lines have it.
+#[derive(Debug, Deserialize)]
+struct Fault {
+    pid: u32,
+    comm: String,
+    address: String,
+    error_code: String,
+    cause: String,
+    mode: String,
+    #[serde(default)]
+    memory: String,
+}
+
+/// The faults in a file of JSON Lines, and whether nothing was dropped.
+fn read_faults(path: &Path) -> Result<Vec<Fault>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut faults = Vec::new();
+    let mut ended = false;
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        match value["kind"].as_str() {
+            Some("fault") => faults.push(Fault::deserialize(value)?),
+            Some("lost") => bail!("records were lost: {line}"),
+            Some("end") => ended = true,
+            _ => {}
+        }
+    }
+    ensure!(ended, "the trace was cut off");
+    Ok(faults)
+}
+
+fn hex(text: &str) -> Result<u64> {
+    let digits = text.trim().trim_start_matches("0x");
+    u64::from_str_radix(digits, 16).with_context(|| format!("`{text}` is no hexadecimal number"))
+}
+
+/// What tells faults of one task apart: mode, address if it is one of user space (ftrace prints the kernel's as symbols), error code.
+type Key = (bool, Option<u64>, u64);
+
+fn user_half(address: u64) -> Option<u64> {
+    (address >> 63 == 0).then_some(address)
+}
+
+/// The faults in ftrace's text, by thread: `  sort-123  [002] d..1.  12.3: page_fault_user: address=0x5e4710 ip=0x40ebf0 error_code=0x14`.
+fn read_ftrace(text: &str) -> Result<BTreeMap<u32, BTreeMap<Key, u32>>> {
+    let mut faults = BTreeMap::<u32, BTreeMap<Key, u32>>::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((head, event)) = line.split_once(": page_fault_") else { continue };
+        let task = head.split(" [").next().unwrap_or(head).trim_end();
+        let pid = task
+            .rsplit('-')
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .context("no pid in a line of ftrace's")?;
+        let field = |name: &str| Some(event.split_once(name)?.1.split(' ').next().unwrap_or_default());
+        let address = field("address=").filter(|text| text.starts_with("0x"));
+        let address = address.map(hex).transpose()?.and_then(user_half);
+        let code = hex(field("error_code=").context("no error code in a line of ftrace's")?)?;
+        *faults.entry(pid).or_default().entry((event.starts_with("user"), address, code)).or_default() += 1;
+    }
+    Ok(faults)
+}
+
+/// Programs of the workload: whoever is called so began and ended while both watched.
+const PROGRAMS: [&str; 5] = ["sort", "ls", "wc", "awk", "gzip"];
+
+fn counted(series: Series) -> Result<()> {
+    let folder = TempDir::new()?;
+    succeeds(&Options {
+        memory: 2048,
+        copy_out: Some(folder.path().to_owned()),
+        ..Options::new(
+            series,
+            "set -e
+tracing=/sys/kernel/tracing
+mount -t tracefs none $tracing 2>/dev/null || true
+cat > /workload <<'END'
+for i in 1 2 3 4; do
+  (ls -lR /bin /etc | sort | wc -l; awk 'BEGIN { while (n++ < 20000) a[n] = n; print length(a) }'; cat /bin/* | head -c 300000 | gzip | wc -c) > /dev/null &
+  (for fork in 1 2 3 4 5 6 7 8 9 10; do (:) & done; wait) &
+done
+wait
+END
+echo 40000 > $tracing/buffer_size_kb
+echo 1 > $tracing/events/exceptions/enable
+trapline faults --buffer 64MiB --quiet --format json --output /out/faults.json -- sh /workload
+echo 0 > $tracing/events/exceptions/enable
+echo 'hist:keys=error_code if comm == \"sort\"' > $tracing/events/exceptions/page_fault_user/trigger
+trapline faults --count --user --comm sort -- sh /workload > /out/counts
+cat $tracing/events/exceptions/page_fault_user/hist > /out/hist
+cat $tracing/per_cpu/cpu*/stats > /out/stats
+cat $tracing/trace > /out/ftrace
+rmmod trapline",
+        )
+    })?;
+    let read = |name: &str| fs::read_to_string(folder.path().join(name));
+    for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
+        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
+    }
+    let seen = read_faults(&folder.path().join("faults.json"))?;
+    let text = read("ftrace")?;
+    let expected = read_ftrace(&text)?;
+    let mut ours = BTreeMap::<u32, BTreeMap<Key, u32>>::new();
+    let mut whole = BTreeMap::new();
+    for fault in &seen {
+        let key = (fault.mode == "user", user_half(hex(&fault.address)?), hex(&fault.error_code)?);
+        *ours.entry(fault.pid).or_default().entry(key).or_default() += 1;
+        if PROGRAMS.contains(&fault.comm.as_str()) {
+            whole.insert(fault.pid, fault.comm.clone());
+        }
+    }
+    ensure!(whole.len() > 20, "only {} programs were seen", whole.len());
+    let mut total = 0;
+    for (pid, comm) in &whole {
+        let (ours, theirs) = (ours.get(pid), expected.get(pid));
+        ensure!(ours == theirs, "{comm}-{pid}: we saw\n{ours:x?}, the tracepoints\n{theirs:x?}");
+        total += ours.into_iter().flatten().map(|(_, count)| count).sum::<u32>();
+    }
+    ensure!(total > 2000, "only {total} faults were compared");
+    // The second run was only counted, by the kernel in a histogram.
+    let hist = read("hist")?;
+    let sorts = hist.lines().find_map(|line| line.trim().strip_prefix("Hits: ")?.parse::<usize>().ok());
+    let sorts = sorts.context("the kernel's histogram has no total")?;
+    let counts = read("counts")?;
+    let passed = counts.lines().find(|line| line.ends_with("of these as asked for"));
+    let passed: usize =
+        passed.and_then(|line| line.split_whitespace().next()?.parse().ok()).context("no count")?;
+    ensure!(passed == sorts && sorts > 0, "we counted {passed} faults of sort, the tracepoints {sorts}");
+    Ok(())
+}
+
+/// Cause, what it exits with, the cause's name, mode, error code, memory.
+const CAUSES: [(&str, i32, &str, &str, &str, &str); 12] = [
+    ("first-touch", 0, "not-present", "user", "0x6", "first touch, anonymous"),
+    ("copy-on-write", 0, "not-writable", "user", "0x7", "copy on write, anonymous"),
+    ("file", 0, "not-present", "user", "0x4", "page in, file trapline-faults"),
+    ("guard", 139, "not-present", "user", "0x4", "guard page, anonymous"),
+    (
+        "read-only",
+        139,
+        "not-writable",
+        "user",
+        "0x7",
+        "its mapping does not allow that now (r--p), anonymous",
+    ),
+    (
+        "execute",
+        139,
+        "not-executable",
+        "user",
+        "0x15",
+        "its mapping does not allow that now (rw-p), anonymous",
+    ),
+    ("kernel-page", 139, "not-user", "user", "0x5", "the kernel's text and data"),
+    ("null", 139, "not-present", "user", "0x4", "null pointer"),
+    ("stack", 0, "not-present", "user", "0x6", "first touch, stack"),
+    ("by-kernel", 0, "not-present", "kernel", "0x2", "first touch, anonymous"),
+    ("copy-on-write-by-kernel", 0, "not-writable", "kernel", "0x3", "copy on write, anonymous"),
+    ("protected-later", 139, "not-present", "user", "0x4", "guard page, anonymous"),
+];
+
+fn named(series: Series) -> Result<()> {
+    let folder = TempDir::new()?;
+    let script: String = CAUSES
+        .iter()
+        .map(|(cause, status, ..)| {
+            format!(
+                "trapline faults --quiet --comm trapline-faults --format json --output /out/{cause}.json -- \
+                 sh -c '/trapline-faults {cause} > /out/{cause}' || status=$?\n\
+                 test ${{status:-0}} = {status}; status=0\n"
+            )
+        })
+        .collect();
+    succeeds(&Options {
+        copy_in: vec![build::faults()?],
+        copy_out: Some(folder.path().to_owned()),
+        ..Options::new(series, format!("set -e\nstatus=0\n{script}rmmod trapline"))
+    })?;
+    for (name, status, cause, mode, code, memory) in CAUSES {
+        let address = hex(&fs::read_to_string(folder.path().join(name))?)?;
+        let faults = read_faults(&folder.path().join(format!("{name}.json")))?;
+        let there: Vec<&Fault> =
+            faults.iter().filter(|fault| hex(&fault.address).is_ok_and(|at| at == address)).collect();
+        let found = there.iter().any(|fault| {
+            let as_expected = [&*fault.cause, &*fault.mode, &*fault.error_code] == [cause, mode, code];
+            // A program that a signal ended has no memory left by the time it is asked about.
+            as_expected && (fault.memory == memory || fault.memory.is_empty() && status == 139)
+        });
+        ensure!(
+            found,
+            "{name}: expected {cause} in {mode} mode, {code}, {memory}, at {address:#x}; saw {there:#?}"
+        );
+    }
+    Ok(())
+}
+
+fn claimed(series: Series) -> Result<()> {
+    let folder = TempDir::new()?;
+    let outcome = succeeds(&Options {
+        copy_out: Some(folder.path().to_owned()),
+        ..Options::new(
+            series,
+            "set -e
+pages=/proc/trapline_example_pages
+claims=/sys/module/trapline_claims/parameters
+storm() { while :; do ls -l /bin | sort > /dev/null; done; }
+storm & one=$!; storm & two=$!; storm & three=$!; storm & four=$!
+for order in example-first claims-first; do
+  modprobe trapline_example_pages pages=64
+  modprobe trapline_claims
+  before=$(cat $claims/seen)
+  for reader in 1 2 3 4; do cat $pages > /out/$order.$reader & readers=\"$readers $!\"; done
+  wait $readers; readers=
+  test $(cat $claims/seen) -ge $((before + 64))
+  trapline list
+  if [ $order = example-first ]; then rmmod trapline_example_pages; rmmod trapline_claims; else rmmod trapline_claims; cat $pages | cmp - /out/$order.1; rmmod trapline_example_pages; fi
+done
+kill $one $two $three $four
+wait || true
+trapline status
+rmmod trapline
+dmesg | grep 'pages served'",
+        )
+    })?;
+    let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    ensure!(said.matches("pages served").count() == 2, "the example did not tell what it served:\n{said}");
+    let expected: Vec<u8> = (0..64 * 4096 / 8).flat_map(|word: u64| (word * 8).to_le_bytes()).collect();
+    for order in ["example-first", "claims-first"] {
+        for reader in 1..=4 {
+            let read = fs::read(folder.path().join(format!("{order}.{reader}")))?;
+            ensure!(read == expected, "{order}: reader {reader} read something else than was served");
+        }
+    }
+    Ok(())
+}
+
+fn looping(series: Series) -> Result<()> {
+    let outcome = succeeds(&Options {
+        copy_in: vec![build::faults()?],
+        ..Options::new(
+            series,
+            "set -e
+modprobe trapline_claims first=0x18 last=0x18 claim=1
+trapline faults --count -- sh -c '/trapline-faults null' || status=$?
+test $status = 139
+cat /sys/module/trapline_claims/parameters/seen
+rmmod trapline_claims
+dmesg | grep -c 'its claim is no longer honoured'",
+        )
+    })?;
+    let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    ensure!(said.contains("claimed by handlers"), "no claims were counted:\n{said}");
+    // The signal's handler that Rust's library has puts the default back and tries once more.
+    ensure!(said.contains("  claimed again and again without progress"), "the loop was not noticed:\n{said}");
+    Ok(())
+}
