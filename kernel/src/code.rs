@@ -13,7 +13,7 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use trapline_abi::{
     CODE_FAULT, CODE_POST, CODE_RETURN, LIST_DISABLED, LIST_GONE, ListEntry, ListKind, NAME_LENGTH,
-    ProbeCounts, ProbeError,
+    ProbeError,
 };
 use trapline_engine::Owned;
 use trapline_engine::code::{
@@ -256,11 +256,6 @@ impl Registry {
     /// How many are registered.
     pub(crate) fn len(&mut self) -> usize {
         self.state().labels.len()
-    }
-
-    /// What the probe `id` has counted.
-    pub(crate) fn counts(&mut self, id: u64) -> Option<ProbeCounts> {
-        self.list(id).filter(|entry| entry.id == id).map(|entry| entry.counts)
     }
 }
 
