@@ -31,15 +31,20 @@ u64 notrace glue_local_clock(void)
 	return local_clock();
 }
 
+DEFINE_PER_CPU(u32, glue_breakpoints);
+
 void notrace glue_current(struct glue_task *task)
 {
 	const struct task_struct *current_task_ = current;
+	u32 breakpoints = this_cpu_read(glue_breakpoints);
 
 	BUILD_BUG_ON(sizeof(task->name) != TASK_COMM_LEN);
 	memcpy(task->name, current_task_->comm, sizeof(task->name));
 	task->thread = current_task_->pid;
 	task->process = current_task_->tgid;
-	task->interrupt = in_nmi() || in_hardirq() || in_serving_softirq();
+	/* A breakpoint counts as both of these, whatever it came in. */
+	task->interrupt = nmi_count() > breakpoints * NMI_OFFSET || hardirq_count() > breakpoints * HARDIRQ_OFFSET ||
+			  in_serving_softirq();
 }
 
 /* A kernel address that a load may try without more than a page fault: a non-canonical one is a #GP, of which the fixup warns. */

@@ -131,6 +131,8 @@ u32 glue_kretprobe_flags(const struct glue_return *site);
 u32 glue_smp_processor_id(void);
 u64 glue_local_clock(void);
 void glue_current(struct glue_task *task);
+/* Breakpoints whose probes are being served on this CPU: the kernel counts each as a non-maskable and as a hard interrupt (irqentry_nmi_enter()). */
+DECLARE_PER_CPU(u32, glue_breakpoints);
 bool glue_get_kernel_nofault(u64 address, u64 *value);
 bool glue_get_kernel_byte_nofault(u64 address, u8 *value);
 bool glue_get_inatomic(u64 address, u32 width, u64 *value);

@@ -27,13 +27,31 @@ struct glue_site {
 	bool by_ftrace;
 };
 
+/* Whether a breakpoint led here: what one by a jump came in is no NMI, but for code that only runs in NMIs. */
+static bool notrace enter(const struct glue_site *site)
+{
+	bool by_breakpoint = !site->by_ftrace && in_nmi();
+
+	if (by_breakpoint)
+		this_cpu_inc(glue_breakpoints);
+	return by_breakpoint;
+}
+
+static void notrace leave(bool by_breakpoint)
+{
+	if (by_breakpoint)
+		this_cpu_dec(glue_breakpoints);
+}
+
 /* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. */
 static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
 	unsigned long flags, ip;
+	bool by_breakpoint;
 
 	raw_local_irq_save(flags);
+	by_breakpoint = enter(site);
 	trapline_hit(site->point, registers);
 	if (site->by_ftrace && READ_ONCE(site->wants_post)) {
 		ip = registers->ip;
@@ -41,6 +59,7 @@ static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 		trapline_stepped(site->point, registers);
 		registers->ip = ip;
 	}
+	leave(by_breakpoint);
 	raw_local_irq_restore(flags);
 	return 0;
 }
@@ -49,9 +68,12 @@ static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers,
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, post);
 	unsigned long flags;
+	bool by_breakpoint;
 
 	raw_local_irq_save(flags);
+	by_breakpoint = enter(site);
 	trapline_stepped(site->point, registers);
+	leave(by_breakpoint);
 	raw_local_irq_restore(flags);
 }
 

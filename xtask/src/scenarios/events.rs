@@ -52,6 +52,8 @@ struct Case {
     kernel: Option<&'static str>,
     /// Hits that the workload makes at least.
     least: usize,
+    /// Whether they come in interrupts, where that is sure. The kernel's trace can't tell: it takes the probe's own breakpoint for one.
+    in_interrupt: Option<bool>,
 }
 
 const CASES: &[Case] = &[
@@ -64,6 +66,7 @@ const CASES: &[Case] = &[
             'strings=+0(@saved_command_line):u8[3]'"#,
         kernel: None,
         least: 20,
+        in_interrupt: Some(false),
     },
     Case {
         spec: "do_sys_openat2",
@@ -71,6 +74,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' dfd filename how",
         kernel: Some("'who=$comm' 'dfd=%di:s32' 'filename=+0(%si):string' 'how=%dx:x64'"),
         least: 20,
+        in_interrupt: Some(false),
     },
     Case {
         spec: "do_sys_openat2",
@@ -78,6 +82,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'fd=$retval:s32'",
         kernel: None,
         least: 20,
+        in_interrupt: Some(false),
     },
     Case {
         spec: "vfs_read",
@@ -85,6 +90,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'got=$retval:s64' 'hex=$retval:x16'",
         kernel: None,
         least: 10,
+        in_interrupt: Some(false),
     },
     // An instruction inside of a function, which is stepped or emulated by way of a breakpoint.
     Case {
@@ -93,6 +99,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' '%ax' '%di' '%bx:u32' '%flags' '%cs:x16'",
         kernel: None,
         least: 10,
+        in_interrupt: Some(false),
     },
     Case {
         spec: "__dev_queue_xmit",
@@ -100,6 +107,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'skb=%di' 'len=+112(%di):u32' 'x=+0(+16(%di)):x8[8]'",
         kernel: None,
         least: 4,
+        in_interrupt: None,
     },
     // In a soft interrupt.
     Case {
@@ -108,6 +116,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'skb=%di' 'device=%si' 'data=+0(+200(%di)):x32'",
         kernel: None,
         least: 4,
+        in_interrupt: Some(true),
     },
     Case {
         spec: "submit_bio_noacct",
@@ -115,6 +124,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'op=+16(%di):x32' 'flags=+20(%di):x16'",
         kernel: None,
         least: 1,
+        in_interrupt: None,
     },
     Case {
         spec: "nvme_core:nvme_setup_cmd",
@@ -122,6 +132,7 @@ const CASES: &[Case] = &[
         fetch: "'who=$comm' 'request=%si'",
         kernel: None,
         least: 1,
+        in_interrupt: None,
     },
 ];
 
@@ -203,7 +214,8 @@ impl Case {
             lines.retain(|process, _| span.contains(process));
             lines
         };
-        let (ours, kernels) = (in_span(ours(&read("json")?)?), in_span(kernels(&read("kernel")?, self)?));
+        let (ours, kernels) =
+            (in_span(ours(&read("json")?, self)?), in_span(kernels(&read("kernel")?, self)?));
         let count = |lines: &Lines| lines.values().map(Vec::len).sum::<usize>();
         ensure!(count(&ours) >= self.least, "{} hits, expected {} at least", count(&ours), self.least);
         for (process, kernels) in &kernels {
@@ -238,6 +250,7 @@ enum Line {
         probe: String,
         function: Option<String>,
         function_offset: Option<u64>,
+        flags: Vec<String>,
         arguments: Vec<Argument>,
     },
     End {
@@ -263,16 +276,21 @@ struct Counts {
 }
 
 /// Our own hits, as the kernel would print them: CPU, place, arguments.
-fn ours(json: &str) -> Result<Lines> {
+fn ours(json: &str, case: &Case) -> Result<Lines> {
     let mut lines = Lines::new();
     let mut ended = false;
     for line in json.lines() {
         match serde_json::from_str(line).with_context(|| format!("no line of JSON: {line}"))? {
-            Line::Hit { cpu, pid, comm, moment, probe, function, function_offset, arguments } => {
+            Line::Hit { cpu, pid, comm, moment, probe, function, function_offset, flags, arguments } => {
                 // Between fork and exec, a process of the workload is still called as the command is.
                 if comm == "trapline" {
                     continue;
                 }
+                let in_interrupt = flags.iter().any(|flag| flag == "interrupt");
+                ensure!(
+                    case.in_interrupt.is_none_or(|expected| expected == in_interrupt),
+                    "this hit is told wrongly to come in an interrupt, or not to: {line}"
+                );
                 let place =
                     format!("{}+{:#x}", function.unwrap_or_default(), function_offset.unwrap_or_default());
                 let place = if moment == "return" { format!("<- {probe}") } else { place };
@@ -338,9 +356,10 @@ mod tests {
         let text = format!("{ours_line}\n{end}\n");
         let expected = Lines::from([(149, vec!["[2] (vfs_read+0x0) who=\"cat\" bad=(fault)".into()])]);
         assert_eq!(kernels(kernel, &CASES[0]).unwrap(), expected);
-        assert_eq!(ours(&text).unwrap(), expected);
-        assert!(ours(ours_line).is_err(), "a trace that is cut off is not compared");
-        assert!(ours(&text.replace("\"dropped\":0", "\"dropped\":1")).is_err());
+        assert_eq!(ours(&text, &CASES[0]).unwrap(), expected);
+        assert!(ours(ours_line, &CASES[0]).is_err(), "a trace that is cut off is not compared");
+        assert!(ours(&text.replace("\"dropped\":0", "\"dropped\":1"), &CASES[0]).is_err());
+        assert!(ours(&text.replace("\"flags\":[]", "\"flags\":[\"interrupt\"]"), &CASES[0]).is_err());
     }
 
     #[test]
