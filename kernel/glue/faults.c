@@ -45,6 +45,8 @@ struct left {
 static DEFINE_PER_CPU(struct left, left);
 
 static bool looking, claiming;
+/* Whether a study looks by the tracepoints, not only what claiming needs of them. */
+static bool studying;
 /* Whether kmmio has probes of others, so that the original must run; once true its tables are set up, and remain so. */
 static bool others;
 /* Whether the probe of length 0 is registered. */
@@ -59,7 +61,8 @@ static void notrace on_fault(unsigned long address, struct pt_regs *registers, u
 		here->registers[at] = registers;
 		here->error_code[at] = error_code;
 	}
-	trapline_look_at(registers, error_code, address, user);
+	if (READ_ONCE(studying))
+		trapline_look_at(registers, error_code, address, user);
 }
 
 static void notrace on_user_fault(void *unused, unsigned long address, struct pt_regs *registers, unsigned long error_code)
@@ -230,11 +233,12 @@ static void look_remove(void)
 }
 
 /* Makes it so, under the control lock: claiming needs looking. Switching off never fails. */
-int glue_hook_all_faults(bool look, bool claim)
+int glue_hook_all_faults(bool study, bool claim)
 {
+	bool look = study || claim;
 	int error;
 
-	look |= claim;
+	WRITE_ONCE(studying, study);
 	if (look && !looking) {
 		error = look_install();
 		if (error)

@@ -150,8 +150,17 @@ void glue_kernel_fpu_end(void);
 /* stack.c */
 u32 glue_unwind(const struct pt_regs *registers, u64 *entries, u32 room);
 
+/* gate_entry.S, gate.c */
+extern const u8 trapline_gate[], trapline_gate_out[];
+bool glue_has_page_table_isolation(void);
+bool glue_has_fred(void);
+bool glue_has_plain_entry(void);
+u64 glue_kernel_idt(void);
+int glue_gate_switch(u64 table, u16 limit);
+u32 glue_gate_switch_back(void);
+
 /* faults.c */
-int glue_hook_all_faults(bool look, bool claim);
+int glue_hook_all_faults(bool study, bool claim);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);

@@ -11,8 +11,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, CodeProbe, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, Info, LIST, ListEntry, MARK, MAX_STEPS, Mark, PROBE, START,
-    STOP, SessionKind, Start, Step, WATCH, Watch,
+    ABI_VERSION, CodeProbe, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, Info, LIST, ListEntry, MARK,
+    MAX_STEPS, Mark, PROBE, START, STOP, SessionKind, Start, Step, WATCH, Watch,
 };
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
@@ -153,9 +153,11 @@ fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
 
 fn faults(file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
-    let watch: FaultWatch = unsafe { argument.read() }?;
+    let mut watch: FaultWatch = unsafe { argument.read() }?;
     let engine = ENGINE.get().ok_or(Errno::IO)?;
-    own_session(file, SessionKind::Faults)?.watch_faults(engine, file, &watch)
+    let result = own_session(file, SessionKind::Faults)?.watch_faults(engine, file, &mut watch);
+    argument.write(&watch)?;
+    result
 }
 
 fn fault_counts(file: u64, argument: UserPointer) -> Result<(), Errno> {

@@ -12,10 +12,10 @@ impl State {
     /// Switches the hooks in or out, as what is registered now needs it.
     ///
     /// Fails only if something is needed that can't be had; then what was there before is there still.
-    pub(crate) fn hook_all_faults(&self, engine: &Engine<Kernel>, look: bool) -> Result<(), Errno> {
+    pub(crate) fn hook_all_faults(&self, engine: &Engine<Kernel>, study: bool) -> Result<(), Errno> {
         let claim = engine.has_handlers_of_all();
         // SAFETY: the control lock is held: this is a method of what it guards.
-        match unsafe { glue::glue_hook_all_faults(look, claim) } {
+        match unsafe { glue::glue_hook_all_faults(study, claim) } {
             0 => Ok(()),
             status => Err(Errno::from_status(status)),
         }
@@ -27,7 +27,12 @@ impl State {
 /// # Safety
 /// Called with interrupts off in the exception; `registers` is valid.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn trapline_look_at(registers: *const Registers, error_code: u64, address: u64, user: bool) {
+unsafe extern "C" fn trapline_look_at(
+    registers: *const Registers,
+    error_code: u64,
+    address: u64,
+    user: bool,
+) {
     let Some(engine) = ENGINE.get() else { return };
     let fault = Fault { error_code: ErrorCode(error_code as u32), address };
     // SAFETY: as the caller vouches; `Registers` is laid out as `struct pt_regs`.

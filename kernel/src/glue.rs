@@ -66,8 +66,20 @@ unsafe extern "C" {
     // stack.c
     pub(crate) fn glue_unwind(registers: *const Registers, entries: *mut u64, room: u32) -> u32;
 
+    // Addresses in gate_entry.S.
+    pub(crate) safe static trapline_gate: u8;
+    pub(crate) safe static trapline_gate_out: u8;
+
+    // gate.c
+    pub(crate) safe fn glue_has_page_table_isolation() -> bool;
+    pub(crate) safe fn glue_has_fred() -> bool;
+    pub(crate) safe fn glue_has_plain_entry() -> bool;
+    pub(crate) safe fn glue_kernel_idt() -> u64;
+    pub(crate) fn glue_gate_switch(table: u64, limit: u16) -> i32;
+    pub(crate) fn glue_gate_switch_back() -> u32;
+
     // faults.c
-    pub(crate) fn glue_hook_all_faults(look: bool, claim: bool) -> i32;
+    pub(crate) fn glue_hook_all_faults(study: bool, claim: bool) -> i32;
 
     // page_table.c
     pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;

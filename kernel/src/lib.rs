@@ -17,6 +17,7 @@ mod entry;
 mod errno;
 mod faults;
 mod fixed;
+mod gate;
 mod glue;
 mod kprobes;
 mod list;

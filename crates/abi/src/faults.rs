@@ -9,6 +9,10 @@
 pub struct FaultWatch {
     /// In: `FAULTS_*`.
     pub flags: u32,
+    /// In: where faults are seen: a [`Gate`].
+    pub gate: u32,
+    /// Out, when it failed for want of the gate: [`GateError`] code, else 0.
+    pub error: u32,
     /// In: only faults in this process (thread group id), or [`ANY`](crate::ANY).
     pub process: u32,
     /// In: only faults on addresses from here on.
@@ -29,6 +33,56 @@ pub const FAULTS_USER: u32 = 1;
 pub const FAULTS_KERNEL: u32 = 2;
 /// Faults are counted but not recorded.
 pub const FAULTS_COUNT_ONLY: u32 = 4;
+
+/// Where page faults are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Gate {
+    /// The kernel's own tracepoints of page faults.
+    #[default]
+    Hook = 0,
+    /// A page-fault gate of our own, in an interrupt descriptor table of our own, before the kernel's entry.
+    Idt = 1,
+}
+
+impl Gate {
+    /// The gate with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Hook,
+            1 => Self::Idt,
+            _ => return None,
+        })
+    }
+}
+
+/// Why [`Gate::Idt`] was refused; `ioctl` itself returns the `errno` given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum GateError {
+    /// Page-table isolation is on: a table of ours would not be mapped in user mode (`EOPNOTSUPP`).
+    PageTableIsolation = 1,
+    /// The CPU delivers exceptions by FRED, without the table (`EOPNOTSUPP`).
+    Fred = 2,
+    /// This CPU's entry into the kernel must do what ours does not: guard returns against predictions that user mode has trained, or do without `WRGSBASE`. Or the
+    /// kernel's gate is one that ours does not know (`EOPNOTSUPP`).
+    Entry = 3,
+    /// A CPU's table is not the kernel's: somebody else replaced it (`EBUSY`).
+    ForeignTable = 4,
+}
+
+impl GateError {
+    /// The error with code `code`, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::PageTableIsolation,
+            2 => Self::Fred,
+            3 => Self::Entry,
+            4 => Self::ForeignTable,
+            _ => return None,
+        })
+    }
+}
 
 /// `payload` of [`Kind::Fault`](crate::Kind::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +131,8 @@ pub struct FaultCounts {
     pub claimed: u64,
     /// Claims that were not honoured, since the same fault came again and again without progress.
     pub looping: u64,
+    /// CPUs whose table somebody else had replaced by the time the watch ended, so that faults there were not seen; 0 while it runs, and without [`Gate::Idt`].
+    pub bypassed: u64,
 }
 
 #[cfg(test)]
@@ -87,5 +143,19 @@ mod tests {
     fn a_fault_survives_the_way_through_a_record() {
         let fault = FaultPayload { address: 1, ip: 2, error_code: 0x8000_0003, process: 4, stack: 5 };
         assert_eq!(FaultPayload::from_words(fault.to_words()), fault);
+    }
+
+    #[test]
+    fn every_code_names_one_gate_and_one_error() {
+        for code in 0..64 {
+            if let Some(gate) = Gate::from_code(code) {
+                assert_eq!(gate as u32, code);
+            }
+            if let Some(error) = GateError::from_code(code) {
+                assert_eq!(error as u32, code);
+            }
+        }
+        assert_eq!((0..64).filter_map(Gate::from_code).count(), 2);
+        assert_eq!((0..64).filter_map(GateError::from_code).count(), 4);
     }
 }

@@ -260,9 +260,22 @@ pub(crate) struct Faults {
     /// Show a live table: rates by kind of fault, memory, task and function
     #[arg(long, conflicts_with_all = ["output", "format"])]
     pub top: bool,
+    /// Where faults are seen
+    #[arg(long, value_enum, value_name = "GATE", default_value_t)]
+    pub gate: FaultGate,
     /// How to trace.
     #[command(flatten)]
     pub trace: Trace,
+}
+
+/// Where faults are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FaultGate {
+    /// By the kernel's own tracepoints
+    #[default]
+    Hook,
+    /// By a page-fault gate of our own on every CPU, before the kernel's entry; not every machine allows it
+    Idt,
 }
 
 const FAULTS_HELP: &str = "\

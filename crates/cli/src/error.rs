@@ -193,6 +193,12 @@ pub(crate) enum Error {
         /// What there is.
         commands: String,
     },
+    /// The page-fault gate can't be had.
+    #[error("can't put in a page-fault gate: {}", refusal::gate_text(*reason))]
+    Gate {
+        /// Why.
+        reason: GateError,
+    },
     /// `FAULTS` was refused.
     #[error(
         "can't watch page faults: {source}; `dmesg` tells why: does this kernel have the tracepoints exceptions:page_fault_user and page_fault_kernel?"

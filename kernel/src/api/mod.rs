@@ -175,7 +175,7 @@ unsafe fn register_handler(handler: *mut PageFaultHandler) -> Result<(), Errno> 
     }
     // SAFETY: as above.
     unsafe { state.control.register_handler_of_all(engine, node) };
-    state.hook_all_faults(engine, state.is_studying()).inspect_err(|_| {
+    state.hook_all_faults(engine, state.studies_by_hook()).inspect_err(|_| {
         // SAFETY: every registered handler is valid.
         unsafe { state.control.unregister_handler(engine, node) };
     })
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn trapline_unregister_page_fault_handler(handler: *mut Pa
         return Errno::INVALID.negative();
     }
     // Nothing new is needed, so it can't fail.
-    let _ = state.hook_all_faults(engine, state.is_studying());
+    let _ = state.hook_all_faults(engine, state.studies_by_hook());
     0
 }
 

@@ -2,12 +2,13 @@
 
 use super::{Purpose, Session};
 use crate::errno::Errno;
+use crate::gate::{self, Refused};
 use crate::glue;
 use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
 use crate::state::State;
 use core::ptr::NonNull;
-use trapline_abi::{FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultWatch};
+use trapline_abi::{FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultWatch, Gate};
 use trapline_engine::{Engine, Owned, PageTables, Study};
 
 /// What a session of page faults has.
@@ -16,30 +17,34 @@ pub(crate) struct Studying {
     begun: bool,
     /// Whether its study is the engine's.
     running: bool,
+    /// The gate that it sees faults by, unless that is the hook.
+    gate: Option<gate::Gate>,
     /// What it had counted when it stopped; while it runs, the claims before it began.
     counts: FaultCounts,
 }
 
 impl Studying {
     pub(super) fn new() -> Self {
-        Self { begun: false, running: false, counts: FaultCounts::default() }
+        Self { begun: false, running: false, gate: None, counts: FaultCounts::default() }
     }
 }
 
 impl State {
-    /// Whether a study is the engine's.
-    pub(crate) fn is_studying(&self) -> bool {
+    /// Whether a study sees faults by the hook.
+    pub(crate) fn studies_by_hook(&self) -> bool {
         let mut all = self.sessions.iter();
-        all.any(|session| matches!(&session.purpose, Purpose::Faults(studying) if studying.running))
+        all.any(|session| matches!(&session.purpose, Purpose::Faults(studying) if studying.running && studying.gate.is_none()))
     }
 
-    /// Begins a watch of page faults for the session of `file`.
+    /// Begins a watch of page faults for the session of `file`; says in `watch` why there is no gate.
     pub(crate) fn watch_faults(
         &mut self,
         engine: &Engine<Kernel>,
         file: u64,
-        watch: &FaultWatch,
+        watch: &mut FaultWatch,
     ) -> Result<(), Errno> {
+        watch.error = 0;
+        let gate = Gate::from_code(watch.gate).ok_or(Errno::INVALID)?;
         let modes = FAULTS_USER | FAULTS_KERNEL;
         if watch.flags & modes == 0
             || watch.flags & !(modes | FAULTS_COUNT_ONLY) != 0
@@ -63,7 +68,28 @@ impl State {
         let none = engine.set_study(Some(study));
         // SAFETY: null: there is one session of page faults, and it had none.
         unsafe { none.free() };
-        self.hook_all_faults(engine, true).inspect_err(|_| self.stop_studying(engine, file))
+        let seen = match gate {
+            Gate::Hook => self.hook_all_faults(engine, true).map_err(Refused::from),
+            Gate::Idt => self.put_in_gate(file),
+        };
+        seen.map_err(|refused| {
+            self.stop_studying(engine, file);
+            if let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) {
+                // It may try another gate.
+                studying.begun = false;
+            }
+            watch.error = refused.why.map_or(0, |why| why as u32);
+            refused.errno
+        })
+    }
+
+    fn put_in_gate(&mut self, file: u64) -> Result<(), Refused> {
+        let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) else {
+            return Err(Errno::INVALID.into());
+        };
+        // SAFETY: the control lock is held; there is one session of page faults, and it has none yet.
+        studying.gate = Some(unsafe { gate::Gate::install() }?);
+        Ok(())
     }
 
     /// What the watch of `file` has counted.
@@ -78,19 +104,29 @@ impl State {
 
     /// Ends the watch of `file`, if it has one: no fault is looked at for it when this returns.
     pub(super) fn stop_studying(&mut self, engine: &Engine<Kernel>, file: u64) {
-        let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) else { return };
+        let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) else {
+            return;
+        };
         if !studying.running {
             return;
         }
         studying.running = false;
+        let gate = studying.gate.take();
         let study = engine.set_study(None);
+        // First: what it waits for may be in no RCU reader.
+        let bypassed = gate.map_or(0, gate::Gate::remove);
         KernelTables.synchronize();
         let seen = study.get().map_or_else(FaultCounts::default, Study::counts);
         // SAFETY: every trap that may have seen the study has ended.
         unsafe { study.free() };
         // SAFETY: the control lock is held.
         let claims = since(unsafe { engine.fault_counts() }, studying.counts);
-        studying.counts = FaultCounts { claimed: claims.claimed, looping: claims.looping, ..seen };
+        studying.counts = FaultCounts {
+            claimed: claims.claimed,
+            looping: claims.looping,
+            bypassed: bypassed.into(),
+            ..seen
+        };
         // Nothing new is needed, so it can't fail.
         let _ = self.hook_all_faults(engine, false);
     }

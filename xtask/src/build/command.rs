@@ -44,6 +44,11 @@ pub fn provoke() -> Result<PathBuf> {
     build("trapline-guest", "trapline-provoke")
 }
 
+/// The release build of the program that holds the page-fault gate against what the kernel says.
+pub fn gate() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-gate")
+}
+
 fn build(package: &str, program: &str) -> Result<PathBuf> {
     let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

@@ -3,5 +3,5 @@
 mod command;
 mod module;
 
-pub use command::{command, conformance, cycles, faults, probes, provoke};
+pub use command::{command, conformance, cycles, faults, gate, probes, provoke};
 pub use module::modules;

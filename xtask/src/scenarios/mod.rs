@@ -11,6 +11,7 @@ mod drivers;
 mod events;
 mod faults;
 mod forms;
+mod gate;
 mod hammer;
 mod leftovers;
 mod mistakes;
@@ -63,6 +64,9 @@ const ALL: &[&Scenario] = &[
     &probes::THOUSANDS,
     &probes::REFUSED,
     &causes::AS_MODELLED,
+    &gate::COUNTED,
+    &gate::PUT_BACK,
+    &gate::REFUSED,
     &mistakes::TOLD,
     &mistakes::PROBES,
     &mistakes::LOCKED_DOWN,

@@ -70,6 +70,7 @@ impl Error {
             | Error::Version { .. }
             | Error::Ring(_)
             | Error::Faults { .. }
+            | Error::Gate { .. }
             | Error::SelfTest { .. }
             | Error::Mmiotrace
             | Error::Busy { .. }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
-use trapline_abi::{ProbeError, SelfTest, WatchError};
+use trapline_abi::{GateError, ProbeError, SelfTest, WatchError};
 
 use super::Error;
 use crate::system::System;
@@ -90,6 +90,24 @@ pub(super) fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::
             format!("the module did not take what this command made of the arguments ({source}): are they of one version?")
         }
         Some(ProbeError::Other) | None => format!("{source}"),
+    }
+}
+
+/// Why this machine can have no page-fault gate of ours, and what to use instead.
+pub(super) fn gate_text(reason: GateError) -> &'static str {
+    match reason {
+        GateError::PageTableIsolation => {
+            "page-table isolation is on, so a table of interrupts of our own is not mapped in user mode; use --gate hook, or boot with pti=off if the machine may go without"
+        }
+        GateError::Fred => {
+            "this CPU delivers exceptions by FRED, without a table of interrupts; use --gate hook, or boot with fred=off"
+        }
+        GateError::Entry => {
+            "this CPU's entry into the kernel needs what ours does not do: it guards against predictions of returns (retbleed, SRSO), or has no WRGSBASE; use --gate hook"
+        }
+        GateError::ForeignTable => {
+            "a CPU has a table of interrupts that is not the kernel's: somebody else has put it in (`dmesg` tells where it is); remove that, or use --gate hook"
+        }
     }
 }
 

@@ -1,0 +1,132 @@
+//! The page-fault gate of our own: a copy of the kernel's interrupt descriptor table whose page-fault gate leads to glue/gate_entry.S, switched in on every CPU.
+//!
+//! It sees a fault before the kernel's entry has begun. So RCU may not be watching yet, and a reader there is waited for by switching back, not by a grace period: see
+//! [`Gate::remove`].
+
+use crate::errno::Errno;
+use crate::glue;
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicU64, Ordering};
+use trapline_abi::GateError;
+use trapline_engine::idt::{self, JUMP, Table};
+
+const PAGE: u64 = 4096;
+
+/// Why there is no gate.
+pub(crate) struct Refused {
+    pub why: Option<GateError>,
+    pub errno: Errno,
+}
+
+impl From<GateError> for Refused {
+    fn from(why: GateError) -> Self {
+        let errno = if why == GateError::ForeignTable { Errno::BUSY } else { Errno::NOT_SUPPORTED };
+        Self { why: Some(why), errno }
+    }
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Self { why: None, errno }
+    }
+}
+
+/// The gate, switched in on every CPU; dropped, it is switched out. One at a time.
+///
+/// # Invariants
+/// `table` is from `glue_vmalloc`, and every CPU that is online has it unless somebody else has put in another.
+pub(crate) struct Gate {
+    table: *mut Table,
+}
+
+// SAFETY: a table that only CPUs read, and that whoever owns this may free.
+unsafe impl Send for Gate {}
+
+impl Gate {
+    /// Switches it in. Sleeps.
+    ///
+    /// # Safety
+    /// The control lock is held, and there is no other.
+    pub(crate) unsafe fn install() -> Result<Self, Refused> {
+        if glue::glue_has_page_table_isolation() {
+            return Err(GateError::PageTableIsolation.into());
+        }
+        if glue::glue_has_fred() {
+            return Err(GateError::Fred.into());
+        }
+        if !glue::glue_has_plain_entry() {
+            return Err(GateError::Entry.into());
+        }
+        let memory = glue::glue_vmalloc(size_of::<Table>()).cast::<Table>();
+        // SAFETY: null, or from there, page-aligned, large enough, zeroed or not: any words are descriptors; nobody else's.
+        let table = unsafe { memory.as_mut() }.ok_or(Errno::NO_MEMORY)?;
+        // SAFETY: the table's memory is not used after this, unless it was kept.
+        let free = || unsafe { glue::glue_vfree(memory.cast()) };
+        // SAFETY: the kernel's table is mapped here for reading, on every CPU, and does not change after boot.
+        *table = unsafe { *(glue::glue_kernel_idt() as *const Table) };
+        let entry = &raw const glue::trapline_gate as u64;
+        let led_out = idt::divert_page_faults(table, entry).ok_or(GateError::Entry.into()).and_then(lead_out);
+        if let Err(refused) = led_out {
+            free();
+            return Err(refused);
+        }
+        // SAFETY: the table is complete, its gates lead to entries of the kernel and to ours, which leads on; it is freed only after all CPUs were switched back.
+        match unsafe { glue::glue_gate_switch(memory as u64, idt::LIMIT) } {
+            // INVARIANT: all CPUs were switched, and later ones will be.
+            0 => Ok(Self { table: memory }),
+            status => {
+                free();
+                let errno = Errno::from_status(status);
+                Err(if errno == Errno::BUSY { GateError::ForeignTable.into() } else { errno.into() })
+            }
+        }
+    }
+
+    /// Switches it out. When this returns no CPU is in the gate, nor can one come there: whatever the recorder read may be freed. Returns on how many CPUs somebody else had
+    /// put in another table meanwhile, so that faults there were not seen.
+    pub(crate) fn remove(self) -> u32 {
+        // SAFETY: not dropped as well.
+        unsafe { ManuallyDrop::new(self).switch_back() }
+    }
+
+    /// # Safety
+    /// Called once, at the end.
+    unsafe fn switch_back(&self) -> u32 {
+        // SAFETY: `install` switched to it.
+        let lost = unsafe { glue::glue_gate_switch_back() };
+        // SAFETY: from `glue_vmalloc`, and no CPU has it any more.
+        unsafe { glue::glue_vfree(self.table.cast()) };
+        lost
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // SAFETY: this is the end, and `remove` does not come here.
+        unsafe { self.switch_back() };
+    }
+}
+
+/// Fills in the jump at the end of gate_entry.S, to `old`.
+///
+/// It is part of the module's text, so it is written through a data mapping of the same page. No CPU is in it: this is before any has our table, and each gets it by LIDT,
+/// which serialises (Intel SDM volume 3, 9.3), so none runs what it had fetched before.
+fn lead_out(old: u64) -> Result<(), Refused> {
+    let from = &raw const glue::trapline_gate_out as u64;
+    let jump = idt::jump(from, old).ok_or(GateError::Entry)?;
+    let data = glue::glue_vmap_alias(from & !(PAGE - 1), 1);
+    if data == 0 {
+        return Err(Errno::NO_MEMORY.into());
+    }
+    let place = (data + from % PAGE) as *const AtomicU64;
+    // SAFETY: in the mapping just made, since gate_entry.S aligns it to eight bytes, whose last three are of the same function.
+    let place = unsafe { &*place };
+    let mut bytes = place.load(Ordering::Relaxed).to_le_bytes();
+    if let Some(part) = bytes.first_chunk_mut::<JUMP>() {
+        *part = jump;
+    }
+    place.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+    // SAFETY: mapped above, and used no more.
+    unsafe { glue::glue_vunmap(data) };
+    Ok(())
+}
