@@ -8,13 +8,13 @@ mod refusal;
 use std::io;
 use std::path::PathBuf;
 
-use trapline_abi::{ABI_VERSION, DEVICE_PATH, ProbeError, WatchError};
+use trapline_abi::{ABI_VERSION, DEVICE_PATH, GateError, ProbeError, WatchError};
 
 use crate::probe::{FetchError, SpecError};
 use crate::units::Bdf;
 pub(crate) use exit::Exit;
 pub(crate) use refusal::self_test_text;
-use refusal::{probe_text, watch_text};
+use refusal::{gate_text, probe_text, watch_text};
 
 /// What a function of the command gives.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -194,7 +194,7 @@ pub(crate) enum Error {
         commands: String,
     },
     /// The page-fault gate can't be had.
-    #[error("can't put in a page-fault gate: {}", refusal::gate_text(*reason))]
+    #[error("can't put in a page-fault gate: {}", gate_text(*reason))]
     Gate {
         /// Why.
         reason: GateError,

@@ -21,7 +21,7 @@ pub(super) const REFUSED: Scenario = Scenario {
 };
 
 /// The figure is 10,000,000; under software emulation that is what half a minute is enough for.
-const FAULTS: u32 = 1_500_000;
+const FAULTS: u32 = 300_000;
 const CYCLES: u32 = 100;
 
 fn machine(series: Series, modules: &[&str], append: Option<&str>, script: &str) -> Result<String> {

@@ -84,7 +84,17 @@ fn watch(args: &Faults, system: &System) -> Result<FaultWatch> {
         FaultGate::Hook => Gate::Hook,
         FaultGate::Idt => Gate::Idt,
     } as u32;
-    Ok(FaultWatch { flags, gate, process, first, last, error_set, error_clear, comm, ..FaultWatch::default() })
+    Ok(FaultWatch {
+        flags,
+        gate,
+        process,
+        first,
+        last,
+        error_set,
+        error_clear,
+        comm,
+        ..FaultWatch::default()
+    })
 }
 
 /// The process that thread `pid` belongs to.
