@@ -8,7 +8,7 @@
  * tracepoint leaves that for it. Each is switched in only while somebody needs it.
  *
  * Rejected: kmmio_handler() for looking too, since a call by way of ftrace with all registers costs several times a tracepoint's; a table of interrupts of our
- * own, which page-table isolation and FRED bypass.
+ * own unless it is asked for (gate.c), since page-table isolation and FRED bypass it.
  *
  * Why this is safe where it runs: interrupts are off from the CPU's exception to here and on to the end of kmmio_handler(), in every context. Nothing here
  * locks, waits, or touches memory that may fault. A fault nested in between (another probe on the same tracepoint reads user memory) has another frame, by which what

@@ -6,11 +6,14 @@
  *	tables	read: a line for each CPU that is online: its table's address and limit, and where its page-fault gate leads
  *	count	write a process's number: counts from 0 what page faults of it the tracepoints tell of; read: user and kernel faults
  *	nmis	write a number: sends all other CPUs that many NMIs, in each of which a page fault is raised and survived; read: how many faults that were so far
+ *	depth	write anything: paints each CPU's entry stack, where faults from user mode begin; read: how many bytes of one were used since, at most
+ *	foreign	write a CPU's number: gives it a copy of the table that it has, or the kernel's own again if it has that copy
  */
 #include <linux/atomic.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -20,6 +23,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/apic.h>
+#include <asm/cpu_entry_area.h>
 #include <asm/desc.h>
 #include <asm/nmi.h>
 #include <asm/trapnr.h>
@@ -95,6 +99,69 @@ static const struct file_operations count_operations = {
 	.owner = THIS_MODULE, .open = count_open, .read = seq_read, .write = count_write, .llseek = seq_lseek, .release = single_release,
 };
 
+static struct desc_ptr copy = { .size = IDT_ENTRIES * sizeof(gate_desc) - 1 };
+
+static void change_table(void *unused)
+{
+	const struct desc_ptr kernels = { .size = copy.size, .address = CPU_ENTRY_AREA_RO_IDT };
+	struct desc_ptr now;
+
+	store_idt(&now);
+	if (now.address == copy.address) {
+		native_load_idt(&kernels);
+		return;
+	}
+	memcpy((void *)copy.address, (void *)now.address, PAGE_SIZE);
+	native_load_idt(&copy);
+}
+
+static int foreign_set(void *unused, u64 cpu)
+{
+	return smp_call_function_single(cpu, change_table, NULL, 1);
+}
+DEFINE_DEBUGFS_ATTRIBUTE(foreign_operations, NULL, foreign_set, "%llu\n");
+
+#define PAINT 0x5aa55aa55aa55aa5UL
+#define STACK_WORDS (sizeof(struct entry_stack) / sizeof(u64))
+
+static u64 *entry_stack_of(int cpu)
+{
+	return (u64 *)get_cpu_entry_area(cpu)->entry_stack_page.stack.stack;
+}
+
+/* In an interrupt, on a stack of its own or the task's: nobody is on the entry stack. */
+static void paint(void *unused)
+{
+	u64 *stack = entry_stack_of(smp_processor_id());
+	size_t i;
+
+	for (i = 0; i < STACK_WORDS; i++)
+		WRITE_ONCE(stack[i], PAINT);
+}
+
+static int depth_set(void *unused, u64 ignored)
+{
+	on_each_cpu(paint, NULL, 1);
+	return 0;
+}
+
+static int depth_get(void *unused, u64 *bytes)
+{
+	size_t deepest = STACK_WORDS, i;
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		u64 *stack = entry_stack_of(cpu);
+
+		for (i = 0; i < deepest && READ_ONCE(stack[i]) == PAINT; i++)
+			;
+		deepest = i;
+	}
+	*bytes = (STACK_WORDS - deepest) * sizeof(u64);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(depth_operations, depth_get, depth_set, "%llu\n");
+
 static int on_nmi(unsigned int command, struct pt_regs *registers)
 {
 	char byte;
@@ -147,6 +214,11 @@ static int __init gate_init(void)
 	page = vzalloc(PAGE_SIZE);
 	if (!page)
 		return -ENOMEM;
+	copy.address = get_zeroed_page(GFP_KERNEL);
+	if (!copy.address) {
+		vfree(page);
+		return -ENOMEM;
+	}
 	for_each_kernel_tracepoint(find, NULL);
 	if (user_faults && kernel_faults)
 		error = tracepoint_probe_register(user_faults, on_user, NULL);
@@ -161,6 +233,8 @@ static int __init gate_init(void)
 	folder = debugfs_create_dir("trapline_gate", NULL);
 	debugfs_create_file("tables", 0400, folder, NULL, &tables_fops);
 	debugfs_create_file("count", 0600, folder, NULL, &count_operations);
+	debugfs_create_file("depth", 0600, folder, NULL, &depth_operations);
+	debugfs_create_file("foreign", 0200, folder, NULL, &foreign_operations);
 	debugfs_create_file("nmis", 0600, folder, NULL, &nmis_operations);
 	return 0;
 
@@ -170,6 +244,7 @@ no_kernel:
 	tracepoint_probe_unregister(user_faults, on_user, NULL);
 	tracepoint_synchronize_unregister();
 no_user:
+	free_page(copy.address);
 	vfree(page);
 	return error;
 }
@@ -181,6 +256,7 @@ static void __exit gate_exit(void)
 	tracepoint_probe_unregister(kernel_faults, on_kernel, NULL);
 	tracepoint_probe_unregister(user_faults, on_user, NULL);
 	tracepoint_synchronize_unregister();
+	free_page(copy.address);
 	vfree(page);
 }
 

@@ -39,6 +39,13 @@ fn machine(series: Series, modules: &[&str], append: Option<&str>, script: &str)
     Ok(outcome.text())
 }
 
+/// Puts the gate in until descriptor 9 is closed; what is said of it is in `/tmp/held`.
+const HOLD: &str = "mkfifo /tmp/hold
+/trapline-gate hold </tmp/hold >/tmp/held 2>&1 &
+hold=$!
+exec 9>/tmp/hold
+until grep -q held /tmp/held; do sleep 0.01; done";
+
 fn counted(series: Series) -> Result<()> {
     let text = machine(
         series,
@@ -73,14 +80,11 @@ test $(grep -c 'limit 0xfff ' tables) = 4
 cmp tables /tmp/before
 
 # Held while a CPU goes and comes, under a storm that runs on the others.
-mkfifo /tmp/storm /tmp/hold
+mkfifo /tmp/storm
 /trapline-gate storm 100000000 </tmp/storm >/dev/null &
 storm=$!
 exec 8>/tmp/storm
-/trapline-gate hold </tmp/hold >/tmp/held &
-hold=$!
-exec 9>/tmp/hold
-until grep -q held /tmp/held; do sleep 0.01; done
+{HOLD}
 echo go >&8
 ours=$(sed -n 's/^cpu 0 //p' tables)
 same() {{ test $(grep -c \"$ours\" tables) = $1 && test $(grep -c . tables) = $1; }}
@@ -103,11 +107,8 @@ kill $storm
 wait $storm || true
 
 # Ended by nothing but the close of its file.
-mkfifo /tmp/again
-/trapline-gate hold </tmp/again >/tmp/held &
-hold=$!
-exec 9>/tmp/again
-until grep -q held /tmp/held; do sleep 0.01; done
+rm /tmp/hold
+{HOLD}
 kill -9 $hold
 wait $hold || true
 cmp tables /tmp/before
@@ -131,17 +132,32 @@ fn refused(series: Series) -> Result<()> {
     ensure!(isolated.contains("PageTableIsolation") && isolated.contains("os error 95"), "{isolated}");
     let entry = reason("nofsgsbase")?;
     ensure!(entry.contains("Entry") && entry.contains("os error 95"), "{entry}");
+    // Another's table, put in before the gate, or over it: the gate ends all the same, every CPU gets the kernel's back, and the program fails.
+    let script = format!(
+        "cp tables /tmp/before
+echo 2 >foreign
+/trapline-gate refused
+echo 2 >foreign
+cmp tables /tmp/before
+{HOLD}
+echo 2 >foreign
+exec 9>&-
+wait $hold && exit 1
+cat /tmp/held
+cmp tables /tmp/before"
+    );
+    let foreign = machine(series, &[], None, &script)?;
+    ensure!(foreign.contains("ForeignTable") && foreign.contains("os error 16"), "{foreign}");
+    ensure!(foreign.contains("1 CPUs lost our table"), "{foreign}");
     // KVM on Intel would note our table, and put it in long after it is gone.
-    let script = "mkfifo /tmp/hold
-/trapline-gate hold </tmp/hold >/tmp/held &
-hold=$!
-exec 9>/tmp/hold
-until grep -q held /tmp/held; do sleep 0.01; done
+    let script = format!(
+        "{HOLD}
 modprobe kvm_intel 2>&1 || true
 exec 9>&-
 wait $hold
-modprobe kvm_intel 2>&1 || true";
-    let kvm = machine(series, &["kvm_intel"], None, script)?;
+modprobe kvm_intel 2>&1 || true"
+    );
+    let kvm = machine(series, &["kvm_intel"], None, &script)?;
     let lines: Vec<&str> = kvm.lines().collect();
     ensure!(lines.len() == 2 && lines[0].contains("busy") && !lines[1].contains("busy"), "{kvm}");
     Ok(())
