@@ -322,11 +322,13 @@ unsafe fn register(probe: *mut CodeProbe) -> Result<(), Errno> {
     if given.pre.is_none() && given.post.is_none() {
         return Err(Errno::INVALID);
     }
+    // A statement of its own: the lock is not to be held while the kernel looks the symbol up.
+    let id = Guard::lock().control.next_id();
     // SAFETY: as the caller vouches. The types differ from the engine's in what their first argument points to, and in a last one that they do not take: the trampoline calls
     // them by the C calling convention, in which neither makes a difference.
     let wanted = unsafe {
         Wanted {
-            id: Guard::lock().control.next_id(),
+            id,
             address: address_of(given.address, given.symbol, given.offset)?,
             at: At::Instruction,
             handlers: CodeHandlers::Guarded {
@@ -355,10 +357,11 @@ unsafe fn register_return(probe: *mut ReturnProbe) -> Result<(), Errno> {
     if given.entry.is_none() && given.returned.is_none() || given.carried > 4096 {
         return Err(Errno::INVALID);
     }
+    let id = Guard::lock().control.next_id();
     // SAFETY: as in `register`.
     let wanted = unsafe {
         Wanted {
-            id: Guard::lock().control.next_id(),
+            id,
             address: address_of(given.address, given.symbol, 0)?,
             at: At::Return { carried: given.carried, active: given.active },
             handlers: CodeHandlers::Guarded {
