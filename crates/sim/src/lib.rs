@@ -1,7 +1,7 @@
 //! The simulated machine, the smallest platform of the engine, and the conformance suite that every platform must pass.
 //!
 //! [`Simulated`] has cores that execute real x86-64 instruction bytes, physical memory with a device that keeps a record of what reaches it,
-//! page tables, and a TLB per core that goes on using what it holds until it is shot down. Cores, the writer and the repair
+//! four levels of page tables with the manual's rights ([`paging`]), and a TLB per core that goes on using what it holds until it is shot down. Cores, the writer and the repair
 //! worker take turns, chosen from a seed at every access and every call of the platform, so a race that a seed has shown is shown again.
 //! Rejected: running the cores truly in parallel, since then no failure came twice.
 //!
