@@ -10,10 +10,13 @@
  * handler would there have to redirect the function (IPMODIFY), which excludes live patches, and one that joins another without is not taken down properly by
  * kernels up to 6.12 (arm_kprobe_ftrace() and disarm_kprobe_ftrace() then disagree about which ftrace_ops it is on).
  */
+#include <linux/delay.h>
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -205,6 +208,8 @@ u32 glue_kprobe_flags(const struct glue_site *site)
 struct glue_return {
 	struct kretprobe kretprobe;
 	const void *probe;
+	/* Calls whose return is to come, entered on a CPU less returned on it: the sum counts. */
+	long __percpu *under_way;
 };
 
 /* Return probes are each a kretprobe of its own: what it carries from entry to return is the kernel's to keep. */
@@ -217,21 +222,64 @@ static int notrace on_entry(struct kretprobe_instance *instance, struct pt_regs 
 	raw_local_irq_save(flags);
 	wanted = trapline_entered(site->probe, registers, instance->data);
 	raw_local_irq_restore(flags);
-	return wanted ? 0 : 1;
+	if (!wanted)
+		return 1;
+	this_cpu_inc(*site->under_way);
+	return 0;
 }
 
 static int notrace on_return(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
 	/* NULL once it is being unregistered, with calls still under way. */
 	const struct kretprobe *kretprobe = get_kretprobe(instance);
+	const struct glue_return *site;
 	unsigned long flags;
 
 	if (!kretprobe)
 		return 0;
+	site = container_of(kretprobe, struct glue_return, kretprobe);
 	raw_local_irq_save(flags);
-	trapline_returned(container_of(kretprobe, struct glue_return, kretprobe)->probe, registers, instance->data);
+	trapline_returned(site->probe, registers, instance->data);
 	raw_local_irq_restore(flags);
+	this_cpu_dec(*site->under_way);
 	return 0;
+}
+
+static void return_free(struct glue_return *site)
+{
+	free_percpu(site->under_way);
+	kfree(site);
+}
+
+static bool is_under_way(const struct glue_return *site)
+{
+	long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(site->under_way, cpu));
+	return sum > 0;
+}
+
+/*
+ * Lets calls return before their probe goes. Up to 6.7 the kernel reads the handler that unregistering takes away twice, to see whether it is there and to call
+ * it (rethook_trampoline_handler()), and a return between the two jumps to NULL. So no call begins any more, and those that don't sleep get the time to end; one that
+ * returns later still has those few instructions, as with every kretprobe.
+ */
+static void drain(struct glue_return **sites, size_t count)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(100);
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		disable_kretprobe(&sites[i]->kretprobe);
+	/* Entries that have begun have counted after this. */
+	synchronize_rcu();
+	for (i = 0; i < count; i++)
+		while (is_under_way(sites[i]) && time_before(jiffies, deadline))
+			msleep(1);
+	/* The last that were counted off are out of the kernel's handler as well. */
+	synchronize_rcu();
 }
 
 struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error)
@@ -247,6 +295,12 @@ struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size
 		*error = -ENOMEM;
 		return NULL;
 	}
+	site->under_way = alloc_percpu(long);
+	if (!site->under_way) {
+		kfree(site);
+		*error = -ENOMEM;
+		return NULL;
+	}
 	site->probe = probe;
 	site->kretprobe.kp.addr = (kprobe_opcode_t *)(unsigned long)address;
 	site->kretprobe.entry_handler = on_entry;
@@ -255,7 +309,7 @@ struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size
 	site->kretprobe.maxactive = active;
 	*error = register_kretprobe(&site->kretprobe);
 	if (*error) {
-		kfree(site);
+		return_free(site);
 		return NULL;
 	}
 	return site;
@@ -270,9 +324,10 @@ void glue_unregister_kretprobes(struct glue_return **sites, size_t count)
 		return;
 	for (i = 0; i < count; i++)
 		kretprobes[i] = &sites[i]->kretprobe;
+	drain(sites, count);
 	unregister_kretprobes(kretprobes, count);
 	for (i = 0; i < count; i++)
-		kfree(sites[i]);
+		return_free(sites[i]);
 }
 
 u64 glue_kretprobe_missed(const struct glue_return *site)
