@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use trapline_abi::{CODE_POST, CODE_RETURN, CODE_STACK, ListEntry, ProbeError};
+use trapline_abi::{CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, ListEntry, ProbeError};
 
 use session::{Session, listed, on};
 use target::Target;
@@ -50,25 +50,42 @@ fn main() -> ExitCode {
 /// Bytes of records for each CPU where nobody reads them.
 const BUFFER: u64 = 64 << 10;
 
-/// A session with probes of each kind: at a function's entry, its return, after and before instructions.
-fn busy_session(target: &Target) -> Result<Session> {
+/// A probe of each kind: at a function's entry, at its return, after an instruction, before it with the stack, where no jump has room.
+fn kinds(target: &Target) -> Result<[CodeProbe; 5]> {
+    let row = target.row().next().context("trapline_target has no rows")?;
+    Ok([
+        on(target.hot),
+        CodeProbe { flags: CODE_RETURN, ..on(target.hot) },
+        CodeProbe { flags: CODE_POST, ..on(target.inside) },
+        CodeProbe { flags: CODE_STACK, ..on(target.inside) },
+        on(row),
+    ])
+}
+
+/// A session with these probes.
+fn session_of(probes: &[CodeProbe]) -> Result<Session> {
     let session = Session::start(BUFFER)?;
-    session.probe(on(target.hot), &[])?;
-    session.probe(trapline_abi::CodeProbe { flags: CODE_RETURN, ..on(target.hot) }, &[])?;
-    session.probe(trapline_abi::CodeProbe { flags: CODE_POST, ..on(target.inside) }, &[])?;
-    session.probe(trapline_abi::CodeProbe { flags: CODE_STACK, ..on(target.inside) }, &[])?;
-    session.probe(on(target.row().next().context("there is a row")?), &[])?;
+    for probe in probes {
+        session.probe(*probe, &[])?;
+    }
     Ok(session)
 }
 
-fn cycles(count: u64) -> Result<()> {
+/// Every tenth session has all kinds of probes, the others one each in turn: the kernel waits for all CPUs once for each.
+fn cycles(count: usize) -> Result<()> {
     let target = Target::open()?;
     let before = target.text()?;
+    let kinds = kinds(&target)?;
     let mut hits = 0;
     for cycle in 0..count {
-        let session = busy_session(&target).with_context(|| format!("session {cycle}"))?;
+        let probes = if cycle % 10 == 0 { &kinds[..] } else { &kinds[cycle % kinds.len()..][..1] };
+        let session = session_of(probes).with_context(|| format!("session {cycle}"))?;
         ensure!(target.text()? != before, "session {cycle} left the code as it was");
-        ensure!(listed()?.len() == 5, "session {cycle} has {} probes in the list", listed()?.len());
+        ensure!(
+            listed()?.len() == probes.len(),
+            "session {cycle} has {} probes in the list",
+            listed()?.len()
+        );
         if cycle % 2 == 0 {
             session.stop().context("STOP")?;
             hits += listed()?.iter().map(|entry| entry.counts.hits).sum::<u64>();
@@ -77,7 +94,7 @@ fn cycles(count: u64) -> Result<()> {
         ensure!(listed()?.is_empty(), "session {cycle} left probes: {:?}", listed()?);
         target.becomes(&before).with_context(|| format!("after session {cycle}"))?;
     }
-    ensure!(hits > count, "{hits} hits in {count} sessions: nothing ran meanwhile");
+    ensure!(hits > count as u64, "{hits} hits in {count} sessions: nothing ran meanwhile");
     println!("{hits} hits");
     Ok(())
 }
@@ -122,7 +139,7 @@ fn refused() -> Result<()> {
             ensure!(granted < 100, "there is no end to the allocations of one probe");
             let place = if flags & CODE_RETURN != 0 { target.hot } else { target.inside };
             let refuser = target.refuse(granted)?;
-            let result = session.try_probe(trapline_abi::CodeProbe { flags, ..on(place) }, &program);
+            let result = session.try_probe(CodeProbe { flags, ..on(place) }, &program);
             drop(refuser);
             match result {
                 Ok(_) => break,
@@ -152,7 +169,7 @@ fn refused() -> Result<()> {
 
 fn hold() -> Result<()> {
     let target = Target::open()?;
-    let _session = busy_session(&target)?;
+    let _session = session_of(&kinds(&target)?)?;
     // A module that goes is not held by its files.
     drop(target);
     println!("armed");
