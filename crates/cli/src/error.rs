@@ -133,6 +133,11 @@ pub(crate) enum Error {
         /// Its command name.
         name: Option<String>,
     },
+    /// Another session of page faults exists.
+    #[error(
+        "page faults are watched already, by another `trapline faults`; one can run at a time: end that one, or wait for it"
+    )]
+    FaultsTaken,
     /// `START` failed.
     #[error(
         "can't start a trace with {buffer} of buffer on each CPU: {source}; a smaller --buffer needs less memory"

@@ -60,8 +60,10 @@ pub(crate) fn start(
     kind: SessionKind,
     buffer: u64,
 ) -> Result<RingGeometry> {
+    let is_busy = |source: &io::Error| source.raw_os_error() == Some(Errno::BUSY.raw_os_error());
     control.start(kind, buffer).map_err(|source| match control.info() {
-        Ok(info) if source.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
+        _ if kind == SessionKind::Faults && is_busy(&source) => Error::FaultsTaken,
+        Ok(info) if is_busy(&source) => {
             Error::Busy { owner: info.session, name: system.command_name(info.session) }
         }
         _ => Error::Start { buffer: format_size(buffer), source },

@@ -79,17 +79,10 @@ impl Study {
     ) {
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
         count(if user { &cpu.user } else { &cpu.kernel });
-        let mode = if user { FAULTS_USER } else { FAULTS_KERNEL };
-        let Fault { error_code: ErrorCode(code), address } = *fault;
-        let watch = &self.watch;
-        if watch.flags & mode == 0
-            || !(watch.first..=watch.last).contains(&address)
-            || code & watch.error_set != watch.error_set
-            || code & watch.error_clear != 0
-        {
+        if !self.wants(fault, user) {
             return;
         }
-        let anybody = watch.process == ANY && self.name == [0; 2];
+        let anybody = self.watch.process == ANY && self.name == [0; 2];
         if anybody && self.sink.is_none() {
             return count(&cpu.passed);
         }
@@ -100,15 +93,79 @@ impl Study {
         count(&cpu.passed);
         let Some(sink) = self.sink else { return };
         let Task { process, .. } = task;
-        let payload =
-            FaultPayload { address, ip: registers.rip, error_code: code, process, stack: registers.rsp };
+        let Fault { error_code: ErrorCode(error_code), address } = *fault;
+        let payload = FaultPayload { address, ip: registers.rip, error_code, process, stack: registers.rsp };
         let record = Record { kind: Kind::Fault as u8, payload: payload.to_words(), ..Record::EMPTY };
         // SAFETY: alive by the invariant.
         unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
     }
 
+    /// Whether it passes but for its task.
+    fn wants(&self, fault: &Fault, user: bool) -> bool {
+        let mode = if user { FAULTS_USER } else { FAULTS_KERNEL };
+        let Fault { error_code: ErrorCode(code), address } = *fault;
+        let watch = &self.watch;
+        watch.flags & mode != 0
+            && (watch.first..=watch.last).contains(&address)
+            && code & watch.error_set == watch.error_set
+            && code & watch.error_clear == 0
+    }
+
     fn is_about(&self, task: &Task) -> bool {
         (self.watch.process == ANY || self.watch.process == task.process)
             && (self.name == [0; 2] || self.name == task.name)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const ALL: FaultWatch = FaultWatch {
+        flags: FAULTS_USER | FAULTS_KERNEL,
+        process: ANY,
+        first: 0,
+        last: u64::MAX,
+        error_set: 0,
+        error_clear: 0,
+        comm: [0; 16],
+    };
+
+    fn study(watch: FaultWatch) -> Study {
+        // SAFETY: no sink.
+        unsafe { Study::new(watch, 1, None) }.unwrap()
+    }
+
+    fn wants(watch: FaultWatch, code: u32, address: u64, user: bool) -> bool {
+        study(watch).wants(&Fault { error_code: ErrorCode(code), address }, user)
+    }
+
+    #[test]
+    fn mode_address_and_error_code_are_as_asked_for() {
+        assert!(wants(ALL, 4, 0x1000, true) && wants(ALL, 0, u64::MAX, false));
+        let user = FaultWatch { flags: FAULTS_USER, ..ALL };
+        assert!(wants(user, 4, 0x1000, true) && !wants(user, 4, 0x1000, false));
+        let kernel = FaultWatch { flags: FAULTS_KERNEL, ..ALL };
+        assert!(wants(kernel, 0, 0x1000, false) && !wants(kernel, 0, 0x1000, true));
+        let range = FaultWatch { first: 0x1000, last: 0x1fff, ..ALL };
+        for (address, wanted) in [(0xfff, false), (0x1000, true), (0x1fff, true), (0x2000, false)] {
+            assert_eq!(wants(range, 4, address, true), wanted, "{address:#x}");
+        }
+        let writes = FaultWatch { error_set: 3, error_clear: 8, ..ALL };
+        for (code, wanted) in [(7, true), (6, false), (5, false), (0xf, false), (3, true)] {
+            assert_eq!(wants(writes, code, 0x1000, true), wanted, "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn process_and_name_are_as_asked_for() {
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(b"sort");
+        let sort = u64::from_le_bytes(*b"sort\0\0\0\0");
+        let task = |process, name| Task { process, name: [name, 0], ..Task::default() };
+        let both = study(FaultWatch { process: 7, comm, ..ALL });
+        assert!(both.is_about(&task(7, sort)));
+        assert!(!both.is_about(&task(8, sort)) && !both.is_about(&task(7, sort + 1)));
+        assert!(study(ALL).is_about(&task(8, 1)));
     }
 }

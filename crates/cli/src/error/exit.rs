@@ -74,6 +74,7 @@ impl Error {
             | Error::SelfTest { .. }
             | Error::Mmiotrace
             | Error::Busy { .. }
+            | Error::FaultsTaken
             | Error::NoSession => Exit::Environment,
             Error::Create { .. }
             | Error::Read { .. }

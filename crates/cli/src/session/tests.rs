@@ -246,6 +246,14 @@ fn a_running_session_is_told_with_its_owner() {
 }
 
 #[test]
+fn a_second_watch_of_page_faults_is_told_as_that() {
+    let module = Module { start: Some(Errno::BUSY), ..Module::default() };
+    let error = start(&module, &System::here(), SessionKind::Faults, 4096).unwrap_err();
+    assert!(matches!(error, Error::FaultsTaken), "{error}");
+    assert_eq!(error.exit(), 3);
+}
+
+#[test]
 fn a_session_that_can_not_start_for_another_reason_is_told_with_the_buffer_asked_for() {
     let module = Module { start: Some(Errno::NOMEM), ..Module::default() };
     let error = start(&module, &System::here(), SessionKind::Accesses, 1 << 30).unwrap_err();
