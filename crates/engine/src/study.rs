@@ -123,7 +123,9 @@ mod tests {
 
     const ALL: FaultWatch = FaultWatch {
         flags: FAULTS_USER | FAULTS_KERNEL,
+        gate: trapline_abi::Gate::Hook as u32,
         process: ANY,
+        error: 0,
         first: 0,
         last: u64::MAX,
         error_set: 0,
