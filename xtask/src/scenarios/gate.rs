@@ -1,6 +1,6 @@
 //! The page-fault gate of our own: a table of interrupts of ours on every CPU.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::{Scenario, succeeds};
 use crate::build;
@@ -23,6 +23,10 @@ pub(super) const REFUSED: Scenario = Scenario {
 /// The issue's figure is 10,000,000; under software emulation that is what half a minute is enough for.
 const FAULTS: u32 = 300_000;
 const CYCLES: u32 = 100;
+/// Faults of the run that is recorded; seven of eight are stores of the program itself, and those are looked for in the trace.
+const RECORDED: u32 = 3000;
+/// How much of the 4096 bytes of the entry stack may be used.
+const DEPTH: u32 = 2048;
 
 fn machine(series: Series, modules: &[&str], append: Option<&str>, script: &str) -> Result<String> {
     let outcome = succeeds(&Options {
@@ -56,15 +60,30 @@ fn counted(series: Series) -> Result<()> {
 counting=$!
 while kill -0 $counting 2>/dev/null; do echo 20 >nmis; done
 wait $counting
-cat /tmp/counted nmis"
+cat /tmp/counted nmis
+
+# Recorded too, which is the deepest that the recorder goes.
+echo 1 >depth
+trapline faults --gate idt --quiet --output /tmp/trace -- /trapline-gate storm {RECORDED} </dev/null >/dev/null
+trapline convert /tmp/trace --to json | grep -c '\"kind\":\"fault\".*trapline-gate'
+cat depth"
         ),
     )?;
     let lines: Vec<&str> = text.lines().collect();
     let number = |line: Option<&&str>| line.and_then(|line| line.split(' ').next()?.parse::<u32>().ok());
-    let faults = number(lines.iter().rev().nth(1));
-    let nmis = number(lines.last());
+    let [.., faults, nmis, recorded, depth] = &lines[..] else { bail!("too little was said: {text}") };
+    let [faults, nmis, recorded, depth] = [faults, nmis, recorded, depth].map(|line| number(Some(line)));
     ensure!(faults.is_some_and(|faults| faults >= FAULTS), "too few faults: {text}");
     ensure!(nmis.is_some_and(|nmis| nmis >= 100), "too few NMIs faulted: {text}");
+    ensure!(
+        recorded.is_some_and(|recorded| recorded >= RECORDED / 8 * 7),
+        "too few faults were recorded: {text}"
+    );
+    // The frame, and the registers that the gate pushes, are 168 bytes.
+    ensure!(
+        depth.is_some_and(|depth| (168..DEPTH).contains(&depth)),
+        "the entry stack was used otherwise: {text}"
+    );
     Ok(())
 }
 
