@@ -80,7 +80,9 @@ pub(super) fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::
              probe a caller of it"
             .into(),
         Some(ProbeError::InsideInstruction) => format!("it is inside of an instruction{nearby}"),
-        Some(ProbeError::Own) => "it is in Trapline's own module, whose code runs while a probe is served".into(),
+        Some(ProbeError::Own) => "it runs while a probe is served: it is in Trapline's own module, or is what that hooks \
+             (fixup_exception, page_fault_oops)"
+            .into(),
         Some(ProbeError::Taken) => {
             "somebody else has it in a way that can't be shared: a live patch, or a tracer that redirects it; end that first".into()
         }

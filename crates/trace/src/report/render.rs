@@ -69,13 +69,14 @@ impl Summary {
 
     fn what(&self) -> String {
         if self.is_of_probes() {
-            return format!("{} hits", grouped(self.hits));
+            return counted(self.hits, "hit", "hits");
         }
         if self.faults > 0 {
-            return format!("{} page faults", grouped(self.faults));
+            return counted(self.faults, "page fault", "page faults");
         }
-        let accesses = grouped(self.reads + self.writes);
-        format!("{accesses} accesses ({} reads, {} writes)", grouped(self.reads), grouped(self.writes))
+        let accesses = counted(self.reads + self.writes, "access", "accesses");
+        let (reads, writes) = (counted(self.reads, "read", "reads"), counted(self.writes, "write", "writes"));
+        format!("{accesses} ({reads}, {writes})")
     }
 
     fn registers_table(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
@@ -217,4 +218,9 @@ fn rest(out: &mut impl Write, colour: bool, all: usize, shown: usize, what: &str
     }
     let text = format!("{:>12}  and {} more {what}", "", grouped((all - shown) as u64));
     writeln!(out, "{}", paint(colour, DIM, &text))
+}
+
+/// So many of something.
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
