@@ -58,11 +58,11 @@ noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_tar
 EXPORT_SYMBOL_GPL(trapline_target_hot);
 EXPORT_SYMBOL_GPL(trapline_target_inside);
 
-/* Functions of a row of instructions each, of four bytes, each of which adds one. Many functions, since the kernel decodes one from its start for each probe. */
+/* Functions without a place for ftrace, of a row of instructions each, of four bytes, each of which adds one. Many functions, since the kernel decodes one from its start for each probe. */
 #define ROW(number)                                                                                 \
-	static noinline __noclone u64 row_##number(u64 sum)                                         \
+	static noinline notrace u64 row_##number(u64 sum)                                         \
 	{                                                                                           \
-		asm volatile(".rept %c1\nlea 1(%0), %0\n.endr" : "+a"(sum) : "i"(ROW_LENGTH)); \
+		asm volatile(".rept %c1\nlea 1(%0), %0\n.endr" : "+D"(sum) : "i"(ROW_LENGTH)); \
 		return sum;                                                                         \
 	}
 #define EIGHT(each, tens) each(tens##0) each(tens##1) each(tens##2) each(tens##3) each(tens##4) each(tens##5) each(tens##6) each(tens##7)
@@ -73,10 +73,10 @@ ALL(ROW)
 #define NAME(number) row_##number,
 static u64 (*const rows[])(u64) = { ALL(NAME) };
 
-/* The first instruction of a row: what is before it is the function's entry. */
+/* The first instruction of a row, which is the function's first as well, but for a landing pad. */
 static const u8 *first_of(u64 (*function)(u64))
 {
-	static const u8 instruction[] = { 0x48, 0x8d, 0x40, 0x01 };
+	static const u8 instruction[] = { 0x48, 0x8d, 0x7f, 0x01 };
 	const u8 *code = (const u8 *)function;
 	int i;
 
