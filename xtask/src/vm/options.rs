@@ -53,6 +53,10 @@ pub struct Options {
     #[arg(long)]
     pub kaslr: bool,
 
+    /// Emulate all CPUs by one host thread, in turn. Slower; but code that is patched while another CPU runs it is never run as it was before.
+    #[arg(long)]
+    pub one_thread: bool,
+
     /// Build and install neither the trapline command nor its modules.
     #[arg(long)]
     pub bare: bool,
@@ -85,6 +89,7 @@ impl Options {
             timeout: Duration::from_secs(300),
             append: None,
             kaslr: false,
+            one_thread: false,
             bare: false,
             strict_log: false,
             verbose: false,

@@ -30,7 +30,8 @@ pub(super) fn start(
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    command.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
+    let accelerator = if options.one_thread { "tcg,thread=single" } else { "tcg,thread=multi" };
+    command.args(["-M", "q35", "-accel", accelerator, "-cpu", "max"]);
     command.arg("-smp").arg(options.cpus.to_string());
     command.arg("-m").arg(options.memory.to_string());
     command.arg("-kernel").arg(if options.kaslr { kernel.bzimage() } else { kernel.elf() });
