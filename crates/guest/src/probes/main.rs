@@ -50,14 +50,12 @@ fn main() -> ExitCode {
 /// Bytes of records for each CPU where nobody reads them.
 const BUFFER: u64 = 64 << 10;
 
-/// A probe of each kind: at a function's return, after an instruction, before it with the stack, where there is no room for a jump.
-///
-/// None at an entry that ftrace has: under load, a bare kprobe of the kernel's there, come and gone a few times, ends in a jump to NULL on QEMU (6.1). A CPU takes a breakpoint of ftrace's own patching
-/// for the kprobe's, which has no copy of the instruction to step.
-fn kinds(target: &Target) -> Result<[CodeProbe; 4]> {
+/// A probe of each kind: at an entry that ftrace has, at its return, after an instruction, before it with the stack, where there is no room for a jump.
+fn kinds(target: &Target) -> Result<[CodeProbe; 5]> {
     let row = target.row().next().context("trapline_target has no rows")?;
     Ok([
-        CodeProbe { flags: CODE_RETURN, ..on(row) },
+        on(target.hot),
+        CodeProbe { flags: CODE_RETURN, ..on(target.hot) },
         CodeProbe { flags: CODE_POST, ..on(target.inside) },
         CodeProbe { flags: CODE_STACK, ..on(target.inside) },
         on(row),
