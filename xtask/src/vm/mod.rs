@@ -150,10 +150,16 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
     }
     for _ in 1..ATTEMPTS {
         let (outcome, dead) = boot(options, &kernel, &initramfs, &output)?;
-        let Some(cpu) = dead else { return Ok(outcome) };
-        eprintln!(
-            "xtask: QEMU started the machine with a CPU, number {cpu}, whose timer is dead; starting it again"
-        );
+        match dead {
+            Some(cpu) => eprintln!(
+                "xtask: QEMU started the machine with a CPU, number {cpu}, whose timer is dead; starting it again"
+            ),
+            None if outcome.ended == Ended::Died && outcome.boot.is_none() => eprintln!(
+                "xtask: the machine went down before anything of Trapline was in it ({}); starting it again",
+                outcome.log.reports().first().unwrap_or(&"its kernel reported nothing")
+            ),
+            None => return Ok(outcome),
+        }
     }
     Ok(boot(options, &kernel, &initramfs, &output)?.0)
 }
@@ -163,7 +169,8 @@ fn folder() -> Result<TempDir> {
     tempfile::Builder::new().prefix("trapline-vm-").tempdir().context("cannot make a temporary folder")
 }
 
-/// How often a machine is started that QEMU starts with a dead CPU, which is seen in about one of a hundred.
+/// How often a machine is started that does not come up. QEMU with a thread for each CPU starts one CPU of some hundred machines dead, and in as many goes on running a breakpoint that the
+/// kernel, patching its own code as it boots, has taken away.
 const ATTEMPTS: usize = 3;
 
 /// Starts the machine once; what it left, and the CPU that was dead, if one was.
