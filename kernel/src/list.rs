@@ -27,17 +27,7 @@ impl Search {
 
 /// Something of that kind without anything else to say.
 fn entry(kind: ListKind) -> ListEntry {
-    ListEntry {
-        id: 0,
-        kind: kind as u32,
-        flags: 0,
-        address: 0,
-        length: 0,
-        owner: 0,
-        reserved: 0,
-        counts: ProbeCounts::default(),
-        name: [0; NAME_LENGTH],
-    }
+    ListEntry { kind: kind as u32, ..ListEntry::from(0) }
 }
 
 /// A module's text, as far as there is room for it; null is none.

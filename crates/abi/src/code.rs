@@ -240,6 +240,23 @@ pub struct ListEntry {
     pub name: [u8; NAME_LENGTH],
 }
 
+impl ListEntry {
+    /// The question for the lowest number from `id` on.
+    pub fn from(id: u64) -> Self {
+        Self {
+            id,
+            kind: 0,
+            flags: 0,
+            address: 0,
+            length: 0,
+            owner: 0,
+            reserved: 0,
+            counts: ProbeCounts::default(),
+            name: [0; NAME_LENGTH],
+        }
+    }
+}
+
 /// What a probe counts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
     CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, Info, LIST,
-    ListEntry, MARK, MARK_LENGTH, Mark, NAME_LENGTH, PROBE, ProbeCounts, RING_CONTROL_SIZE, Record,
-    RingControl, RingGeometry, START, STOP, SessionKind, Start, Step, WATCH, Watch,
+    ListEntry, MARK, MARK_LENGTH, Mark, PROBE, RING_CONTROL_SIZE, Record, RingControl, RingGeometry, START,
+    STOP, SessionKind, Start, Step, WATCH, Watch,
 };
 use trapline_trace::RingReader;
 
@@ -100,17 +100,7 @@ impl Control for Device {
     }
 
     fn list(&self, id: u64) -> io::Result<Option<ListEntry>> {
-        let mut entry = ListEntry {
-            id,
-            kind: 0,
-            flags: 0,
-            address: 0,
-            length: 0,
-            owner: 0,
-            reserved: 0,
-            counts: ProbeCounts::default(),
-            name: [0; NAME_LENGTH],
-        };
+        let mut entry = ListEntry::from(id);
         // SAFETY: LIST takes a `ListEntry`, which is integers only.
         match unsafe { self.command::<{ LIST as Opcode }, _>(&mut entry) } {
             Ok(()) => Ok(Some(entry)),

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use trapline_abi::{
-    ABI_VERSION, ANY, CodeProbe, Counters, DEVICE_PATH, LIST, ListEntry, NAME_LENGTH, PROBE, ProbeCounts,
-    Record, RingGeometry, START, STOP, SessionKind, Start, Step,
+    ABI_VERSION, ANY, CodeProbe, Counters, DEVICE_PATH, LIST, ListEntry, NAME_LENGTH, PROBE, Record,
+    RingGeometry, START, STOP, SessionKind, Start, Step,
 };
 
 use crate::mapping::Mapping;
@@ -97,17 +97,7 @@ fn open() -> Result<File> {
 pub(crate) fn listed() -> Result<Vec<ListEntry>> {
     let file = open()?;
     let mut all = Vec::new();
-    let mut entry = ListEntry {
-        id: 0,
-        kind: 0,
-        flags: 0,
-        address: 0,
-        length: 0,
-        owner: 0,
-        reserved: 0,
-        counts: ProbeCounts::default(),
-        name: [0; NAME_LENGTH],
-    };
+    let mut entry = ListEntry::from(0);
     loop {
         // SAFETY: LIST takes a `ListEntry`, which is integers only.
         match unsafe { ioctl::ioctl(&file, Updater::<{ LIST as Opcode }, _>::new(&mut entry)) } {
