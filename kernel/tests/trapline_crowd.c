@@ -268,6 +268,7 @@ static void stop(struct task_struct *task)
 static int __init crowd_init(void)
 {
 	struct task_struct *callers[MOST_CPUS] = {}, *threads[USERS + 1];
+	const void *text = trapline_code_target;
 	u8 before[64], after[64];
 	unsigned int cpu;
 	u64 checked = 0, sum = 0;
@@ -278,7 +279,9 @@ static int __init crowd_init(void)
 	users = kcalloc(USERS, sizeof(*users), GFP_KERNEL);
 	if (!users)
 		return -ENOMEM;
-	memcpy(before, trapline_code_target, sizeof(before));
+	/* Else the compiler copies from addresses inside of the function, which objtool takes for places to jump to. */
+	OPTIMIZER_HIDE_VAR(text);
+	memcpy(before, text, sizeof(before));
 	for_each_online_cpu(cpu)
 		callers[cpu] = start(caller, (void *)(unsigned long)cpu, cpu);
 	for (i = 0; i < USERS; i++)
@@ -299,7 +302,7 @@ static int __init crowd_init(void)
 	}
 	for (i = 0; i < USERS; i++)
 		checked += users[i].checked;
-	memcpy(after, trapline_code_target, sizeof(after));
+	memcpy(after, text, sizeof(after));
 	if (memcmp(before, after, sizeof(before)))
 		COMPLAIN("the text is not as it was\n");
 	if (!sum || !checked || !atomic64_read(&foreign_hits))

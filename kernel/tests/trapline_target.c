@@ -19,6 +19,7 @@
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/objtool.h>
 #include <linux/percpu.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
@@ -45,7 +46,7 @@ const struct trapline_target_place trapline_target_place = {
 
 noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_target_place *place, const char *text)
 {
-	asm volatile("1: lea %c1(%0), %0\n"
+	asm volatile("1: " ANNOTATE_NOENDBR "lea %c1(%0), %0\n"
 		     ".pushsection .rodata\n"
 		     ".balign 8\n"
 		     ".globl trapline_target_inside\n"
@@ -200,22 +201,23 @@ static int places_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(places);
 
-static void show_bytes(struct seq_file *file, unsigned long from, unsigned long to)
+static void show_bytes(struct seq_file *file, const void *from, size_t length)
 {
-	for (; from < to; from += 16)
-		seq_printf(file, "%16ph\n", (const void *)from);
+	size_t at;
+
+	/* Else the compiler computes addresses inside of functions, which objtool takes for places to jump to. */
+	OPTIMIZER_HIDE_VAR(from);
+	for (at = 0; at < length; at += 16)
+		seq_printf(file, "%16ph\n", from + at);
 }
 
 static int text_show(struct seq_file *file, void *unused)
 {
 	size_t i;
 
-	show_bytes(file, (unsigned long)trapline_target_hot, (unsigned long)trapline_target_hot + HOT_BYTES);
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		unsigned long first = (unsigned long)first_of(rows[i]);
-
-		show_bytes(file, first, first + ROW_LENGTH * INSTRUCTION);
-	}
+	show_bytes(file, trapline_target_hot, HOT_BYTES);
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		show_bytes(file, first_of(rows[i]), ROW_LENGTH * INSTRUCTION);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(text);

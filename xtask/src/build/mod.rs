@@ -4,4 +4,4 @@ mod command;
 mod module;
 
 pub use command::{command, conformance, cycles, faults, gate, probes, provoke};
-pub use module::modules;
+pub use module::{modules, warnings};

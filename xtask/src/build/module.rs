@@ -16,6 +16,8 @@ use crate::progress::Step;
 use crate::setup::Kernel;
 use crate::{exec, workspace};
 
+/// Where the build's output is kept, beside the modules.
+const LOG: &str = "build.log";
 const RUSTC: &str = "/usr/bin/rustc";
 /// The folders whose files decide whether the modules are up to date.
 const SOURCES: &[&str] = &["kernel", "crates/abi", "crates/engine", "crates/insn"];
@@ -66,7 +68,7 @@ fn build(folder: &Path, kernel: &Kernel, out: &Path) -> Result<()> {
     }
     let result = exec::raw(&mut command)?;
     let said = String::from_utf8_lossy(&[&result.stdout[..], &result.stderr[..]].concat()).into_owned();
-    let log = out.join("build.log");
+    let log = out.join(LOG);
     fs::write(&log, &said).with_context(|| format!("cannot write {}", log.display()))?;
     ensure!(
         result.status.success(),
@@ -76,10 +78,20 @@ fn build(folder: &Path, kernel: &Kernel, out: &Path) -> Result<()> {
         exec::tail(&said, 40)
     );
     // objtool, modpost and the compilers say what is wrong with a module that they build all the same.
-    for warning in said.lines().filter(|line| line.to_ascii_lowercase().contains("warning")) {
-        eprintln!("xtask: {warning}");
-    }
+    warnings_in(&said).for_each(|warning| eprintln!("xtask: {warning}"));
     Ok(())
+}
+
+fn warnings_in(said: &str) -> impl Iterator<Item = &str> {
+    said.lines().filter(|line| line.to_ascii_lowercase().contains("warning"))
+}
+
+/// What the build of the modules for a kernel warned of.
+pub fn warnings(kernel: &Kernel) -> Result<Vec<String>> {
+    modules(kernel)?;
+    let log = workspace::cache_dir(Path::new("modules").join(&kernel.release))?.join(LOG);
+    let said = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(warnings_in(&said).map(str::to_owned).collect())
 }
 
 /// A hash of the names and the contents of every source.
@@ -109,6 +121,13 @@ fn is_source(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_of_compilers_objtool_and_modpost_are_found() {
+        let said =
+            "  CC [M]  a.o\na.o: warning: objtool: f+0x1: relocation to !ENDBR: .text\nWARNING: modpost: b\n";
+        assert_eq!(warnings_in(said).count(), 2);
+    }
 
     #[test]
     fn what_kbuild_generates_is_no_source() {

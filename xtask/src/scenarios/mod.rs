@@ -18,6 +18,7 @@ mod mistakes;
 mod mmiotrace;
 mod probes;
 mod record;
+mod silence;
 
 use std::fmt;
 use std::time::Instant;
@@ -36,6 +37,7 @@ pub struct Scenario {
 }
 
 const ALL: &[&Scenario] = &[
+    &silence::OF_THE_BUILD,
     &record::OF_EDU,
     &forms::EQUAL,
     &forms::BESIDE,
