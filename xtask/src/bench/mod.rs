@@ -4,6 +4,7 @@
 //! So each measurement is made in several rounds, all in turn, and the quickest counts: what disturbs can only slow down. No test asserts a time.
 
 mod code;
+mod faults;
 mod guest;
 mod native;
 mod table;
@@ -17,6 +18,7 @@ use crate::progress::Step;
 use crate::setup::{self, Kernel, Series};
 use crate::{build, exec, workspace};
 use code::Code;
+use faults::Faults;
 use guest::Guest;
 use table::Table;
 
@@ -66,6 +68,10 @@ pub fn command(options: &Options) -> Result<u8> {
     let code = Code::measure(options.kernel)?;
     drop(step);
     add("A hit of a code probe", code.table()?);
+    let step = Step::new("measuring page faults in the virtual machine (some minutes)");
+    let faults = Faults::measure(options.kernel)?;
+    drop(step);
+    add("A page fault", faults.table()?);
     let module = modules.iter().find(|path| path.ends_with("trapline.ko")).context("trapline.ko is built")?;
     add("Size", guest.size(module)?);
     if !options.guest_only {

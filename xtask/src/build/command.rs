@@ -39,6 +39,11 @@ pub fn probes() -> Result<PathBuf> {
     build("trapline-guest", "trapline-probes")
 }
 
+/// The release build of the program that raises many page faults, for measurements.
+pub fn touch() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-touch")
+}
+
 /// The release build of the program that provokes page faults.
 pub fn provoke() -> Result<PathBuf> {
     build("trapline-guest", "trapline-provoke")

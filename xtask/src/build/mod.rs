@@ -3,5 +3,5 @@
 mod command;
 mod module;
 
-pub use command::{command, conformance, cycles, faults, gate, probes, provoke};
+pub use command::{command, conformance, cycles, faults, gate, probes, provoke, touch};
 pub use module::{modules, warnings};

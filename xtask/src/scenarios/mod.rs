@@ -21,13 +21,15 @@ mod record;
 mod silence;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::exec;
 use crate::setup::Series;
 use crate::vm::{self, Ended, Options, Outcome, Output};
+use crate::{exec, interrupt};
 
 /// What must hold.
 pub struct Scenario {
@@ -87,15 +89,34 @@ pub fn runs() -> Vec<Run> {
     Series::ALL.into_iter().flat_map(on).collect()
 }
 
+/// Runs scenarios, in their order but as many at once as the host has cores for (a machine waits for those it needs), until Ctrl-C; calls `done` with each and whether it
+/// passed.
+pub fn run_all(runs: &[Run], done: impl Fn(Run, bool) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..vm::host_cores().min(runs.len()) {
+            scope.spawn(|| {
+                // Relaxed: the counter orders nothing.
+                while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed))
+                    && !interrupt::seen()
+                {
+                    done(*run, run.run());
+                }
+            });
+        }
+    });
+}
+
 impl Run {
     /// Runs it, says how it went, and returns whether it passed.
-    pub fn run(self) -> bool {
+    fn run(self) -> bool {
         let started = Instant::now();
         let result = (self.scenario.check)(self.series);
-        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{self} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
-        if let Err(error) = &result {
-            println!("{error:#}\n");
+        let took = started.elapsed().as_secs_f64();
+        // At once, since others may be saying how they went.
+        match &result {
+            Ok(()) => println!("{self} ... ok ({took:.1} s)"),
+            Err(error) => println!("{self} ... FAILED ({took:.1} s)\n{error:#}\n"),
         }
         result.is_ok()
     }

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
 
 use super::tally::Tally;
-use crate::{interrupt, scenarios, workspace};
+use crate::{scenarios, workspace};
 
 /// A step: a name, and what it does.
 pub(super) struct Step {
@@ -67,11 +68,12 @@ impl Step {
                 tally
             }
             Action::Scenarios => {
-                let mut tally = Tally::default();
-                for scenario in scenarios.iter().take_while(|_| !interrupt::seen()) {
-                    tally.add(&Tally::one(&scenario.to_string(), scenario.run()));
-                }
-                tally
+                let tally = Mutex::default();
+                scenarios::run_all(scenarios, |scenario, passed| {
+                    let mut tally: MutexGuard<'_, Tally> = tally.lock().expect("adding does not panic");
+                    tally.add(&Tally::one(&scenario.to_string(), passed));
+                });
+                tally.into_inner().expect("adding does not panic")
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A stock Debian kernel in QEMU, and a command run in it.
 
 mod archive;
+mod cores;
 mod guest;
 mod log;
 mod modules;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+pub use cores::all as host_cores;
 pub use log::KernelLog;
 pub use options::Options;
 
@@ -148,6 +150,7 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
         // QEMU would say nothing if it could not write here.
         fs::File::create(record).with_context(|| format!("cannot write {}", record.display()))?;
     }
+    let _cores = cores::take(if options.one_thread { 1 } else { options.cpus as usize });
     for _ in 1..ATTEMPTS {
         let (outcome, dead) = boot(options, &kernel, &initramfs, &output)?;
         match dead {
