@@ -161,6 +161,7 @@ u32 glue_gate_switch_back(void);
 
 /* faults.c */
 int glue_hook_all_faults(bool study, bool claim);
+u64 glue_handle_mm_fault(void);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);

@@ -80,6 +80,7 @@ unsafe extern "C" {
 
     // faults.c
     pub(crate) fn glue_hook_all_faults(study: bool, claim: bool) -> i32;
+    pub(crate) safe fn glue_handle_mm_fault() -> u64;
 
     // page_table.c
     pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;

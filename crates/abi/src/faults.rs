@@ -34,6 +34,9 @@ pub const FAULTS_KERNEL: u32 = 2;
 /// Faults are counted but not recorded.
 pub const FAULTS_COUNT_ONLY: u32 = 4;
 
+/// What the kernel's memory management has done about each recorded fault is recorded too, when it has ([`Kind::Served`](crate::Kind::Served)); not with [`FAULTS_COUNT_ONLY`].
+pub const FAULTS_LATENCY: u32 = 8;
+
 /// Where page faults are seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
@@ -117,6 +120,30 @@ impl FaultPayload {
     }
 }
 
+/// `payload` of [`Kind::Served`](crate::Kind::Served): a call of the kernel's `handle_mm_fault()` for a fault of the same thread, which has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServedPayload {
+    /// The linear address of the fault.
+    pub address: u64,
+    /// What it returned: `vm_fault_t` (include/linux/mm_types.h).
+    pub result: u32,
+}
+
+impl ServedPayload {
+    /// `VM_FAULT_RETRY`: it is called again for the same fault, unless the task was killed meanwhile.
+    pub const RETRY: u32 = 0x400;
+
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        [self.address, self.result as u64, 0, 0]
+    }
+
+    /// From a record of kind [`Kind::Served`](crate::Kind::Served).
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self { address: words[0], result: words[1] as u32 }
+    }
+}
+
 /// What the watch of faults has counted; the answer to [`FAULT_COUNTS`](crate::FAULT_COUNTS).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +160,8 @@ pub struct FaultCounts {
     pub looping: u64,
     /// CPUs whose table somebody else had replaced by the time the watch ended, so that faults there were not seen; 0 while it runs, and without [`Gate::Idt`].
     pub bypassed: u64,
+    /// With [`FAULTS_LATENCY`]: faults whose end may be missing, since more were being served at once than can be followed; 0 while it runs.
+    pub unfollowed: u64,
 }
 
 #[cfg(test)]
@@ -143,6 +172,8 @@ mod tests {
     fn a_fault_survives_the_way_through_a_record() {
         let fault = FaultPayload { address: 1, ip: 2, error_code: 0x8000_0003, process: 4, stack: 5 };
         assert_eq!(FaultPayload::from_words(fault.to_words()), fault);
+        let served = ServedPayload { address: 1, result: ServedPayload::RETRY };
+        assert_eq!(ServedPayload::from_words(served.to_words()), served);
     }
 
     #[test]

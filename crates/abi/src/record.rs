@@ -91,6 +91,9 @@ pub enum Kind {
     Hit = 9,
     /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only [`Flags::INTERRUPT`] is used.
     Fault = 10,
+    /// The kernel's memory management has done what it does about a page fault: `payload` is [`ServedPayload`](crate::ServedPayload), `time` when that was, on
+    /// whichever CPU.
+    Served = 11,
 }
 
 impl Kind {
@@ -107,6 +110,7 @@ impl Kind {
             8 => Self::Window,
             9 => Self::Hit,
             10 => Self::Fault,
+            11 => Self::Served,
             _ => return None,
         })
     }

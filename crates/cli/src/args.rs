@@ -260,6 +260,9 @@ pub(crate) struct Faults {
     /// Show a live table: rates by kind of fault, memory, task and function
     #[arg(long, conflicts_with_all = ["output", "format"])]
     pub top: bool,
+    /// Tell how long each fault took: from where it is seen until the kernel's memory management is done with it. Faults that it has no part in have no time
+    #[arg(long, conflicts_with_all = ["count", "top"])]
+    pub latency: bool,
     /// Where faults are seen
     #[arg(long, value_enum, value_name = "GATE", default_value_t)]
     pub gate: FaultGate,
@@ -286,7 +289,10 @@ Examples:
     trapline faults --top
   Copy on write and other writes to read-only pages of one process, into a file:
     trapline faults --pid 412 --why not-writable --duration 10s --output cow.trace
-    trapline report cow.trace";
+    trapline report cow.trace
+  How long they take, and a picture of when they came and where:
+    trapline faults --latency --output sort.trace -- sort /etc/services
+    trapline report sort.trace --svg sort.svg";
 
 fn parse_cause(text: &str) -> Result<Cause, String> {
     Cause::from_name(text).ok_or_else(|| {
@@ -308,6 +314,9 @@ fn parse_comm(text: &str) -> Result<String, String> {
 pub(crate) struct Report {
     /// A trace written with `--output`
     pub file: PathBuf,
+    /// Draw page faults as an SVG picture too: when they came on which addresses, and how long they took
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// Show at most N rows of each table
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub rows: usize,

@@ -342,6 +342,12 @@ pub(crate) enum Error {
     /// mmiotrace's format for something else.
     #[error("mmiotrace's format knows accesses to device registers only; use --format human, json or arrow")]
     OnlyAccesses,
+    /// A picture of a trace that has none.
+    #[error("{file} has no page faults to draw: --svg is for traces of `trapline faults`")]
+    NoPicture {
+        /// The trace.
+        file: String,
+    },
     /// Binary output to a terminal.
     #[error("{format} is binary and would garble the terminal; name a file with --output FILE")]
     BinaryToTerminal {

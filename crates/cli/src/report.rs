@@ -1,8 +1,9 @@
 //! `trapline report`: what a trace amounts to.
 
 use std::convert::Infallible;
+use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::ColorChoice;
 use trapline_trace::{Ending, Names, Summary, TraceReader};
@@ -35,10 +36,19 @@ pub(crate) fn run(args: &Report) -> Result<()> {
         summary.write(out, colour, args.rows)
     })?;
     tell::not_watched(not_watched);
+    if let Some(path) = &args.svg {
+        draw(&summary, path, &args.file)?;
+    }
     match ending {
         Ending::Whole(_) => Ok(()),
         Ending::Cut(cut) => Err(Error::Cut { file: args.file.display().to_string(), cut }),
     }
+}
+
+/// Writes the picture of a trace of page faults.
+fn draw(summary: &Summary, path: &Path, file: &Path) -> Result<()> {
+    let picture = summary.picture().ok_or_else(|| Error::NoPicture { file: file.display().to_string() })?;
+    fs::write(path, picture).map_err(|source| Error::Write { path: path.display().to_string(), source })
 }
 
 /// The names to give instead of those in the trace, if register files were given.

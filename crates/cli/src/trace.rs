@@ -49,6 +49,11 @@ pub(crate) trait Subject {
         None
     }
 
+    /// Whether each page fault is told of with how long it took.
+    fn latency(&self) -> bool {
+        false
+    }
+
     /// Where events go, if not to what `--output` and `--format` say.
     fn output(&mut self) -> Option<Output> {
         None
@@ -110,6 +115,7 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
     let mut writer = Writer::new(sources.len(), names, output, live)
         .with_probes(&header.probes)
         .with_prepare(subject.prepare())
+        .with_latency(subject.latency())
         .with_limit(subject.limit());
 
     let mut command = if options.command.is_empty() { None } else { Some(Traced::start(&options.command)?) };

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use rustix::thread::gettid;
@@ -23,6 +23,9 @@ pub(crate) trait Prepare {
     /// Looks at the records of events to come: what is asked of the system about them is asked as early as can be.
     fn ahead(&mut self, records: &[Record]);
 }
+
+/// How long a page fault is held back for its end: one that takes longer is told of without.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The end of the pipeline.
 pub(crate) struct Writer {
@@ -72,6 +75,14 @@ impl Writer {
         Self { merge: self.merge.with_probes(probes), end }
     }
 
+    /// Tells with each page fault how long it took, if that is asked for.
+    pub(crate) fn with_latency(mut self, latency: bool) -> Self {
+        if latency {
+            self.merge = self.merge.with_latency(PATIENCE);
+        }
+        self
+    }
+
     /// Writes no more than so many events.
     pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
         self.end.left = limit.unwrap_or(u64::MAX);
@@ -116,9 +127,10 @@ impl Writer {
                 // list can't be read the names are as before, which is all there is to do about it.
                 let _ = self.end.names.refresh();
             }
-            if looked {
-                let Ok(()) = self.merge.release(|event| self.end.event(event));
-            }
+            let Ok(()) = match looked {
+                true => self.merge.release(|event| self.end.event(event)),
+                false => self.merge.release_overdue(|event| self.end.event(event)),
+            };
             // What the merge still holds back is not counted: it waits for a ring that is behind, and so is no more than rings hold.
             backlog.written(taken);
             if flushed.elapsed() >= self.end.output.flush_every {

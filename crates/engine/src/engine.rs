@@ -12,7 +12,7 @@ use crate::step::{Refault, Step};
 use crate::{Claim, ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Study, Trap, Verdict};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use trapline_abi::{Counters, FaultCounts, Flags, Kind, Record, Way};
+use trapline_abi::{Counters, FaultCounts, Flags, Kind, Record, ServedPayload, Way};
 use trapline_insn::{Direction, Method, Operand, Plan, Progress, Registers};
 
 /// Elements of a string instruction performed before the interrupted code is let go, so that interrupts wait no longer than that.
@@ -108,6 +108,13 @@ impl<P: Platform> Engine<P> {
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         if let Some(study) = self.study.read(&trap) {
             study.see(&trap, &self.platform, &fault, user, registers);
+        }
+    }
+
+    /// Lets the study know that the kernel has served a page fault of this thread, which was raised in `user` mode or not.
+    pub fn served(&self, trap: &Trap, user: bool, served: ServedPayload) {
+        if let Some(study) = self.study.read(trap) {
+            study.see_served(trap, &self.platform, user, served);
         }
     }
 

@@ -8,7 +8,9 @@ use crate::{ErrorCode, Fault, OutOfMemory, Platform, Sink, Task, Trap};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use trapline_abi::{ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Kind, Record};
+use trapline_abi::{
+    ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Kind, Record, ServedPayload,
+};
 use trapline_insn::Registers;
 
 /// One CPU's counts, on a cache line of their own.
@@ -100,15 +102,35 @@ impl Study {
         unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
     }
 
+    /// Records that the kernel has served a fault, which was raised in user mode or not, if such a fault may have been recorded.
+    pub(crate) fn see_served(
+        &self,
+        trap: &Trap,
+        platform: &impl Platform,
+        user: bool,
+        served: ServedPayload,
+    ) {
+        let Some(sink) = self.sink else { return };
+        if self.wants_at(served.address, user) && self.is_about(&platform.task()) {
+            let record = Record { kind: Kind::Served as u8, payload: served.to_words(), ..Record::EMPTY };
+            // SAFETY: alive by the invariant.
+            unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
+        }
+    }
+
     /// Whether it passes but for its task.
     fn wants(&self, fault: &Fault, user: bool) -> bool {
-        let mode = if user { FAULTS_USER } else { FAULTS_KERNEL };
         let Fault { error_code: ErrorCode(code), address } = *fault;
         let watch = &self.watch;
-        watch.flags & mode != 0
-            && (watch.first..=watch.last).contains(&address)
+        self.wants_at(address, user)
             && code & watch.error_set == watch.error_set
             && code & watch.error_clear == 0
+    }
+
+    /// Whether it passes but for its task and its error code.
+    fn wants_at(&self, address: u64, user: bool) -> bool {
+        let mode = if user { FAULTS_USER } else { FAULTS_KERNEL };
+        self.watch.flags & mode != 0 && (self.watch.first..=self.watch.last).contains(&address)
     }
 
     fn is_about(&self, task: &Task) -> bool {

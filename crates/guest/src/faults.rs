@@ -41,9 +41,9 @@ fn anonymous(access: ProtFlags) -> Result<usize> {
     Ok(memory.addr())
 }
 
-/// Two pages of this program's own file.
-fn own_file() -> Result<usize> {
-    let file = File::open("/proc/self/exe").context("cannot open this program's file")?;
+/// Two pages of a file.
+fn file(path: &str) -> Result<usize> {
+    let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
     // SAFETY: as above.
     let memory = unsafe { mmap(ptr::null_mut(), 2 * PAGE, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
     Ok(memory.addr())
@@ -76,7 +76,9 @@ fn raise(cause: &str) -> Result<()> {
             load(memory);
             store(tell(memory + 0x45)?);
         }
-        "file" => load(tell(own_file()? + 0x10)?),
+        "file" => load(tell(file("/proc/self/exe")? + 0x10)?),
+        // Of the module `trapline_late`.
+        "late" => load(tell(file("/proc/trapline_late")? + 0x10)?),
         "guard" => load(tell(anonymous(ProtFlags::empty())? + 0x67)?),
         "read-only" => {
             let memory = anonymous(ProtFlags::READ)?;

@@ -146,7 +146,9 @@ impl Trace {
                 Some(Kind::Map | Kind::Unmap | Kind::Mark | Kind::Hit | Kind::Fault) => {
                     records.by_ref().take(record.more.into()).for_each(drop);
                 }
-                Some(Kind::More) | None => panic!("a record of kind {} stands alone", record.kind),
+                Some(Kind::More | Kind::Served) | None => {
+                    panic!("a record of kind {} stands alone", record.kind)
+                }
             }
         }
     }

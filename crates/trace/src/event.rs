@@ -62,7 +62,7 @@ pub enum What<'a> {
     Fault(PageFault<'a>),
 }
 
-/// A page fault, as it was raised: what became of it is not known.
+/// A page fault, as it was raised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageFault<'a> {
     /// The linear address that was accessed.
@@ -75,6 +75,8 @@ pub struct PageFault<'a> {
     pub stack: u64,
     /// Only [`Flags::INTERRUPT`] is used.
     pub flags: Flags,
+    /// Nanoseconds until the kernel had served it, if that was asked for and is known.
+    pub took: Option<u64>,
     /// What lies at the address and what the fault was for, once named: `copy on write, heap`.
     pub memory: Option<Cow<'a, str>>,
     /// Which function the instruction is in, or which program or library, once named.

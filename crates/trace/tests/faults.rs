@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 
-use trapline_abi::{FaultPayload, Flags, Kind, Record, TaskPayload};
+use std::time::Duration;
+
+use trapline_abi::{FaultPayload, Flags, Kind, Record, ServedPayload, TaskPayload};
 use trapline_trace::fault::Cause;
 use trapline_trace::{
     FileWriter, Header, Human, JsonLines, Merge, Mmiotrace, PageFault, Sink, Site, Summary, Totals,
@@ -123,4 +125,80 @@ fn a_report_counts_faults_by_what_they_were() {
     assert!(text.starts_with("4 page faults in 3 ns on 1 CPU"), "{text}");
     assert!(text.contains("0 dropped") && !text.contains("performed"), "{text}");
     assert_eq!(Cause::from_name("not-writable"), Some(Cause::NotWritable));
+}
+
+/// The same faults, of which the first and the third have ended.
+fn with_latency(mut each: impl FnMut(&trapline_trace::Event<'_>)) {
+    let served = |time, address| {
+        let payload = ServedPayload { address, result: 0 }.to_words();
+        Record { time, kind: Kind::Served as u8, task: 41, payload, ..Record::EMPTY }
+    };
+    let mut records = records();
+    records.insert(2, served(1_000_002_102, 0x55_0000));
+    for later in &mut records[3..] {
+        later.time += 10_000;
+    }
+    records.insert(5, served(1_001_250_004, 0x55_1000));
+    records[6].time = 1_001_250_005;
+    let mut merge = Merge::new(1).with_latency(Duration::from_secs(3600));
+    merge.push(0, &records, true);
+    let Ok(()) = merge.finish(|event| {
+        each(&event);
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!((merge.malformed(), merge.late()), (0, 0));
+}
+
+#[test]
+fn how_long_a_fault_took_is_in_every_format_and_in_the_report() {
+    let (mut text, mut json, mut file) = (Vec::new(), Vec::new(), Vec::new());
+    let mut human = Human::new(&mut text, false);
+    let mut lines = JsonLines::new(&mut json, &Header::default()).unwrap();
+    let mut arrow = FileWriter::new(&mut file, &Header::default()).unwrap();
+    let mut summary = Summary::new();
+    with_latency(|event| {
+        human.event(event).unwrap();
+        lines.event(event).unwrap();
+        arrow.event(event).unwrap();
+        summary.add(event);
+    });
+    human.end(&Totals::default()).unwrap();
+    arrow.end(&Totals::default()).unwrap();
+    drop((human, arrow));
+    let text = String::from_utf8(text).unwrap();
+    let ends: Vec<&str> = text.lines().skip(1).map(|line| line.rsplit(", ").next().unwrap()).collect();
+    assert_eq!(ends, ["2.1 us", "in user mode", "1.2 ms", "in kernel mode  in an interrupt"]);
+    let json = String::from_utf8(json).unwrap();
+    assert_eq!(json.matches("\"took_ns\":").count(), 2, "{json}");
+    assert!(json.contains("\"took_ns\":2100,"), "{json}");
+    let mut took = Vec::new();
+    let mut reader = TraceReader::new(file.as_slice(), "faults").unwrap();
+    let Ok(_) = reader.read(|event| {
+        let What::Fault(fault) = &event.what else { panic!("no fault") };
+        took.push(fault.took);
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!(took, [Some(2_100), None, Some(1_240_000), None]);
+    let mut report = Vec::new();
+    summary.write(&mut report, false, 20).unwrap();
+    let report = String::from_utf8(report).unwrap();
+    assert!(
+        report.contains("      faults  took: half within 2.1 us, 99 % within 1.2 ms, all within 1.2 ms"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_picture_has_the_addresses_and_the_times_and_there_is_none_without_faults() {
+    let mut summary = Summary::new();
+    assert_eq!(summary.picture(), None);
+    with_latency(|event| summary.add(event));
+    let picture = summary.picture().unwrap();
+    for text in ["4 page faults", "0x400000", "0xffffc90000000000", "How long they took", "4.1 us", "</svg>"]
+    {
+        assert!(picture.contains(text), "{text}: {picture}");
+    }
+    let mut without = Summary::new();
+    events(|event| without.add(event));
+    assert!(!without.picture().unwrap().contains("How long"));
 }

@@ -1,5 +1,6 @@
 //! A session of page faults: its watch and what that counts.
 
+use super::served::Serving;
 use super::{Purpose, Session};
 use crate::errno::Errno;
 use crate::gate::{self, Refused};
@@ -8,7 +9,9 @@ use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
 use crate::state::State;
 use core::ptr::NonNull;
-use trapline_abi::{FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultWatch, Gate};
+use trapline_abi::{
+    FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_LATENCY, FAULTS_USER, FaultCounts, FaultWatch, Gate,
+};
 use trapline_engine::{Engine, Owned, PageTables, Study};
 
 /// What a session of page faults has.
@@ -19,13 +22,15 @@ pub(crate) struct Studying {
     running: bool,
     /// The gate that it sees faults by, unless that is the hook.
     gate: Option<gate::Gate>,
+    /// What tells when faults are served, if that was asked for.
+    serving: Option<Serving>,
     /// What it had counted when it stopped; while it runs, the claims before it began.
     counts: FaultCounts,
 }
 
 impl Studying {
     pub(super) fn new() -> Self {
-        Self { begun: false, running: false, gate: None, counts: FaultCounts::default() }
+        Self { begun: false, running: false, gate: None, serving: None, counts: FaultCounts::default() }
     }
 }
 
@@ -47,12 +52,15 @@ impl State {
         let gate = Gate::from_code(watch.gate).ok_or(Errno::INVALID)?;
         let modes = FAULTS_USER | FAULTS_KERNEL;
         if watch.flags & modes == 0
-            || watch.flags & !(modes | FAULTS_COUNT_ONLY) != 0
+            || watch.flags & !(modes | FAULTS_COUNT_ONLY | FAULTS_LATENCY) != 0
+            || watch.flags & FAULTS_COUNT_ONLY != 0 && watch.flags & FAULTS_LATENCY != 0
             || watch.first > watch.last
         {
             return Err(Errno::INVALID);
         }
+        let id = self.control.next_id();
         let session = self.session_of_mut(file).ok_or(Errno::INVALID)?;
+        let owner = session.owner;
         let count_only = watch.flags & FAULTS_COUNT_ONLY != 0;
         let sink = if count_only { None } else { session.own_sink().map(NonNull::from) };
         let Session { purpose: Purpose::Faults(studying), .. } = session else { return Err(Errno::INVALID) };
@@ -72,6 +80,10 @@ impl State {
             Gate::Hook => self.hook_all_faults(engine, true).map_err(Refused::from),
             Gate::Idt => self.put_in_gate(file),
         };
+        let seen = seen.and_then(|()| match watch.flags & FAULTS_LATENCY {
+            0 => Ok(()),
+            _ => self.follow(file, Serving::begin(id, owner)?),
+        });
         seen.map_err(|refused| {
             self.stop_studying(engine, file);
             if let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) {
@@ -89,6 +101,14 @@ impl State {
         };
         // SAFETY: the control lock is held; there is one session of page faults, and it has none yet.
         studying.gate = Some(unsafe { gate::Gate::install() }?);
+        Ok(())
+    }
+
+    fn follow(&mut self, file: u64, serving: Serving) -> Result<(), Refused> {
+        let Some(Session { purpose: Purpose::Faults(studying), .. }) = self.session_of_mut(file) else {
+            return Err(Errno::INVALID.into());
+        };
+        studying.serving = Some(serving);
         Ok(())
     }
 
@@ -112,6 +132,8 @@ impl State {
         }
         studying.running = false;
         let gate = studying.gate.take();
+        // Before the study goes, since it tells the study.
+        let unfollowed = studying.serving.take().map_or(0, |serving| serving.missed());
         let study = engine.set_study(None);
         // First: what it waits for may be in no RCU reader.
         let bypassed = gate.map_or(0, gate::Gate::remove);
@@ -125,6 +147,7 @@ impl State {
             claimed: claims.claimed,
             looping: claims.looping,
             bypassed: bypassed.into(),
+            unfollowed,
             ..seen
         };
         // Nothing new is needed, so it can't fail.

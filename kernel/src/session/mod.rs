@@ -6,6 +6,7 @@ mod faults;
 mod note;
 mod recorder;
 mod scratch;
+mod served;
 
 use crate::errno::Errno;
 use crate::glue;

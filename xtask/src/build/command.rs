@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,11 +12,12 @@ use crate::workspace;
 
 /// The release build of the `trapline` command. Cargo decides whether there is anything to do, once in a run of xtask.
 pub fn command() -> Result<PathBuf> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    match BUILT.get() {
-        Some(built) => Ok(built.clone()),
-        None => build("trapline", "trapline").inspect(|built| drop(BUILT.set(built.clone()))),
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().expect("building does not panic");
+    if built.is_none() {
+        *built = Some(build("trapline", "trapline")?);
     }
+    built.clone().context("it was built just now")
 }
 
 /// The release build of the program that runs the conformance suite.

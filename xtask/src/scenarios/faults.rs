@@ -21,6 +21,10 @@ pub(super) const NAMED: Scenario = Scenario {
     name: "page faults of every cause that a program can provoke are named right, with address and memory",
     check: named,
 };
+pub(super) const TIMED: Scenario = Scenario {
+    name: "how long a page fault took is told of those that the kernel's memory management served, and of no others",
+    check: timed,
+};
 pub(super) const CLAIMED: Scenario = Scenario {
     name: "a module serves faults of its own while others watch them first; they go in either order under faults on all CPUs",
     check: claimed,
@@ -41,6 +45,7 @@ struct Fault {
     mode: String,
     #[serde(default)]
     memory: String,
+    took_ns: Option<u64>,
 }
 
 /// The faults in a file of JSON Lines, and whether nothing was dropped.
@@ -223,6 +228,50 @@ fn named(series: Series) -> Result<()> {
             "{name}: expected {cause} in {mode} mode, {code}, {memory}, at {address:#x}; saw {there:#?}"
         );
     }
+    Ok(())
+}
+
+/// Milliseconds that the module makes a fault take.
+const DELAY: u64 = 60;
+
+fn timed(series: Series) -> Result<()> {
+    let folder = TempDir::new()?;
+    succeeds(&Options {
+        // The kernel patches its page-fault path: see `probes`.
+        one_thread: true,
+        copy_in: vec![build::faults()?],
+        copy_out: Some(folder.path().to_owned()),
+        ..Options::new(
+            series,
+            format!(
+                "set -e
+modprobe trapline_late delay={DELAY}
+for cause in late first-touch null; do
+  trapline faults --latency --quiet --comm trapline-faults --output /out/$cause.trace -- sh -c \"/trapline-faults $cause > /out/$cause\" || true
+  trapline convert /out/$cause.trace --to json > /out/$cause.json
+done
+trapline report /out/late.trace --svg /out/late.svg > /out/report
+trapline list | grep -q 'nothing is probed'
+rmmod trapline trapline_late"
+            ),
+        )
+    })?;
+    let took = |name: &str| -> Result<Option<u64>> {
+        let address = hex(&fs::read_to_string(folder.path().join(name))?)?;
+        let faults = read_faults(&folder.path().join(format!("{name}.json")))?;
+        let there = faults.iter().find(|fault| hex(&fault.address).is_ok_and(|at| at == address));
+        Ok(there.with_context(|| format!("{name}: no fault at {address:#x} among {faults:?}"))?.took_ns)
+    };
+    let late = took("late")?;
+    ensure!(late.is_some_and(|late| late >= DELAY * 1_000_000), "a late page took {late:?} ns");
+    ensure!(took("first-touch")?.is_some(), "a first touch has no time");
+    // It ends in a signal, before anything is served.
+    let null = took("null")?;
+    ensure!(null.is_none(), "a null pointer took {null:?} ns");
+    let report = fs::read_to_string(folder.path().join("report"))?;
+    ensure!(report.contains("took: half within"), "no times are reported:\n{report}");
+    let picture = fs::read_to_string(folder.path().join("late.svg"))?;
+    ensure!(picture.contains("How long they took"), "no times are drawn");
     Ok(())
 }
 

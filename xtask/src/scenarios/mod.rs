@@ -57,6 +57,7 @@ const ALL: &[&Scenario] = &[
     &events::EQUAL,
     &faults::COUNTED,
     &faults::NAMED,
+    &faults::TIMED,
     &faults::CLAIMED,
     &faults::LOOPING,
     &mmiotrace::EQUAL,

@@ -38,6 +38,7 @@ impl Error {
             | Error::MarkText { .. }
             | Error::NoCommand { .. }
             | Error::OnlyAccesses
+            | Error::NoPicture { .. }
             | Error::Fetch(_)
             | Error::Spec(_)
             | Error::ReturnInside { .. }

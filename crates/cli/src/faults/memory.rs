@@ -216,8 +216,16 @@ mod tests {
         let (_folder, system) = with(&[("proc/5/maps", MAPS)]);
         let mut memory = Memory::new(&system);
         let (error_code, flags) = (ErrorCode(code), Flags(0));
-        let fault =
-            PageFault { address, error_code, ip: 0x400010, stack: 0, flags, memory: None, site: None };
+        let fault = PageFault {
+            address,
+            error_code,
+            ip: 0x400010,
+            stack: 0,
+            flags,
+            took: None,
+            memory: None,
+            site: None,
+        };
         let described = memory.describe(5, &fault);
         let site = described.site.map(|(name, offset)| (name.to_owned(), offset));
         (described.memory.unwrap_or_default(), site)
@@ -262,6 +270,7 @@ mod tests {
             ip: 0x400010,
             stack: 0,
             flags,
+            took: None,
             memory: None,
             site: None,
         };

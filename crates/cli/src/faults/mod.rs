@@ -9,8 +9,8 @@ use std::fs;
 use std::io::Write;
 
 use trapline_abi::{
-    ANY, ErrorCode, FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch,
-    Gate, GateError, Kind, Record, SessionKind,
+    ANY, ErrorCode, FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_LATENCY, FAULTS_USER, FaultCounts, FaultPayload,
+    FaultWatch, Gate, GateError, Kind, Record, SessionKind,
 };
 use trapline_trace::fault::Cause;
 use trapline_trace::{Event, Header, PageFault, ProbeTotals, Registers, Site, What};
@@ -53,6 +53,11 @@ pub(crate) fn run(system: &System, args: &Faults) -> Result<u8> {
             status = Exit::Failed as u8;
         }
     }
+    if let Some(FaultCounts { unfollowed: unfollowed @ 1.., .. }) = subject.counts.get() {
+        eprintln!(
+            "trapline: the ends of {unfollowed} page faults were not seen, too many being served at once: those have no time"
+        );
+    }
     if let (true, Some(counts)) = (args.count, subject.counts.get()) {
         output::print(|out| write_counts(out, &counts))?;
     }
@@ -68,6 +73,9 @@ fn watch(args: &Faults, system: &System) -> Result<FaultWatch> {
     };
     if args.count {
         flags |= FAULTS_COUNT_ONLY;
+    }
+    if args.latency {
+        flags |= FAULTS_LATENCY;
     }
     let process = args.pid.map_or(Ok(ANY), |pid| process_of(pid, system))?;
     let mut comm = [0; 16];
@@ -124,7 +132,7 @@ fn bits_of(cause: Cause) -> (u32, u32) {
 }
 
 fn write_counts(out: &mut impl Write, counts: &FaultCounts) -> std::io::Result<()> {
-    let FaultCounts { user, kernel, passed, claimed, looping, bypassed: _ } = *counts;
+    let FaultCounts { user, kernel, passed, claimed, looping, .. } = *counts;
     writeln!(out, "{user:>12}  in user mode")?;
     writeln!(out, "{kernel:>12}  in kernel mode")?;
     if passed != user + kernel {
@@ -167,6 +175,10 @@ impl Subject for Study {
 
     fn prepare(&mut self) -> Option<Box<dyn Prepare + Send>> {
         self.prepare.take().map(|describe| Box::new(describe) as _)
+    }
+
+    fn latency(&self) -> bool {
+        self.watch.flags & FAULTS_LATENCY != 0
     }
 
     fn output(&mut self) -> Option<Output> {

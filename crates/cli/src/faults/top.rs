@@ -136,6 +136,7 @@ mod tests {
 
     fn event(code: u32, comm: &str) -> Event<'_> {
         let fault = PageFault {
+            took: None,
             address: 0x5000,
             error_code: ErrorCode(code),
             ip: 0x400010,

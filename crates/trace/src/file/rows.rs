@@ -40,6 +40,7 @@ pub(crate) struct Rows {
     function_offset: PrimitiveBuilder<UInt64Type>,
     module: StringDictionaryBuilder<Int32Type>,
     amount: PrimitiveBuilder<UInt64Type>,
+    took: PrimitiveBuilder<UInt64Type>,
     text: StringBuilder,
     probe: StringDictionaryBuilder<Int32Type>,
     moment: StringDictionaryBuilder<Int8Type>,
@@ -200,6 +201,7 @@ impl Rows {
         self.function_offset.append_option(rest.site.map(|site| site.offset));
         self.module.append_option(rest.site.and_then(|site| site.module));
         self.amount.append_option(rest.amount);
+        self.took.append_option(rest.fault.and_then(|fault| fault.took));
         self.text.append_option(rest.text);
         self.probe.append_option(rest.hit.map(|hit| hit.probe));
         self.moment.append_option(rest.hit.map(|hit| hit.moment.name()));
@@ -253,6 +255,7 @@ impl Rows {
             Arc::new(self.moment.finish_preserve_values()),
             Arc::new(self.arguments.0.finish()),
             Arc::new(self.stack.0.finish()),
+            Arc::new(self.took.finish()),
             Arc::new(self.text.finish()),
         ];
         RecordBatch::try_new(Arc::clone(schema), columns)

@@ -9,7 +9,7 @@ use trapline_abi::Way;
 use crate::Header;
 
 /// Version of the columns and of the metadata: readers refuse another one.
-pub(crate) const FORMAT: &str = "2";
+pub(crate) const FORMAT: &str = "3";
 
 /// Metadata key of [`FORMAT`].
 pub(crate) const FORMAT_KEY: &str = "trapline.format";
@@ -60,7 +60,8 @@ pub(crate) mod column {
     pub(crate) const MOMENT: usize = 25;
     pub(crate) const ARGUMENTS: usize = 26;
     pub(crate) const STACK: usize = 27;
-    pub(crate) const TEXT: usize = 28;
+    pub(crate) const TOOK: usize = 28;
+    pub(crate) const TEXT: usize = 29;
 }
 
 /// The columns. `amount` is a mapping's bytes, the records lost, or the nanoseconds that a window was open; `value` is the low 8 bytes, and
@@ -100,6 +101,7 @@ pub(crate) fn fields() -> Fields {
         ("moment", few(), true),
         ("arguments", list(argument_fields()), true),
         ("stack", list(frame_fields()), true),
+        ("took_ns", UInt64, true),
         ("text", Utf8, true),
     ];
     columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()

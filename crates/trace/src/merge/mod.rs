@@ -10,11 +10,13 @@
 
 mod collector;
 mod lane;
+mod pairing;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use trapline_abi::{
@@ -24,6 +26,7 @@ use trapline_abi::{
 use crate::{Access, Direction, Event, Hit, Map, PageFault, Probe, Value, What};
 pub use collector::Collector;
 use lane::{Lane, Task};
+use pairing::{Pairing, Whole};
 
 /// Bytes of an access' value in its own record; the rest is in its continuations.
 const INLINE_VALUE: usize = 16;
@@ -50,6 +53,8 @@ pub struct Merge {
     /// The code probes, by number.
     probes: HashMap<u32, Probe>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Where faults wait for their ends, if those are told of.
+    pairing: Option<Pairing>,
     more: Vec<u8>,
     late: u64,
     malformed: u64,
@@ -67,6 +72,7 @@ impl Merge {
             mappings: HashMap::new(),
             probes: HashMap::new(),
             heap: BinaryHeap::new(),
+            pairing: None,
             more: Vec::new(),
             late: 0,
             malformed: 0,
@@ -76,6 +82,12 @@ impl Merge {
     /// Understands the hits of these probes too.
     pub fn with_probes(mut self, probes: &[Probe]) -> Self {
         self.probes = probes.iter().map(|probe| (probe.id, probe.clone())).collect();
+        self
+    }
+
+    /// Tells with each page fault how long it took, if its end comes within `patience`: until then it is held back, and what came after it too.
+    pub fn with_latency(mut self, patience: Duration) -> Self {
+        self.pairing = Some(Pairing::new(patience));
         self
     }
 
@@ -101,7 +113,14 @@ impl Merge {
 
     /// Releases everything: the rings are known to be empty for good.
     pub fn finish<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
-        self.release_until(u64::MAX, Lane::first_of_the_rest, sink)
+        let mut sink = sink;
+        self.release_until(u64::MAX, Lane::first_of_the_rest, &mut sink)?;
+        self.leave(true, &mut sink)
+    }
+
+    /// Releases what has waited too long for the end of a page fault, between rounds: nothing may come for a while.
+    pub fn release_overdue<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.leave(false, sink)
     }
 
     /// Events released so far that came too late to be put in order with those of other CPUs.
@@ -137,7 +156,21 @@ impl Merge {
                 self.late += 1;
             }
             self.released = self.released.max(time);
-            if let Some(event) = self.event(&record, whole) {
+            if let Some(pairing) = &mut self.pairing {
+                let more = std::mem::take(&mut self.more);
+                pairing.push(Whole { record, more, complete: whole, took: None });
+            } else if let Some(event) = self.event(&record, whole, None) {
+                sink(event)?;
+            }
+        }
+        self.leave(false, &mut sink)
+    }
+
+    /// Hands out what has waited for the ends of faults and need not any longer; with `all`, everything.
+    fn leave<E>(&mut self, all: bool, mut sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+        while let Some(whole) = self.pairing.as_mut().and_then(|pairing| pairing.pop(all)) {
+            self.more = whole.more;
+            if let Some(event) = self.event(&whole.record, whole.complete, whole.took) {
                 sink(event)?;
             }
         }
@@ -145,7 +178,7 @@ impl Merge {
     }
 
     /// The event that `record` tells of; `None` for those that only tell of the records after them.
-    fn event(&mut self, record: &Record, whole: bool) -> Option<Event<'_>> {
+    fn event(&mut self, record: &Record, whole: bool, took: Option<u64>) -> Option<Event<'_>> {
         let what = match Kind::from_code(record.kind) {
             Some(Kind::Access) => match self.access(record, whole) {
                 Some(access) => What::Access(access),
@@ -194,8 +227,19 @@ impl Merge {
                 let FaultPayload { address, ip, error_code, stack, .. } =
                     FaultPayload::from_words(record.payload);
                 let (error_code, flags) = (ErrorCode(error_code), Flags(record.flags));
-                What::Fault(PageFault { address, error_code, ip, stack, flags, memory: None, site: None })
+                What::Fault(PageFault {
+                    address,
+                    error_code,
+                    ip,
+                    stack,
+                    flags,
+                    took,
+                    memory: None,
+                    site: None,
+                })
             }
+            // Without anybody who waits for it.
+            Some(Kind::Served) => return None,
             Some(Kind::More) | None => return self.refuse(),
         };
         let what = match what {

@@ -48,13 +48,10 @@ impl Heat {
         }
     }
 
-    /// Draws the map: a row for each part, time from left to right, the first address of each row before it.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    /// The map, as large as can be looked at; `None` without faults.
+    pub(super) fn grid(&self) -> Option<Grid> {
         let slots = || self.cells.keys().map(|(_, slot)| *slot);
-        let (Some(first), Some(last)) = (slots().min(), slots().max()) else { return Ok(()) };
+        let (first, last) = (slots().min()?, slots().max()?);
         let wide = ((last - first) / COLUMNS as u64) + 1;
         let mut rows = BTreeMap::<u64, [u64; COLUMNS]>::new();
         for ((part, slot), count) in &self.cells {
@@ -65,11 +62,39 @@ impl Heat {
         let rows: Vec<(u64, [u64; COLUMNS])> = rows.chunks(rows.len().div_ceil(ROWS)).map(together).collect();
         let most = rows.iter().flat_map(|(_, row)| row).copied().max().unwrap_or(1);
         let columns = ((last - first) / wide) as usize + 1;
-        for (part, row) in &rows {
-            let cells: String = row[..columns].iter().map(|count| shade(*count, most)).collect();
-            writeln!(out, "{:>#20x}  |{cells}|", part << PART)?;
+        let rows = rows.into_iter().map(|(part, row)| (part << PART, row[..columns].to_vec())).collect();
+        Some(Grid { column: wide << self.slot, columns, rows, most })
+    }
+
+    /// Draws the map: a row for each part, time from left to right, the first address of each row before it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(grid) = self.grid() else { return Ok(()) };
+        for (address, row) in &grid.rows {
+            let cells: String = row.iter().map(|count| shade(grid.share(*count))).collect();
+            writeln!(out, "{address:>#20x}  |{cells}|")?;
         }
         Ok(())
+    }
+}
+
+/// The map as it is drawn.
+#[derive(Debug)]
+pub(super) struct Grid {
+    /// Nanoseconds of a column.
+    pub(super) column: u64,
+    pub(super) columns: usize,
+    /// First address, and counts by time, of each row, in order of addresses.
+    pub(super) rows: Vec<(u64, Vec<u64>)>,
+    most: u64,
+}
+
+impl Grid {
+    /// How dark a cell is, from 0 for none to 1. By the logarithm, since most cells are far below the largest.
+    pub(super) fn share(&self, count: u64) -> f64 {
+        (count as f64).ln_1p() / (self.most as f64).ln_1p()
     }
 }
 
@@ -79,12 +104,11 @@ fn together(rows: &[(u64, [u64; COLUMNS])]) -> (u64, [u64; COLUMNS]) {
     (first, std::array::from_fn(|column| rows.iter().map(|(_, row)| row[column]).sum()))
 }
 
-/// A count as a character, each shade twice to several times the one before: most cells are far below the largest.
-fn shade(count: u64, most: u64) -> char {
-    if count == 0 {
+/// A share as a character, each shade twice to several times as many as the one before.
+fn shade(share: f64) -> char {
+    if share <= 0.0 {
         return ' ';
     }
-    let share = (count as f64).ln_1p() / (most as f64).ln_1p();
     SHADES[((share * SHADES.len() as f64).ceil() as usize).clamp(1, SHADES.len()) - 1]
 }
 

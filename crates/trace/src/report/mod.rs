@@ -4,12 +4,15 @@
 //! what is different, not with what happens.
 
 mod heat;
+mod latency;
+mod picture;
 mod render;
 mod tables;
 
 use crate::write::Poll;
 use crate::{Access, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
 use heat::Heat;
+use latency::Latency;
 use tables::Tables;
 pub use tables::{Count, RegisterCount};
 
@@ -31,6 +34,7 @@ pub struct Summary {
     hits: u64,
     faults: u64,
     heat: Heat,
+    latency: Latency,
     faulted: u64,
     span: Option<(u64, u64)>,
     cpus: Vec<u64>,
@@ -164,6 +168,9 @@ impl Summary {
         self.on_cpu(event.cpu);
         self.faults += 1;
         self.heat.add(event.time, fault.address);
+        if let Some(took) = fault.took {
+            self.latency.add(took);
+        }
         self.tables.fault(fault);
         self.tables.site(fault.site.as_ref(), fault.ip);
         self.tables.task(event.pid, event.comm);

@@ -33,11 +33,16 @@ impl Summary {
         let causes = self.causes();
         let causes: Vec<_> =
             causes.iter().map(|(name, count)| Count { name, count: *count, ..Count::default() }).collect();
-        table(out, colour, rows, (unit, "fault"), &causes, plain)?;
-        table(out, colour, rows, (unit, "kind of memory"), &self.memory(), plain)?;
-        table(out, colour, rows, (unit, "probe"), &self.probes(), probe)?;
-        table(out, colour, rows, (unit, "function"), &self.functions(), function)?;
-        table(out, colour, rows, (unit, "task"), &self.tasks(), task)?;
+        table(out, colour, rows, (unit, "fault", "faults"), &causes, plain)?;
+        table(out, colour, rows, (unit, "kind of memory", "kinds of memory"), &self.memory(), plain)?;
+        table(out, colour, rows, (unit, "probe", "probes"), &self.probes(), probe)?;
+        table(out, colour, rows, (unit, "function", "functions"), &self.functions(), function)?;
+        table(out, colour, rows, (unit, "task", "tasks"), &self.tasks(), task)?;
+        if self.latency.count() > 0 {
+            let title = format!("\n{unit:>12}  took: {}", self.latency.sentence());
+            writeln!(out, "{}", paint(colour, DIM, &title))?;
+            self.latency.write(out)?;
+        }
         if self.faults > 0 {
             writeln!(
                 out,
@@ -198,18 +203,18 @@ fn table(
     out: &mut impl Write,
     colour: bool,
     rows: usize,
-    (unit, what): (&str, &str),
+    (unit, one, many): (&str, &str, &str),
     counts: &[Count<'_>],
     name: impl Fn(&Count<'_>) -> String,
 ) -> io::Result<()> {
     if counts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "{}", paint(colour, DIM, &format!("\n{unit:>12}  {what}")))?;
+    writeln!(out, "{}", paint(colour, DIM, &format!("\n{unit:>12}  {one}")))?;
     for count in counts.iter().take(rows) {
         writeln!(out, "{:>12}  {}", grouped(count.count), name(count))?;
     }
-    rest(out, colour, counts.len(), rows, &format!("{what}s"))
+    rest(out, colour, counts.len(), rows, many)
 }
 
 fn rest(out: &mut impl Write, colour: bool, all: usize, shown: usize, what: &str) -> io::Result<()> {

@@ -168,6 +168,9 @@ impl<W: Write> Human<W> {
         if let Some(memory) = &fault.memory {
             write!(line, ": {}", printable(memory))?;
         }
+        if let Some(took) = fault.took {
+            write!(line, ", {}", paint(self.colour, NOTE, &duration(took)))?;
+        }
         if fault.flags.has(Flags::INTERRUPT) {
             write!(line, "  {}", self.note("in an interrupt"))?;
         }

@@ -11,7 +11,7 @@
 //! | `lost` | `count` |
 //! | `window` | `address`, `nanoseconds` |
 //! | `hit` | `probe`, `moment` (`"before"`, `"after"`, `"return"`), `ip`, `function`, `function_offset`, `module`, `flags`, `arguments`, `stack` (from `--stack`) |
-//! | `fault` | `address`, `error_code`, `cause` (as `--why` takes it), `mode` (`"user"`, `"kernel"`), `memory`, `sp`, `flags`, `ip`, `function`, `function_offset`, `module` |
+//! | `fault` | `address`, `error_code`, `cause` (as `--why` takes it), `mode` (`"user"`, `"kernel"`), `memory`, `took_ns` (from `--latency`), `sp`, `flags`, `ip`, `function`, `function_offset`, `module` |
 //!
 //! All have `time_ns`, `cpu`, `pid`, `tgid`, `comm`. What isn't known is left out. Addresses and values are texts, `"0x1f"`, since JSON's numbers
 //! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names. `arguments` is an array in the
@@ -148,6 +148,8 @@ enum Kind<'a> {
         mode: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         memory: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        took_ns: Option<u64>,
         sp: Hex,
         flags: FlagNames,
         ip: Hex,
@@ -277,6 +279,7 @@ impl<W: Write> Sink for JsonLines<W> {
                 cause: fault.cause().name(),
                 mode: fault.mode(),
                 memory: fault.memory.as_deref(),
+                took_ns: fault.took,
                 sp: Hex(fault.stack),
                 flags: FlagNames(fault.flags),
                 ip: Hex(fault.ip),
