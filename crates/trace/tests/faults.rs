@@ -202,3 +202,16 @@ fn a_picture_has_the_addresses_and_the_times_and_there_is_none_without_faults() 
     events(|event| without.add(event));
     assert!(!without.picture().unwrap().contains("How long"));
 }
+
+#[test]
+fn a_single_fault_is_drawn_too() {
+    let mut summary = Summary::new();
+    let mut first = true;
+    with_latency(|event| {
+        if std::mem::take(&mut first) {
+            summary.add(event);
+        }
+    });
+    let picture = summary.picture().unwrap();
+    assert!(picture.contains("0x400000") && picture.contains("4.1 us"), "{picture}");
+}

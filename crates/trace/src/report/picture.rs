@@ -55,7 +55,7 @@ impl Summary {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(150)
-            .build_cartesian_2d(0.0..seconds(grid.columns), (0..rows).into_segmented())?;
+            .build_cartesian_2d(0.0..seconds(grid.columns), (0..rows - 1).into_segmented())?;
         // Addresses rise downwards, as in the report.
         let row_of = |row: usize| &grid.rows[rows - 1 - row];
         let address = |at: &SegmentValue<usize>| match at {
@@ -91,7 +91,7 @@ impl Summary {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(150)
-            .build_cartesian_2d((0..bars.len()).into_segmented(), 0..most + most / 10 + 1)?;
+            .build_cartesian_2d((0..bars.len() - 1).into_segmented(), 0..most + most / 10 + 1)?;
         let upper = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(bar) if *bar < bars.len() => duration(bars[*bar].to),
             _ => String::new(),
