@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use plotters::coord::ranged1d::SegmentedCoord;
+use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
 
 use super::Summary;
@@ -55,7 +57,7 @@ impl Summary {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(150)
-            .build_cartesian_2d(0.0..seconds(grid.columns), (0..rows - 1).into_segmented())?;
+            .build_cartesian_2d(0.0..seconds(grid.columns), segments(rows))?;
         // Addresses rise downwards, as in the report.
         let row_of = |row: usize| &grid.rows[rows - 1 - row];
         let address = |at: &SegmentValue<usize>| match at {
@@ -91,7 +93,7 @@ impl Summary {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(150)
-            .build_cartesian_2d((0..bars.len() - 1).into_segmented(), 0..most + most / 10 + 1)?;
+            .build_cartesian_2d(segments(bars.len()), 0..most + most / 10 + 1)?;
         let upper = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(bar) if *bar < bars.len() => duration(bars[*bar].to),
             _ => String::new(),
@@ -112,6 +114,11 @@ impl Summary {
         }))?;
         Ok(())
     }
+}
+
+/// An axis of so many segments: a range that ends before it begins has none, so there are two at least.
+fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
+    (0..count.max(2) - 1).into_segmented()
 }
 
 /// The colour so far on the way from one to the other.
