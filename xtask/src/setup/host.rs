@@ -25,6 +25,8 @@ const PACKAGES: &[Package] = &[
     ("make", None),            // kbuild
     ("gcc-12", None),          // the compiler that Debian's kernels were built with
     ("libelf1", None),         // objtool
+    ("binutils", None),        // an assembler, and
+    ("sqlite3", None),         // a database: programs whose page faults are watched
     ("rustc-web", COMPILER), // a compiler and the source of core, of one version, for the module's Rust half
     ("rust-web-src", COMPILER),
 ];

@@ -27,6 +27,8 @@ pub(super) struct Guest<'a> {
     pub own_modules: &'a [PathBuf],
     /// The trapline command.
     pub trapline: Option<&'a Path>,
+    /// Programs of the host.
+    pub programs: &'a [PathBuf],
     /// Files and folders for the guest's root.
     pub copy_in: &'a [PathBuf],
     /// Whether the host wants what is left in /out.
@@ -61,12 +63,18 @@ impl Guest<'_> {
         for (name, host) in &programs {
             archive.host_file(name, host)?;
         }
+        let theirs: Vec<PathBuf> =
+            self.programs.iter().map(|program| found(program)).collect::<Result<_>>()?;
+        for host in &theirs {
+            archive.host_file(merged(host), host)?;
+        }
         for name in KMOD_NAMES {
             archive.link(Path::new("usr/sbin").join(name), "/usr/bin/kmod")?;
         }
         busybox(&mut archive)?;
         // xtask's own libraries too: those of any Rust program that a person copies in.
-        let mut needed = libraries(programs.iter().map(|(_, host)| host.as_path()))?;
+        let all = programs.iter().map(|(_, host)| host).chain(&theirs);
+        let mut needed = libraries(all.map(PathBuf::as_path))?;
         needed.extend(own_libraries()?);
         for library in needed {
             archive.host_file(merged(&library), &library)?;
@@ -76,6 +84,14 @@ impl Guest<'_> {
             copy_in(&mut archive, host)?;
         }
         archive.finish()
+    }
+}
+
+/// Where a program lies on the host: a path, or a name that is looked for as a shell would.
+fn found(program: &Path) -> Result<PathBuf> {
+    match program.to_str().filter(|name| !name.contains('/')) {
+        Some(name) => exec::find(name),
+        None => Ok(program.to_owned()),
     }
 }
 

@@ -138,6 +138,7 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
         modules: &options.modules,
         own_modules: &own_modules,
         trapline: trapline.as_deref(),
+        programs: &options.program,
         copy_in: &options.copy_in,
         copy_out: options.copy_out.is_some(),
         command: &options.command,

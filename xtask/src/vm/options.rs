@@ -37,6 +37,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub copy_in: Vec<PathBuf>,
 
+    /// A program of the host to put into the guest, where it lies on the host, with the libraries that it needs; give it again for each further one.
+    #[arg(long, value_name = "PROGRAM")]
+    pub program: Vec<PathBuf>,
+
     /// Where to put what COMMAND leaves in the guest's `/out`.
     #[arg(long, value_name = "DIR")]
     pub copy_out: Option<PathBuf>,
@@ -85,6 +89,7 @@ impl Options {
             modules: Vec::new(),
             record: None,
             copy_in: Vec::new(),
+            program: Vec::new(),
             copy_out: None,
             timeout: Duration::from_secs(300),
             append: None,
