@@ -499,6 +499,38 @@ int32_t trapline_register_return_probe(struct trapline_return_probe *probe);
 void trapline_unregister_return_probe(struct trapline_return_probe *probe);
 
 /**
+ * Registers `count` return probes: all of them, or none. Errors as for `trapline_register_return_probe()`.
+ *
+ * # Safety
+ * `probes` is an array of `count` pointers, each as for `trapline_register_return_probe()`.
+ */
+int32_t trapline_register_return_probes(struct trapline_return_probe *const *probes, size_t count);
+
+/**
+ * Takes `count` return probes away at once.
+ *
+ * # Safety
+ * `probes` is an array of `count` pointers, each as for `trapline_unregister_return_probe()`.
+ */
+void trapline_unregister_return_probes(struct trapline_return_probe *const *probes, size_t count);
+
+/**
+ * Has the handlers of a return probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+ *
+ * # Safety
+ * `probe` is registered.
+ */
+void trapline_enable_return_probe(struct trapline_return_probe *probe);
+
+/**
+ * Has the handlers of a return probe called no more, for now; one that is running goes on. Calls that were entered before return untold.
+ *
+ * # Safety
+ * `probe` is registered.
+ */
+void trapline_disable_return_probe(struct trapline_return_probe *probe);
+
+/**
  * What a return probe has counted so far.
  *
  * # Safety

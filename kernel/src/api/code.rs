@@ -9,119 +9,10 @@ use crate::list::name_of;
 use crate::state::Guard;
 use core::ffi::{c_char, c_void};
 use trapline_abi::{LIST_DISABLED, LIST_GONE};
+pub use trapline_api::raw::{CodeProbe, Counts, Exception, ReturnProbe};
 use trapline_engine::code::CodeHandlers;
-use trapline_insn::Registers;
-
-/// An exception that a handler raised.
-#[repr(C)]
-pub struct Exception {
-    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
-    pub vector: u64,
-    /// As the CPU pushed it; 0 if it pushes none.
-    pub error_code: u64,
-    /// A page fault's linear address; 0 for others.
-    pub address: u64,
-}
 
 const _: () = assert!(size_of::<Exception>() == size_of::<trapline_engine::code::Exception>());
-
-/// What a code probe or a return probe has counted.
-#[repr(C)]
-pub struct Counts {
-    /// Times it was hit. For a return probe, entries, or returns if it has no entry handler.
-    pub hits: u64,
-    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return probe, with too many calls under way.
-    pub missed: u64,
-    /// Pre handlers, or entry handlers, that were abandoned.
-    pub pre_faults: u64,
-    /// Post handlers, or return handlers, that were abandoned.
-    pub post_faults: u64,
-    /// Faults that the fault handler resolved.
-    pub fixed: u64,
-    /// Whether it is disabled: by its owner, or since its handlers faulted too often.
-    pub disabled: bool,
-    /// Whether its instruction is gone, with the module it was in.
-    pub gone: bool,
-}
-
-/// A code probe: an instruction, and what is called before and after it.
-///
-/// Any number of probes may be at an instruction, each registered and unregistered by itself. All pre handlers are called before it, in the order of registration, then all post
-/// handlers. A handler that faults is abandoned, and the post handler of its probe is not called for this hit; the others are called all the same. A probe
-/// without post handler lets the kernel replace its breakpoint by a jump.
-///
-/// `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit inside of a handler is missed.
-#[repr(C)]
-pub struct CodeProbe {
-    /// Address of the instruction; 0 if `symbol` names it.
-    pub address: u64,
-    /// Name of a function of the kernel or of a module, or NULL.
-    pub symbol: *const c_char,
-    /// Bytes from there to the instruction.
-    pub offset: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Called before the instruction; may be NULL.
-    pub pre: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
-    /// Called after the instruction; may be NULL.
-    pub post: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
-    /// Called when one of the two has faulted, with the registers of the handler at the fault; may be NULL. Returns whether it has dealt with the fault: the
-    /// handler then goes on with the registers as they are now. May fault itself; both are abandoned then.
-    pub fault: Option<
-        unsafe extern "C" fn(
-            probe: *mut CodeProbe,
-            registers: *mut Registers,
-            exception: *const Exception,
-        ) -> bool,
-    >,
-    /// Abandoned handlers after which the probe is disabled; 0: never.
-    pub limit: u64,
-    /// The owner's.
-    pub data: *mut c_void,
-    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
-    pub name: *const c_char,
-    /// Trapline's own.
-    pub id: u64,
-}
-
-/// A return probe: a function, and what is called when it is entered and when it returns. For its handlers the same holds as for those of a code probe.
-#[repr(C)]
-pub struct ReturnProbe {
-    /// Address of the function; 0 if `symbol` names it.
-    pub address: u64,
-    /// Name of the function, or NULL.
-    pub symbol: *const c_char,
-    /// Called when the function is entered; may be NULL. If it faults, the return of this call is not told of.
-    pub entry: Option<
-        unsafe extern "C" fn(probe: *mut ReturnProbe, registers: *const Registers, carried: *mut c_void),
-    >,
-    /// Called when the function has returned, its result in `registers->ax`; may be NULL.
-    pub returned: Option<
-        unsafe extern "C" fn(probe: *mut ReturnProbe, registers: *const Registers, carried: *mut c_void),
-    >,
-    /// As for a code probe.
-    pub fault: Option<
-        unsafe extern "C" fn(
-            probe: *mut ReturnProbe,
-            registers: *mut Registers,
-            exception: *const Exception,
-        ) -> bool,
-    >,
-    /// Bytes that are carried from the entry handler to the return handler of the same call, 4096 at most: `carried` points to them.
-    pub carried: usize,
-    /// Calls under way at once that it can follow; 0 for the kernel's own choice.
-    pub active: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Abandoned handlers after which the probe is disabled; 0: never.
-    pub limit: u64,
-    /// The owner's.
-    pub data: *mut c_void,
-    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
-    pub name: *const c_char,
-    /// Trapline's own.
-    pub id: u64,
-}
 
 /// Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
 ///
@@ -228,6 +119,62 @@ pub unsafe extern "C" fn trapline_unregister_return_probe(probe: *mut ReturnProb
     // SAFETY: as the caller vouches.
     let id = unsafe { (*probe).id };
     Registry::lock().remove(|other| other == id);
+}
+
+/// Registers `count` return probes: all of them, or none. Errors as for `trapline_register_return_probe()`.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_register_return_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_register_return_probes(
+    probes: *const *mut ReturnProbe,
+    count: usize,
+) -> i32 {
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { super::pointers(probes, count) };
+    for (done, &probe) in probes.iter().enumerate() {
+        // SAFETY: as the caller vouches.
+        if let Err(errno) = unsafe { register_return(probe) } {
+            // SAFETY: those were registered just now.
+            unsafe { trapline_unregister_return_probes(probes.as_ptr(), done) };
+            return errno.negative();
+        }
+    }
+    0
+}
+
+/// Takes `count` return probes away at once.
+///
+/// # Safety
+/// `probes` is an array of `count` pointers, each as for `trapline_unregister_return_probe()`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_unregister_return_probes(probes: *const *mut ReturnProbe, count: usize) {
+    // SAFETY: as the caller vouches.
+    let probes = unsafe { super::pointers(probes, count) };
+    // SAFETY: valid, as the caller vouches.
+    Registry::lock().remove(|id| probes.iter().any(|&probe| unsafe { (*probe).id } == id));
+}
+
+/// Has the handlers of a return probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+///
+/// # Safety
+/// `probe` is registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_enable_return_probe(probe: *mut ReturnProbe) {
+    // SAFETY: as the caller vouches.
+    let id = unsafe { (*probe).id };
+    Registry::lock().with(id, |probe| probe.set_enabled(true));
+}
+
+/// Has the handlers of a return probe called no more, for now; one that is running goes on. Calls that were entered before return untold.
+///
+/// # Safety
+/// `probe` is registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn trapline_disable_return_probe(probe: *mut ReturnProbe) {
+    // SAFETY: as the caller vouches.
+    let id = unsafe { (*probe).id };
+    Registry::lock().with(id, |probe| probe.set_enabled(false));
 }
 
 /// What a return probe has counted so far.

@@ -9,6 +9,7 @@
 //! until [`trapline_synchronize`] has returned after that.
 
 pub mod code;
+mod twin;
 
 use crate::code::CODE;
 use crate::errno::{Errno, status};
@@ -17,10 +18,13 @@ use crate::page_tables::KernelTables;
 use crate::ranges;
 use crate::state::{ENGINE, Guard};
 use alloc::vec::Vec;
-use core::ffi::{c_char, c_void};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use trapline_abi::SelfTest;
+pub use trapline_api::raw::{
+    Access, AccessProbe, Decision, PageFault, PageFaultHandler, TRAPLINE_ALL_FAULTS, TRAPLINE_READS,
+    TRAPLINE_RECORD, TRAPLINE_WRITES,
+};
 use trapline_engine::code::Call;
 use trapline_engine::{
     Access as EngineAccess, Decision as EngineDecision, Fault, FaultHandler, Handlers, PageTables, Probe,
@@ -28,119 +32,10 @@ use trapline_engine::{
 };
 use trapline_insn::Registers;
 
-/// A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if
-/// there is none.
-#[repr(C)]
-pub struct PageFault {
-    /// As the CPU pushed it (Intel SDM volume 3, 4.7).
-    pub error_code: u64,
-    /// The linear address that was accessed.
-    pub address: u64,
-}
-
-/// Called for every page fault, in user mode too, before anybody deals with it; without it, only for those in kernel mode that nobody has resolved.
-///
-/// A claim by which nothing changes, so that the same thread faults on the same address with the same registers, is honoured for a second and then no more.
-pub const TRAPLINE_ALL_FAULTS: u32 = 1;
-
-/// A page-fault handler. The newest is asked first; the first that claims a fault ends the search.
-#[repr(C)]
-pub struct PageFaultHandler {
-    /// Trapline's own.
-    pub reserved: [u64; 3],
-    /// `TRAPLINE_ALL_FAULTS`, or 0.
-    pub flags: u32,
-    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
-    /// `ip`.
-    pub handle: Option<
-        unsafe extern "C" fn(
-            handler: *mut PageFaultHandler,
-            fault: *const PageFault,
-            registers: *mut Registers,
-        ) -> bool,
-    >,
-    /// The owner's.
-    pub data: *mut c_void,
-    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
-    pub name: *const c_char,
-    /// Trapline's own: how often it faulted and was abandoned.
-    pub faults: AtomicU64,
-}
-
 const _: () = assert!(size_of::<FaultHandler>() == 24, "`reserved` is the engine's node");
-
-/// One access to memory that a probe covers.
-#[repr(C)]
-pub struct Access {
-    /// Linear address of the first byte.
-    pub address: u64,
-    /// Address of the accessing instruction.
-    pub ip: u64,
-    /// The registers as they were at the fault.
-    pub registers: *const Registers,
-    /// The bytes that will be or were written, or were read, lowest address first; none before a read and for an access that the CPU makes by itself.
-    pub value: *const u8,
-    /// How many there are.
-    pub value_length: u32,
-    /// Bytes accessed.
-    pub width: u16,
-    /// Whether it writes.
-    pub write: bool,
-}
-
-/// What a pre handler decides.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// Let it happen.
-    Pass = 0,
-    /// A read gets the value that the handler stored, and the device is not read; or that value is written instead of the instruction's.
-    Supply = 1,
-    /// A write does not happen; a read gets 0 and the device is not read.
-    Drop = 2,
-}
 
 const SUPPLY: u32 = Decision::Supply as u32;
 const DROP: u32 = Decision::Drop as u32;
-
-/// Called for reads.
-pub const TRAPLINE_READS: u32 = 1;
-/// Called for writes.
-pub const TRAPLINE_WRITES: u32 = 2;
-/// The accesses are also put into the trace of the session that is open, if one is.
-pub const TRAPLINE_RECORD: u32 = 4;
-
-/// An access probe: a range of bytes, and what is called when one of them is accessed.
-///
-/// Any number of probes may cover a byte, each registered and unregistered by itself. All pre handlers are called, in the order of registration; the first that
-/// does not let the access pass decides.
-#[repr(C)]
-pub struct AccessProbe {
-    /// Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and keeps until it has unregistered.
-    pub start: u64,
-    /// Bytes, at least 1.
-    pub length: u64,
-    /// `TRAPLINE_READS`, `TRAPLINE_WRITES` or both; and `TRAPLINE_RECORD`, or not.
-    pub flags: u32,
-    /// Trapline's own.
-    pub mapping: u32,
-    /// Called before the access; may be NULL. To supply a value it stores it in `value`, zero-extended to 8 bytes.
-    pub pre: Option<
-        unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access, value: *mut u64) -> Decision,
-    >,
-    /// Called after the access; may be NULL.
-    pub post: Option<unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access)>,
-    /// The owner's.
-    pub data: *mut c_void,
-    /// What `trapline list` calls it: text that stays as long as it is registered; may be NULL.
-    pub name: *const c_char,
-    /// Trapline's own.
-    pub id: u64,
-    /// Trapline's own: how often its pre handler faulted and was abandoned; the access then passed.
-    pub pre_faults: AtomicU64,
-    /// Trapline's own: how often its post handler faulted and was abandoned.
-    pub post_faults: AtomicU64,
-}
 
 /// Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
 /// `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.

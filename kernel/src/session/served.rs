@@ -56,7 +56,10 @@ impl Serving {
 
     /// Calls that were not followed.
     pub(super) fn missed(&self) -> u64 {
-        Registry::lock().list(self.id).filter(|entry| entry.id == self.id).map_or(0, |entry| entry.counts.missed)
+        Registry::lock()
+            .list(self.id)
+            .filter(|entry| entry.id == self.id)
+            .map_or(0, |entry| entry.counts.missed)
     }
 }
 

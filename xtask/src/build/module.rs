@@ -20,7 +20,7 @@ use crate::{exec, workspace};
 const LOG: &str = "build.log";
 const RUSTC: &str = "/usr/bin/rustc";
 /// The folders whose files decide whether the modules are up to date.
-const SOURCES: &[&str] = &["kernel", "crates/abi", "crates/engine", "crates/insn"];
+const SOURCES: &[&str] = &["kernel", "crates/abi", "crates/api", "crates/engine", "crates/insn"];
 const SOURCE_EXTENSIONS: &[&str] = &["rs", "c", "h", "S", "toml", "lock", "lds", "json", "sh", "mk"];
 
 /// The modules for a kernel, built if need be; none while `kernel/` holds no Makefile.

@@ -9,6 +9,7 @@ mod code;
 mod conformance;
 mod drivers;
 mod events;
+mod examples;
 mod faults;
 mod forms;
 mod gate;
@@ -54,6 +55,7 @@ const ALL: &[&Scenario] = &[
     &conformance::HELD,
     &code::FAULTS,
     &code::CROWD,
+    &examples::AS_THEY_SAY,
     &events::EQUAL,
     &faults::COUNTED,
     &faults::NAMED,
