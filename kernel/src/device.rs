@@ -111,6 +111,8 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
         hook: HookState::FixupException as u32,
         self_test: state.self_test as u32,
         session: session.map_or(0, |session| session.owner),
+        faults_session: state.only(SessionKind::Faults).map_or(0, |session| session.owner),
+        reserved: 0,
         armed_pages: state.control.pages().len() as u64,
         probes: state.control.probes() as u64,
         code_probes: Registry::lock().len() as u64,

@@ -48,6 +48,10 @@ pub struct Info {
     pub self_test: u32,
     /// Thread group id of the owner of the session of [`SessionKind::Accesses`], 0 if there is none.
     pub session: u32,
+    /// The same of the session of [`SessionKind::Faults`].
+    pub faults_session: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Pages armed now, of 4 KiB and of 2 MiB together.
     pub armed_pages: u64,
     /// Access probes registered now, those of a session and of other modules together.

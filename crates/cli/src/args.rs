@@ -189,7 +189,7 @@ pub(crate) struct Probe {
     /// Record the kernel's stack with each hit
     #[arg(long)]
     pub stack: bool,
-    /// Only in process PID, all its threads
+    /// Only in process PID, all its threads; the trace ends with it
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
     /// Only on CPU N
@@ -241,7 +241,7 @@ pub(crate) struct Faults {
     /// Only faults in kernel mode, unless --user is given too
     #[arg(long)]
     pub kernel: bool,
-    /// Only faults of the process PID
+    /// Only faults of the process PID; the trace ends with it
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Option<u32>,
     /// Only faults of tasks called NAME

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, pidfd_open, waitid,
+};
 
 use crate::error::{Error, Result};
 
@@ -56,6 +59,16 @@ pub(crate) fn wait_for_end(pid: Pid) {
     {}
 }
 
+/// Waits until process `pid`, whosever child it is, has ended.
+pub(crate) fn wait_for_stranger(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        // It has ended already.
+        return;
+    };
+    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
+}
+
 /// Whether our process group has the terminal, so that Ctrl-C went to all of it.
 fn is_foreground() -> bool {
     let terminal = std::fs::File::open("/dev/tty");
@@ -88,6 +101,17 @@ mod tests {
         let exit = |command: &str| Traced::start(&[command.into()]).unwrap_err().exit();
         assert_eq!(exit("/nonexistent/command"), 127);
         assert_eq!(exit("/etc/passwd"), 126);
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_waited_for_and_one_that_has_ended_is_not() {
+        let mut traced =
+            Traced::start(&["sh".into(), "-c".into(), "read line < /dev/null; exit 3".into()]).unwrap();
+        let pid = traced.pid().as_raw_nonzero().get().cast_unsigned();
+        wait_for_stranger(pid);
+        assert_eq!(traced.wait().unwrap(), 3);
+        wait_for_stranger(pid);
+        wait_for_stranger(u32::MAX);
     }
 
     #[test]

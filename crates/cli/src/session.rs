@@ -25,6 +25,8 @@ pub(crate) enum Wake {
     Signal(i32),
     /// COMMAND has ended.
     CommandEnded,
+    /// The only process that was asked for has ended.
+    ProcessEnded,
     /// The output takes no more, or has as much as was asked for.
     OutputEnded,
 }
@@ -161,7 +163,7 @@ impl<'a> Waiting<'a> {
                 }
             }
             Wake::CommandEnded => self.command_ended = true,
-            Wake::OutputEnded => {}
+            Wake::ProcessEnded | Wake::OutputEnded => {}
         }
     }
 }

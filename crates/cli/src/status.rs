@@ -38,14 +38,15 @@ fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<
     write_row(out, "hook", &hook)?;
     let style = if info.self_test == SelfTest::Passed as u32 { GOOD } else { BAD };
     write_row(out, "self-test", &format!("{style}{}{style:#}", self_test_text(info.self_test)))?;
-    let session = match info.session {
+    let owner = |process| match process {
         0 => "none".into(),
         owner => format!(
             "process {owner}{}",
             system.command_name(owner).map(|name| format!(" ({name})")).unwrap_or_default()
         ),
     };
-    write_row(out, "session", &session)?;
+    write_row(out, "session", &owner(info.session))?;
+    write_row(out, "page-fault watch", &owner(info.faults_session))?;
     write_row(out, "access probes", &info.probes.to_string())?;
     write_row(out, "code probes", &info.code_probes.to_string())?;
     write_row(out, "page-fault handlers", &info.handlers.to_string())?;
@@ -98,6 +99,7 @@ mod tests {
             hook,
             self_test,
             session: 812,
+            faults_session: 813,
             code_probes: 3,
             memory: 3 << 20,
             counters,
@@ -110,6 +112,7 @@ mod tests {
         assert!(text.contains(&format!("{:<22}{BAD}2{BAD:#}\n", "  dropped")), "{text}");
         assert!(text.contains(&format!("{:<22}3\n", "  redirected")), "{text}");
         assert!(text.contains("session               process 812\n"), "{text}");
+        assert!(text.contains("page-fault watch      process 813\n"), "{text}");
         assert!(text.contains("code probes           3\n"), "{text}");
         assert!(text.contains("memory                3 MiB\n"), "{text}");
     }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
+use crate::error::{Error, Result};
+
 /// A machine's file system.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
@@ -105,6 +107,17 @@ impl System {
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
     }
 
+    /// The process that thread `pid` belongs to.
+    ///
+    /// # Errors
+    /// There is no such thread.
+    pub(crate) fn process_of(&self, pid: u32) -> Result<u32> {
+        let status = self.read(format!("proc/{pid}/status")).ok();
+        let group =
+            |status: String| status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+        status.and_then(group).ok_or(Error::NoProcess { process: pid })
+    }
+
     /// A process's command name, if it is still there.
     pub(crate) fn command_name(&self, process: u32) -> Option<String> {
         self.read(format!("proc/{process}/comm")).ok()
@@ -139,6 +152,13 @@ pub(crate) mod tests {
     fn the_tracer_is_found_where_tracefs_used_to_be_as_well() {
         let (_root, system) = with(&[("sys/kernel/debug/tracing/current_tracer", "mmiotrace\n")]);
         assert_eq!(system.current_tracer().as_deref(), Some("mmiotrace"));
+    }
+
+    #[test]
+    fn a_process_is_told_by_any_of_its_threads_and_one_that_is_not_there_is_an_error() {
+        let (_folder, system) = with(&[("proc/7/status", "Name:\tsh\nTgid:\t5\n")]);
+        assert_eq!(system.process_of(7).unwrap(), 5);
+        assert_eq!(system.process_of(8).unwrap_err().to_string(), "there is no process 8");
     }
 
     #[test]

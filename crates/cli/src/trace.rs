@@ -8,7 +8,7 @@ use trapline_abi::SessionKind;
 use trapline_trace::{Header, Names, ProbeTotals, Registers, Symbols};
 
 use crate::args::{Format, Trace};
-use crate::command::{Traced, wait_for_end};
+use crate::command::{self, Traced, wait_for_end};
 use crate::device::{Control, Ring};
 use crate::error::{Error, Result};
 use crate::module;
@@ -38,6 +38,11 @@ pub(crate) trait Subject {
 
     /// The register files that name registers.
     fn registers(&self) -> &Registers;
+
+    /// The process that it is about, if it is about one alone: the trace ends with it.
+    fn process(&self) -> Option<u32> {
+        None
+    }
 
     /// After how many events it is enough.
     fn limit(&self) -> Option<u64> {
@@ -124,6 +129,9 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
     } else if !options.quiet {
         tell::how_to_stop(options);
     }
+    if let Some(process) = subject.process() {
+        tell_of_its_end(process, wake.clone());
+    }
     let mut waiting = Waiting::new(&woken, command.as_ref());
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let stopped =
@@ -167,6 +175,16 @@ fn header(system: &System, cpus: u32) -> Header {
         command: module::command_line(),
         ..Header::default()
     }
+}
+
+/// Sends a word when `process` has ended, which may be at once.
+fn tell_of_its_end(process: u32, wake: Sender<Wake>) {
+    thread::spawn(move || {
+        command::wait_for_stranger(process);
+        eprintln!("process {process} has ended");
+        // Nobody listens any more if the trace is over.
+        let _ = wake.send(Wake::ProcessEnded);
+    });
 }
 
 /// Sends a word when `command` has ended.

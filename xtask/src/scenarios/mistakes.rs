@@ -3,6 +3,7 @@
 //! A mistake is a row of a table; all of a machine happen in one boot, one after another.
 
 mod cases;
+mod faults;
 mod probes;
 
 use std::fs;
@@ -23,6 +24,10 @@ pub(super) const TOLD: Scenario = Scenario {
 pub(super) const PROBES: Scenario = Scenario {
     name: "each mistake with a code probe gets one message that names the thing, its exit status, and leaves nothing armed",
     check: |series| made(probes::MADE, Options { modules: vec!["dummy".into()], ..Options::new(series, "") }),
+};
+pub(super) const FAULTS: Scenario = Scenario {
+    name: "each mistake with page faults gets one message that names the thing, its exit status, and everything is put back",
+    check: with_faults,
 };
 pub(super) const LOCKED_DOWN: Scenario = Scenario {
     name: "a kernel that is locked down refuses the module, and the message says so",
@@ -57,6 +62,12 @@ fn told(series: Series) -> Result<()> {
     made(MADE, Options { qemu: devices.map(Into::into).collect(), ..Options::new(series, "") })
 }
 
+fn with_faults(series: Series) -> Result<()> {
+    made(faults::MADE, Options::new(series, ""))?;
+    let append = Some("pti=on".to_owned());
+    made(faults::ISOLATED, Options { append, ..Options::new(series, "") })
+}
+
 fn locked_down(series: Series) -> Result<()> {
     let append = Some("lockdown=integrity".to_owned());
     made(LOCKED, Options { qemu: DEVICES.map(Into::into).into(), append, ..Options::new(series, "") })
@@ -67,6 +78,7 @@ fn made(mistakes: &[Mistake], options: Options) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut script = String::from("cd /tmp\n");
     for (number, Mistake { name, before, command, after, .. }) in mistakes.iter().enumerate() {
+        ensure!(!name.contains('\''), "a quote in `{name}` would end it in the shell");
         script.push_str(&format!(
             "echo '{name}'
 {before}
@@ -121,8 +133,9 @@ fn is_idle(status: &str) -> bool {
     let is = |name: &str, value: &str| {
         status.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
     };
-    let idle =
-        is("session", "none") && is("armed pages", "0") && is("access probes", "0") && is("code probes", "0");
+    let idle = is("session", "none")
+        && is("page-fault watch", "none")
+        && ["armed pages", "access probes", "code probes"].iter().all(|what| is(what, "0"));
     idle || status.starts_with("module                not loaded")
 }
 
@@ -134,7 +147,7 @@ mod tests {
     fn a_status_with_an_armed_page_is_not_idle() {
         let status = |pages| {
             format!(
-                "module   loaded\nsession               none\naccess probes         0\ncode probes           0\narmed pages           {pages}\n"
+                "module   loaded\nsession               none\npage-fault watch      none\naccess probes         0\ncode probes           0\narmed pages           {pages}\n"
             )
         };
         assert!(is_idle(&status(0)));

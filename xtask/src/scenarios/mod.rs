@@ -76,6 +76,7 @@ const ALL: &[&Scenario] = &[
     &gate::REFUSED,
     &mistakes::TOLD,
     &mistakes::PROBES,
+    &mistakes::FAULTS,
     &mistakes::LOCKED_DOWN,
 ];
 

@@ -27,7 +27,10 @@ enum Action {
 /// Every step, the quickest first.
 pub(super) const STEPS: &[Step] = &[
     Step { name: "fmt", action: Action::Check("cargo fmt --all --check") },
-    Step { name: "kernel-fmt", action: Action::Check("cargo fmt --manifest-path kernel/Cargo.toml --all --check") },
+    Step {
+        name: "kernel-fmt",
+        action: Action::Check("cargo fmt --manifest-path kernel/Cargo.toml --all --check"),
+    },
     Step { name: "clippy", action: Action::Check("cargo clippy --workspace --all-targets -- -D warnings") },
     Step { name: "test", action: Action::Tests("cargo test --workspace --no-fail-fast") },
     Step {

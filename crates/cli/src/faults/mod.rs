@@ -5,7 +5,6 @@ mod top;
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fs;
 use std::io::Write;
 
 use trapline_abi::{
@@ -77,7 +76,7 @@ fn watch(args: &Faults, system: &System) -> Result<FaultWatch> {
     if args.latency {
         flags |= FAULTS_LATENCY;
     }
-    let process = args.pid.map_or(Ok(ANY), |pid| process_of(pid, system))?;
+    let process = args.pid.map_or(Ok(ANY), |pid| system.process_of(pid))?;
     let mut comm = [0; 16];
     if let Some(name) = &args.comm {
         comm[..name.len()].copy_from_slice(name.as_bytes());
@@ -103,14 +102,6 @@ fn watch(args: &Faults, system: &System) -> Result<FaultWatch> {
         comm,
         ..FaultWatch::default()
     })
-}
-
-/// The process that thread `pid` belongs to.
-fn process_of(pid: u32, system: &System) -> Result<u32> {
-    let status = fs::read_to_string(system.path(format!("proc/{pid}/status")));
-    let status = status.map_err(|_| Error::NoProcess { process: pid })?;
-    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    group.ok_or(Error::NoProcess { process: pid })
 }
 
 /// Bits of the error code that every fault of this cause has set, and clear.
@@ -177,6 +168,10 @@ impl Subject for Study {
         self.prepare.take().map(|describe| Box::new(describe) as _)
     }
 
+    fn process(&self) -> Option<u32> {
+        (self.watch.process != ANY).then_some(self.watch.process)
+    }
+
     fn latency(&self) -> bool {
         self.watch.flags & FAULTS_LATENCY != 0
     }
@@ -226,7 +221,6 @@ impl Prepare for Describe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::tests::with;
 
     #[test]
     fn the_kernel_keeps_every_fault_of_the_cause_that_is_wanted() {
@@ -241,12 +235,5 @@ mod tests {
                 assert!(code & set == set && code & clear == 0, "{code:#x} is {cause}");
             }
         }
-    }
-
-    #[test]
-    fn a_process_that_is_not_there_is_told() {
-        let (_folder, system) = with(&[("proc/7/status", "Name:\tsh\nTgid:\t5\n")]);
-        assert_eq!(process_of(7, &system).unwrap(), 5);
-        assert_eq!(process_of(8, &system).unwrap_err().to_string(), "there is no process 8");
     }
 }

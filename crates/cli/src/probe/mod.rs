@@ -36,7 +36,7 @@ pub(crate) fn run(system: &System, options: &Options) -> Result<u8> {
     let mut arguments = parse(&fetches)?;
     let moments = moments(options);
     choose_output(&options.trace, SessionKind::Code)?;
-    check_process(system, options.pid)?;
+    let process = options.pid.map(|pid| system.process_of(pid)).transpose()?;
     check_cpu(system, options.cpu)?;
 
     let symbols = Symbols::load(&system.path("proc")).unwrap_or_default();
@@ -74,7 +74,7 @@ pub(crate) fn run(system: &System, options: &Options) -> Result<u8> {
         programs,
         around: kcore,
         stack: options.stack,
-        process: options.pid.unwrap_or(ANY),
+        process,
         cpu: options.cpu.unwrap_or(ANY),
         limit: options.max,
         symbols: Some(symbols),
@@ -96,15 +96,6 @@ fn moments(options: &Options) -> Vec<Moment> {
         .into_iter()
         .filter_map(|(moment, wanted)| wanted.then_some(moment))
         .collect()
-}
-
-fn check_process(system: &System, process: Option<u32>) -> Result<()> {
-    match process {
-        Some(process) if !system.path(format!("proc/{process}")).exists() => {
-            Err(Error::NoProcess { process })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_cpu(system: &System, cpu: Option<u32>) -> Result<()> {
@@ -147,7 +138,7 @@ struct Hits {
     /// Where the instructions around it begin, if that could be told.
     around: Option<(u64, u64)>,
     stack: bool,
-    process: u32,
+    process: Option<u32>,
     cpu: u32,
     limit: Option<u64>,
     symbols: Option<Symbols>,
@@ -205,7 +196,7 @@ impl Subject for Hits {
                 program: 0,
                 steps: 0,
                 flags: flag | if self.stack { CODE_STACK } else { 0 },
-                process: self.process,
+                process: self.process.unwrap_or(ANY),
                 cpu: self.cpu,
                 id: 0,
                 error: 0,
@@ -236,6 +227,10 @@ impl Subject for Hits {
 
     fn registers(&self) -> &Registers {
         &self.registers
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.process
     }
 
     fn limit(&self) -> Option<u64> {
