@@ -20,7 +20,7 @@ pub(super) const REFUSED: Scenario = Scenario {
     check: refused,
 };
 
-/// The figure is 10,000,000; under software emulation that is what half a minute is enough for.
+/// What some seconds are enough for under software emulation; docs/soundness.md tells of 10,000,000.
 const FAULTS: u32 = 300_000;
 const CYCLES: u32 = 100;
 /// Faults of the run that is recorded.
