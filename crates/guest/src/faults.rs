@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match raise(&cause) {
         Ok(()) => {
             // Whoever wants to know what memory it was asks a moment later.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::thread::sleep(std::time::Duration::from_secs(1));
             ExitCode::SUCCESS
         }
         Err(error) => {

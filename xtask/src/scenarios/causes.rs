@@ -18,7 +18,7 @@ const ACCESSES: usize = 48;
 fn as_modelled(series: Series) -> Result<()> {
     let options = Options {
         copy_in: vec![build::provoke()?],
-        ..Options::new(series, "mount -t tracefs none /sys/kernel/tracing 2>/dev/null; /trapline-provoke")
+        ..Options::in_turn(series, "mount -t tracefs none /sys/kernel/tracing 2>/dev/null; /trapline-provoke")
     };
     let said = succeeds(&options)?.text();
     let told = said.lines().filter(|line| line.starts_with("ok ")).count();

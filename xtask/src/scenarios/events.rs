@@ -184,7 +184,7 @@ echo $(cat first) $(cat last) > /out/{number}.span
         qemu: DISK.map(Into::into).into(),
         modules: vec!["nvme".into()],
         copy_out: Some(folder.path().to_owned()),
-        ..Options::new(series, script)
+        ..Options::in_turn(series, script)
     })?;
     let wrong: Vec<String> = CASES
         .iter()

@@ -251,7 +251,7 @@ fn named(series: Series) -> Result<()> {
     succeeds(&Options {
         copy_in: vec![build::faults()?],
         copy_out: Some(folder.path().to_owned()),
-        ..Options::new(series, format!("set -e\nstatus=0\n{script}rmmod trapline"))
+        ..Options::in_turn(series, format!("set -e\nstatus=0\n{script}rmmod trapline"))
     })?;
     for (name, status, cause, mode, code, memory) in CAUSES {
         let address = hex(&fs::read_to_string(folder.path().join(name))?)?;
@@ -360,7 +360,7 @@ dmesg | grep 'pages served'",
 fn looping(series: Series) -> Result<()> {
     let outcome = succeeds(&Options {
         copy_in: vec![build::faults()?],
-        ..Options::new(
+        ..Options::in_turn(
             series,
             "set -e
 modprobe trapline_claims first=0x18 last=0x18 claim=1

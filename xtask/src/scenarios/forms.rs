@@ -56,7 +56,7 @@ fn machine(series: Series, folder: &Path, script: &str) -> Result<Outcome> {
         qemu: DEVICES.map(Into::into).into(),
         record: Some(folder.join("record")),
         copy_out: Some(folder.to_owned()),
-        ..Options::new(series, format!("{RUN}{script}"))
+        ..Options::in_turn(series, format!("{RUN}{script}"))
     })
 }
 

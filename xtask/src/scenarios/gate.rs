@@ -28,17 +28,18 @@ const RECORDED: u32 = 3000;
 /// How much of the 4096 bytes of the entry stack may be used.
 const DEPTH: u32 = 2048;
 
-fn machine(series: Series, modules: &[&str], append: Option<&str>, script: &str) -> Result<String> {
+fn machine(options: &Options, modules: &[&str], append: Option<&str>, script: &str) -> Result<String> {
     let outcome = succeeds(&Options {
         copy_in: vec![build::gate()?],
         modules: modules.iter().map(|&name| name.to_owned()).collect(),
         append: append.map(str::to_owned),
-        ..Options::new(
-            series,
+        command: vec![
             format!(
                 "set -e\nmodprobe trapline\nmodprobe trapline_gate\ncd /sys/kernel/debug/trapline_gate\n{script}"
-            ),
-        )
+            )
+            .into(),
+        ],
+        ..options.clone()
     })?;
     Ok(outcome.text())
 }
@@ -52,7 +53,7 @@ until grep -q held /tmp/held; do sleep 0.01; done";
 
 fn counted(series: Series) -> Result<()> {
     let text = machine(
-        series,
+        &Options::new(series, ""),
         &[],
         None,
         &format!(
@@ -86,7 +87,7 @@ cat depth"
 
 fn put_back(series: Series) -> Result<()> {
     machine(
-        series,
+        &Options::new(series, ""),
         &[],
         None,
         &format!(
@@ -136,9 +137,10 @@ cmp tables /tmp/before"
 }
 
 fn refused(series: Series) -> Result<()> {
+    let in_turn = Options::in_turn(series, "");
     let reason = |append| {
         machine(
-            series,
+            &in_turn,
             &[],
             Some(append),
             "cp tables /tmp/before; /trapline-gate refused; cmp tables /tmp/before",
@@ -162,7 +164,7 @@ wait $hold && exit 1
 cat /tmp/held
 cmp tables /tmp/before"
     );
-    let foreign = machine(series, &[], None, &script)?;
+    let foreign = machine(&in_turn, &[], None, &script)?;
     ensure!(foreign.contains("ForeignTable") && foreign.contains("os error 16"), "{foreign}");
     ensure!(foreign.contains("1 CPUs lost our table"), "{foreign}");
     // KVM on Intel would note our table, and put it in long after it is gone.
@@ -173,7 +175,7 @@ exec 9>&-
 wait $hold
 modprobe kvm_intel 2>&1 || true"
     );
-    let kvm = machine(series, &["kvm_intel"], None, &script)?;
+    let kvm = machine(&in_turn, &["kvm_intel"], None, &script)?;
     let lines: Vec<&str> = kvm.lines().collect();
     ensure!(lines.len() == 2 && lines[0].contains("busy") && !lines[1].contains("busy"), "{kvm}");
     Ok(())

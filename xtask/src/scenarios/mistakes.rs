@@ -23,7 +23,9 @@ pub(super) const TOLD: Scenario = Scenario {
 };
 pub(super) const PROBES: Scenario = Scenario {
     name: "each mistake with a code probe gets one message that names the thing, its exit status, and leaves nothing armed",
-    check: |series| made(probes::MADE, Options { modules: vec!["dummy".into()], ..Options::new(series, "") }),
+    check: |series| {
+        made(probes::MADE, Options { modules: vec!["dummy".into()], ..Options::in_turn(series, "") })
+    },
 };
 pub(super) const FAULTS: Scenario = Scenario {
     name: "each mistake with page faults gets one message that names the thing, its exit status, and everything is put back",
@@ -59,18 +61,18 @@ const GIBIBYTE: [&str; 4] =
 
 fn told(series: Series) -> Result<()> {
     let devices = DEVICES.iter().chain(&GIBIBYTE);
-    made(MADE, Options { qemu: devices.map(Into::into).collect(), ..Options::new(series, "") })
+    made(MADE, Options { qemu: devices.map(Into::into).collect(), ..Options::in_turn(series, "") })
 }
 
 fn with_faults(series: Series) -> Result<()> {
-    made(faults::MADE, Options::new(series, ""))?;
+    made(faults::MADE, Options::in_turn(series, ""))?;
     let append = Some("pti=on".to_owned());
-    made(faults::ISOLATED, Options { append, ..Options::new(series, "") })
+    made(faults::ISOLATED, Options { append, ..Options::in_turn(series, "") })
 }
 
 fn locked_down(series: Series) -> Result<()> {
     let append = Some("lockdown=integrity".to_owned());
-    made(LOCKED, Options { qemu: DEVICES.map(Into::into).into(), append, ..Options::new(series, "") })
+    made(LOCKED, Options { qemu: DEVICES.map(Into::into).into(), append, ..Options::in_turn(series, "") })
 }
 
 /// Makes the mistakes in a machine, and checks all before it fails for any.

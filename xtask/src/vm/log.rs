@@ -46,6 +46,23 @@ impl KernelLog {
         self.lines().filter(|line| REPORTS.iter().any(|report| line.contains(report))).collect()
     }
 
+    /// Whether the kernel is stuck in stopping all its CPUs at once (kernel/stop_machine.c), with no module of ours loaded: one of QEMU's CPUs never came. Nothing that goes on
+    /// in such a machine can be trusted, and nothing of Trapline has brought it about.
+    pub(super) fn is_stuck_without_us(&self) -> bool {
+        let mut modules = None;
+        for line in self.lines() {
+            if line.contains("BUG: soft lockup") {
+                modules = None;
+            } else if let Some((_, loaded)) = line.split_once("Modules linked in:") {
+                // What was unloaded last is in brackets.
+                modules = Some(loaded.split('[').next().unwrap_or_default());
+            } else if line.contains("Stopper: multi_cpu_stop") {
+                return modules.is_some_and(|loaded| !loaded.contains("trapline"));
+            }
+        }
+        false
+    }
+
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines().map(|line| match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
             Some((level, text)) if level.bytes().all(|byte| byte.is_ascii_digit()) => text,
@@ -57,6 +74,23 @@ impl KernelLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_is_stuck_with_our_module_is_not_one_that_is_stuck_without() {
+        let stuck = |modules: &str| {
+            let log = format!(
+                "[  40.1] Linux\n[  66.6] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [migration/3:30]\n\
+                 [  66.6] Modules linked in: {modules}\n[  66.6] CPU: 3 PID: 30 Comm: migration/3\n\
+                 [  66.6] Stopper: multi_cpu_stop+0x0/0x120 <- stop_machine_cpuslocked+0x16c/0x1b0\n"
+            );
+            KernelLog::new(log.as_bytes()).is_stuck_without_us()
+        };
+        assert!(stuck("virtio_console") && stuck(" [last unloaded: trapline_forms(O)]"));
+        assert!(!stuck("trapline(O) virtio_console") && !stuck("trapline_forms(O)"));
+        let other =
+            "[ 66.6] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [sh:30]\n[ 66.6] Modules linked in:\n";
+        assert!(!KernelLog::new(other.as_bytes()).is_stuck_without_us());
+    }
 
     #[test]
     fn a_report_is_found_and_an_ordinary_line_is_not() {

@@ -153,10 +153,13 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
     }
     let _cores = cores::take(if options.one_thread { 1 } else { options.cpus as usize });
     for _ in 1..ATTEMPTS {
-        let (outcome, dead) = boot(options, &kernel, &initramfs, &output)?;
-        match dead {
-            Some(cpu) => eprintln!(
+        let (outcome, flaw) = boot(options, &kernel, &initramfs, &output)?;
+        match flaw {
+            Some(Flaw::DeadTimer(cpu)) => eprintln!(
                 "xtask: QEMU started the machine with a CPU, number {cpu}, whose timer is dead; starting it again"
+            ),
+            Some(Flaw::Stuck) => eprintln!(
+                "xtask: QEMU has lost a CPU of the machine, which is stuck while nothing of Trapline is loaded; starting it again"
             ),
             None if outcome.ended == Ended::Died && outcome.boot.is_none() => eprintln!(
                 "xtask: the machine went down before anything of Trapline was in it ({}); starting it again",
@@ -177,13 +180,24 @@ fn folder() -> Result<TempDir> {
 /// kernel, patching its own code as it boots, has taken away.
 const ATTEMPTS: usize = 3;
 
-/// Starts the machine once; what it left, and the CPU that was dead, if one was.
+/// How often the console is looked through for what shows that a machine is stuck.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What makes a machine one that has to be started again.
+enum Flaw {
+    /// A CPU, this one, has no timer.
+    DeadTimer(usize),
+    /// A CPU does not come when all are stopped at once. Seen in about one of a hundred machines, when the kernel changes its clock as it boots or takes CPUs offline.
+    Stuck,
+}
+
+/// Starts the machine once; what it left, and what is wrong with it.
 fn boot(
     options: &Options,
     kernel: &Kernel,
     initramfs: &Path,
     output: &Output,
-) -> Result<(Outcome, Option<usize>)> {
+) -> Result<(Outcome, Option<Flaw>)> {
     let sockets = folder()?;
     let ports = Listener::all(sockets.path())?;
     let started = Instant::now();
@@ -226,7 +240,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn watch(mut self, mut ports: Vec<Listener>) -> Result<(Outcome, Option<usize>)> {
+    fn watch(mut self, mut ports: Vec<Listener>) -> Result<(Outcome, Option<Flaw>)> {
         let console = self.child.stdout.take().context("QEMU's standard output is a pipe")?;
         let (sink, verbose) = (self.sinks.console.clone(), self.options.verbose);
         self.threads.push(thread::spawn(move || {
@@ -240,6 +254,8 @@ impl Running<'_> {
             Ok(())
         }));
 
+        let mut looked = Instant::now();
+        let mut stuck = false;
         let cut_short = loop {
             for index in (0..ports.len()).rev() {
                 if let Some(stream) = ports[index].accept()? {
@@ -253,6 +269,15 @@ impl Running<'_> {
             }
             if interrupt::seen() {
                 break Some(Ended::Interrupted);
+            }
+            if looked.elapsed() > LOOK_EVERY {
+                looked = Instant::now();
+                let console =
+                    self.sinks.console.lock().expect("no thread panics while it holds the lock").clone();
+                stuck = KernelLog::new(&console).is_stuck_without_us();
+                if stuck {
+                    break Some(Ended::Died);
+                }
             }
             if self.started.elapsed() > self.options.timeout {
                 break Some(Ended::TimedOut);
@@ -283,7 +308,8 @@ impl Running<'_> {
             log: KernelLog::new(if status.done { &log } else { &console }),
             boot: status.booted.map(|at| at - self.started),
         };
-        Ok((outcome, status.dead))
+        let flaw = status.dead.map(Flaw::DeadTimer).or(stuck.then_some(Flaw::Stuck));
+        Ok((outcome, flaw))
     }
 
     /// Starts a thread that reads a port.

@@ -101,6 +101,11 @@ impl Options {
             command: vec![command.into()],
         }
     }
+
+    /// The same with all CPUs emulated in turn by one thread: for what is not about CPUs at once. It leaves the host's other cores to others, and QEMU has fewer ways to fail.
+    pub fn in_turn(kernel: Series, command: impl Into<OsString>) -> Self {
+        Self { one_thread: true, ..Self::new(kernel, command) }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
