@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::Table;
-use crate::exec;
+use super::{Table, measured};
 use crate::setup::Series;
-use crate::vm::{self, Ended, Options, Output};
+use crate::vm::Options;
 
 const SCRIPT: &str = include_str!("code.sh");
 /// The ways in which the kernel has a probed instruction run.
@@ -21,23 +20,13 @@ pub(super) struct Code(BTreeMap<(String, String), f64>);
 impl Code {
     /// Boots the machine and measures.
     pub(super) fn measure(series: Series) -> Result<Self> {
-        let outcome = vm::run(
-            &Options {
-                cpus: 2,
-                memory: 2048,
-                timeout: Duration::from_secs(1200),
-                ..Options::new(series, SCRIPT)
-            },
-            Output::Captured,
-        )?;
-        ensure!(
-            outcome.ended == Ended::Exited(0),
-            "the measurement of code probes failed ({:?}):\n{}\n{}",
-            outcome.ended,
-            outcome.text(),
-            exec::tail(&String::from_utf8_lossy(&outcome.stderr), 20)
-        );
-        Self::parse(&outcome.text())
+        let said = measured(&Options {
+            cpus: 2,
+            memory: 2048,
+            timeout: Duration::from_secs(1200),
+            ..Options::new(series, SCRIPT)
+        })?;
+        Self::parse(&said)
     }
 
     fn parse(text: &str) -> Result<Self> {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::{Table, times};
+use super::{Table, measured, times};
+use crate::build;
 use crate::setup::Series;
-use crate::vm::{self, Ended, Options, Output};
-use crate::{build, exec};
+use crate::vm::Options;
 
 const SCRIPT: &str = include_str!("faults.sh");
 
@@ -19,24 +19,14 @@ pub(super) struct Faults(BTreeMap<String, f64>);
 impl Faults {
     /// Boots the machine and measures.
     pub(super) fn measure(series: Series) -> Result<Self> {
-        let outcome = vm::run(
-            &Options {
-                cpus: 2,
-                memory: 2048,
-                copy_in: vec![build::touch()?],
-                timeout: Duration::from_secs(1200),
-                ..Options::new(series, SCRIPT)
-            },
-            Output::Captured,
-        )?;
-        ensure!(
-            outcome.ended == Ended::Exited(0),
-            "the measurement of page faults failed ({:?}):\n{}\n{}",
-            outcome.ended,
-            outcome.text(),
-            exec::tail(&String::from_utf8_lossy(&outcome.stderr), 20)
-        );
-        Self::parse(&outcome.text())
+        let said = measured(&Options {
+            cpus: 2,
+            memory: 2048,
+            copy_in: vec![build::touch()?],
+            timeout: Duration::from_secs(1200),
+            ..Options::new(series, SCRIPT)
+        })?;
+        Self::parse(&said)
     }
 
     fn parse(text: &str) -> Result<Self> {

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::{Table, times};
+use super::{Table, measured, times};
 use crate::exec;
 use crate::setup::Series;
-use crate::vm::{self, Ended, Options, Output};
+use crate::vm::Options;
 
 const SCRIPT: &str = include_str!("guest.sh");
 /// CPUs of the machine.
@@ -34,25 +34,15 @@ impl Guest {
     pub(super) fn measure(series: Series) -> Result<Self> {
         let qemu = ["-device", "edu,addr=1", "-netdev", "user,id=net"];
         let card = ["-device", "e1000e,addr=2,netdev=net,romfile="];
-        let outcome = vm::run(
-            &Options {
-                cpus: CPUS,
-                memory: 2048,
-                modules: vec!["e1000e".into()],
-                qemu: [&qemu[..], &card].concat().into_iter().map(Into::into).collect(),
-                timeout: Duration::from_secs(1200),
-                ..Options::new(series, SCRIPT)
-            },
-            Output::Captured,
-        )?;
-        ensure!(
-            outcome.ended == Ended::Exited(0),
-            "the measurement failed ({:?}):\n{}\n{}",
-            outcome.ended,
-            outcome.text(),
-            exec::tail(&String::from_utf8_lossy(&outcome.stderr), 20)
-        );
-        Self::parse(&outcome.text())
+        let said = measured(&Options {
+            cpus: CPUS,
+            memory: 2048,
+            modules: vec!["e1000e".into()],
+            qemu: [&qemu[..], &card].concat().into_iter().map(Into::into).collect(),
+            timeout: Duration::from_secs(1200),
+            ..Options::new(series, SCRIPT)
+        })?;
+        Self::parse(&said)
     }
 
     fn parse(text: &str) -> Result<Self> {

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::progress::Step;
 use crate::setup::{self, Kernel, Series};
-use crate::{build, exec, workspace};
+use crate::{build, exec, vm, workspace};
 use code::Code;
 use faults::Faults;
 use guest::Guest;
@@ -94,6 +94,19 @@ pub fn command(options: &Options) -> Result<u8> {
         );
     }
     Ok(0)
+}
+
+/// Measures in a virtual machine; what it said, a line for each figure.
+fn measured(options: &vm::Options) -> Result<String> {
+    let outcome = vm::run(options, vm::Output::Captured)?;
+    ensure!(
+        outcome.ended == vm::Ended::Exited(0),
+        "the measurement failed ({:?}):\n{}\n{}",
+        outcome.ended,
+        outcome.text(),
+        exec::tail(&String::from_utf8_lossy(&outcome.stderr), 20)
+    );
+    Ok(outcome.text())
 }
 
 /// What it was measured on, in general words.
