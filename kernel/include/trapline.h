@@ -2,7 +2,7 @@
 /*
  * Trapline's interface for other kernel modules: page-fault handlers, access probes and code probes.
  *
- * Generated from src/api/: change that, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
+ * Generated from src/api/ and ../crates/api/src/raw.rs: change those, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
  *
  * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
  * not sleep, allocate, or take a lock that the code they interrupted may hold. One that faults is abandoned and counted, and the interrupted code goes on; what it leaves undone

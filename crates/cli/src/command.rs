@@ -59,14 +59,18 @@ pub(crate) fn wait_for_end(pid: Pid) {
     {}
 }
 
-/// Waits until process `pid`, whosever child it is, has ended.
-pub(crate) fn wait_for_stranger(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
-        // It has ended already.
-        return;
-    };
-    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
+/// Waits until process `pid`, whosever child it is, has ended; returns whether it has, which may not be to be known.
+pub(crate) fn wait_for_stranger(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => loop {
+            match poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {
+                Err(rustix::io::Errno::INTR) => {}
+                polled => return polled.is_ok(),
+            }
+        },
+        Err(error) => error == rustix::io::Errno::SRCH,
+    }
 }
 
 /// Whether our process group has the terminal, so that Ctrl-C went to all of it.
@@ -108,10 +112,10 @@ mod tests {
         let mut traced =
             Traced::start(&["sh".into(), "-c".into(), "read line < /dev/null; exit 3".into()]).unwrap();
         let pid = traced.pid().as_raw_nonzero().get().cast_unsigned();
-        wait_for_stranger(pid);
+        assert!(wait_for_stranger(pid));
         assert_eq!(traced.wait().unwrap(), 3);
-        wait_for_stranger(pid);
-        wait_for_stranger(u32::MAX);
+        assert!(wait_for_stranger(pid));
+        assert!(wait_for_stranger(u32::MAX));
     }
 
     #[test]

@@ -130,7 +130,7 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
         tell::how_to_stop(options);
     }
     if let Some(process) = subject.process() {
-        tell_of_its_end(process, wake.clone());
+        tell_of_its_end(process, options.quiet, wake.clone());
     }
     let mut waiting = Waiting::new(&woken, command.as_ref());
     let deadline = options.duration.map(|duration| Instant::now() + duration);
@@ -178,10 +178,14 @@ fn header(system: &System, cpus: u32) -> Header {
 }
 
 /// Sends a word when `process` has ended, which may be at once.
-fn tell_of_its_end(process: u32, wake: Sender<Wake>) {
+fn tell_of_its_end(process: u32, quiet: bool, wake: Sender<Wake>) {
     thread::spawn(move || {
-        command::wait_for_stranger(process);
-        eprintln!("process {process} has ended");
+        if !command::wait_for_stranger(process) {
+            return;
+        }
+        if !quiet {
+            eprintln!("process {process} has ended");
+        }
         // Nobody listens any more if the trace is over.
         let _ = wake.send(Wake::ProcessEnded);
     });

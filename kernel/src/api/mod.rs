@@ -1,6 +1,6 @@
 //! The C interface for other kernel modules: page-fault handlers and access probes; [`code`] probes.
 //!
-//! This module is the whole contract; `include/trapline.h` is generated from it (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
+//! This module, with the types of `trapline_api::raw`, is the whole contract; `include/trapline.h` is generated from both (`cargo test -p xtask --test header` says when it is not). All functions are called in process context and may
 //! sleep. All handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, or take a lock that the
 //! code they interrupted may hold. One that faults is abandoned and counted; what it leaves undone in data of its own, or in locks it holds, stays so. Memory that they are given is
 //! valid until they return.
