@@ -48,6 +48,15 @@ impl Faults {
         self.0.get(name).copied().with_context(|| format!("`{name}` was not measured"))
     }
 
+    /// By how much the gate is the first to see a fault.
+    pub(super) fn early(&self) -> Result<Table> {
+        let mut table = Table::new(["a page fault, from user mode", "µs"]);
+        let earlier = format!("{:.2}", self.each("earlier")? / 1000.0);
+        table
+            .row(["seen by `--gate idt` before the kernel's own tracepoint, on average".to_owned(), earlier]);
+        Ok(table)
+    }
+
     /// What each costs, and how many faults a second are left.
     pub(super) fn table(&self) -> Result<Table> {
         let untraced = self.each("nothing")?;

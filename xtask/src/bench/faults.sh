@@ -54,4 +54,16 @@ for round in 1 2 3; do
     echo '!hist:keys=common_pid' >$events/bench/fault/trigger
     echo >$tracing/kprobe_events
 done
+
+# How much earlier the gate sees a fault than the tracepoint does: by the same clock, of which ftrace tells whole microseconds, rounded down.
+echo perf >$tracing/trace_clock
+echo 1 >$events/exceptions/enable
+trapline faults --gate idt --user --comm trapline-touch --quiet --output /tmp/trace -- taskset -c 1 /trapline-touch 4096 >/dev/null
+echo 0 >$events/exceptions/enable
+trapline convert /tmp/trace --to json | sed -n 's/.*"time_ns":\([0-9]*\).*"address":"\(0x[0-9a-f]*\)".*/\2 \1/p' >/tmp/ours
+sed -n 's/.*trapline-touch-.* \([0-9]*\)\.\([0-9]*\): page_fault_user: address=\(0x[0-9a-f]*\) .*/\3 \1\2/p' $tracing/trace >/tmp/theirs
+# The same address faults once in each round.
+awk 'NR == FNR { ours[$1, times[$1]++] = $2; next }
+    { at = $1 SUBSEP seen[$1]++; if (at in ours) { sum += $2 * 1000 + 500 - ours[at]; count++ } }
+    END { print "faults earlier count", count + 0, "nanoseconds", sum }' /tmp/ours /tmp/theirs >>/tmp/measured
 cat /tmp/measured

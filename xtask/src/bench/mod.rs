@@ -72,6 +72,7 @@ pub fn command(options: &Options) -> Result<u8> {
     let faults = Faults::measure(options.kernel)?;
     drop(step);
     add("A page fault", faults.table()?);
+    add("How early", faults.early()?);
     let module = modules.iter().find(|path| path.ends_with("trapline.ko")).context("trapline.ko is built")?;
     add("Size", guest.size(module)?);
     if !options.guest_only {
