@@ -251,7 +251,8 @@ fn named(series: Series) -> Result<()> {
     succeeds(&Options {
         copy_in: vec![build::faults()?],
         copy_out: Some(folder.path().to_owned()),
-        ..Options::in_turn(series, format!("set -e\nstatus=0\n{script}rmmod trapline"))
+        // CPUs that take turns take long ones: a program would be gone before anybody looked at its memory.
+        ..Options::new(series, format!("set -e\nstatus=0\n{script}rmmod trapline"))
     })?;
     for (name, status, cause, mode, code, memory) in CAUSES {
         let address = hex(&fs::read_to_string(folder.path().join(name))?)?;
