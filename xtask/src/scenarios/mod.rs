@@ -116,9 +116,10 @@ pub fn run_all(runs: &[Run], done: impl Fn(Run, bool) + Sync) {
 impl Run {
     /// Runs it, says how it went, and returns whether it passed.
     fn run(self) -> bool {
-        let started = Instant::now();
+        let (started, waited) = (Instant::now(), vm::waited_for_cores());
         let result = (self.scenario.check)(self.series);
-        let took = started.elapsed().as_secs_f64();
+        let waited = vm::waited_for_cores() - waited;
+        let took = started.elapsed().saturating_sub(waited).as_secs_f64();
         // At once, since others may be saying how they went.
         match &result {
             Ok(()) => println!("{self} ... ok ({took:.1} s)"),

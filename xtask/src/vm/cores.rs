@@ -2,8 +2,10 @@
 //!
 //! So scenarios need not say which of them may run beside which, and none is slowed down by another to where a time limit takes it for dead.
 
+use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Some cores, given back when dropped.
 pub(super) struct Share {
@@ -25,10 +27,22 @@ pub fn all() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+thread_local! {
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long this thread has waited for cores so far: no part of what its machines took.
+pub fn waited() -> Duration {
+    WAITED.get()
+}
+
 /// Waits for a core for each of `threads`, or for all there are if those are fewer.
 pub(super) fn take(threads: usize) -> Share {
     static HOST: std::sync::LazyLock<Cores> = std::sync::LazyLock::new(|| Cores::new(all()));
-    HOST.take(threads.clamp(1, all()))
+    let began = Instant::now();
+    let share = HOST.take(threads.clamp(1, all()));
+    WAITED.set(WAITED.get() + began.elapsed());
+    share
 }
 
 impl Cores {

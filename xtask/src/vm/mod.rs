@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-pub use cores::all as host_cores;
+pub use cores::{all as host_cores, waited as waited_for_cores};
 pub use log::KernelLog;
 pub use options::Options;
 
