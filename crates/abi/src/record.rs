@@ -271,7 +271,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 10);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 11);
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT);
     }
 }
