@@ -1,6 +1,9 @@
 //! `trapline convert`: a trace in another format.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use trapline_trace::{Cut, Ending, Event, Sink, Totals, TraceReader, What};
 
@@ -15,6 +18,9 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
     let destination = Destination::new(args.output.as_deref());
     let kind = Kind::from(args.to);
     kind.check(&destination)?;
+    if args.output.as_deref().is_some_and(|output| is_same(output, &args.file)) {
+        return Err(Error::OntoItself { file: args.file.display().to_string() });
+    }
     let mut reader = TraceReader::open(&args.file)?;
     if kind == Kind::Mmiotrace && !reader.header().probes.is_empty() {
         return Err(Error::OnlyAccesses);
@@ -40,6 +46,12 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
         Err(source) if is_closed(&source) => Ok(()),
         Err(source) => Err(Error::Write { path: destination.name(), source }),
     }
+}
+
+/// Whether two paths lead to one file that is there.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Ends the copy of a trace without an end so that it does not look complete either.

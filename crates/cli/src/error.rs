@@ -342,6 +342,12 @@ pub(crate) enum Error {
     /// mmiotrace's format for something else.
     #[error("mmiotrace's format knows accesses to device registers only; use --format human, json or arrow")]
     OnlyAccesses,
+    /// A trace converted onto itself.
+    #[error("{file} is the trace itself: writing to it would destroy it; name another file with --output")]
+    OntoItself {
+        /// The trace.
+        file: String,
+    },
     /// A picture of a trace that has none.
     #[error("{file} has no page faults to draw: --svg is for traces of `trapline faults`")]
     NoPicture {

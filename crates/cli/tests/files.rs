@@ -178,3 +178,14 @@ fn colours_are_for_terminals_unless_asked_for() {
     assert!(coloured(&mut trapline(&["convert", trace.path(), "--to", "human", "--color", "always"])));
     assert!(!coloured(trapline(&["convert", trace.path(), "--to", "human"]).env("NO_COLOR", "1")));
 }
+
+#[test]
+fn a_trace_is_not_converted_onto_itself() {
+    let trace = Trace::with(5);
+    let path = trace.path.to_str().unwrap();
+    let before = fs::read(&trace.path).unwrap();
+    let output = run(&["convert", path, "--to", "json", "--output", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is the trace itself"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&trace.path).unwrap(), before);
+}

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 
 use common::{header, names, play, totals};
 use expect_test::{ExpectFile, expect_file};
-use trapline_trace::{Access, Event, Human, JsonLines, Mmiotrace, Sink, Summary, Value, What};
+use trapline_trace::{
+    Access, Event, Header, Human, JsonLines, Mmiotrace, Sink, Summary, Totals, Value, What,
+};
 
 fn check(expected: ExpectFile, write: impl FnOnce(&mut Vec<u8>)) {
     let mut out = Vec::new();
@@ -80,7 +82,7 @@ fn a_polling_loop_of_4000_equal_reads_is_one_line_also_while_another_cpu_is_busy
             .unwrap();
     });
     assert_eq!(human.kept(), 4004, "what is open yet waits");
-    human.end(&totals()).unwrap();
+    human.end(&Totals::default()).unwrap();
     assert_eq!(human.kept(), 4005);
     let text = String::from_utf8(out).unwrap();
     let polls: Vec<_> = text.lines().filter(|line| line.contains("STATUS")).collect();
@@ -135,4 +137,14 @@ fn a_broken_pipe_comes_back_as_one_from_every_format() {
         kind(trapline_trace::ParquetFile::new(Broken, &header()).and_then(|mut file| file.end(&totals()))),
         io::ErrorKind::BrokenPipe
     );
+}
+
+#[test]
+fn records_that_were_lost_after_the_last_line_are_told_too() {
+    let totals = Totals { dropped: 5, ..Totals::default() };
+    let (mut human, mut mmiotrace) = (Vec::new(), Vec::new());
+    Human::new(&mut human, false).end(&totals).unwrap();
+    Mmiotrace::new(&mut mmiotrace, &Header::default(), false).unwrap().end(&totals).unwrap();
+    assert!(String::from_utf8(human).unwrap().contains("LOST 5 more records"));
+    assert!(String::from_utf8(mmiotrace).unwrap().ends_with("MARK 0.000000 Lost 5 events.\n"));
 }

@@ -46,7 +46,7 @@ impl KernelLog {
         self.lines().filter(|line| REPORTS.iter().any(|report| line.contains(report))).collect()
     }
 
-    /// Whether the kernel is stuck in stopping all its CPUs at once (kernel/stop_machine.c), with no module of ours loaded: one of QEMU's CPUs never came. Nothing that goes on
+    /// Whether the kernel is stuck in stopping all its CPUs at once (kernel/stop_machine.c), with no module of ours loaded, now or last: one of QEMU's CPUs never came. Nothing that goes on
     /// in such a machine can be trusted, and nothing of Trapline has brought it about.
     pub(super) fn is_stuck_without_us(&self) -> bool {
         let mut modules = None;
@@ -54,8 +54,8 @@ impl KernelLog {
             if line.contains("BUG: soft lockup") {
                 modules = None;
             } else if let Some((_, loaded)) = line.split_once("Modules linked in:") {
-                // What was unloaded last is in brackets.
-                modules = Some(loaded.split('[').next().unwrap_or_default());
+                // What was unloaded last, in brackets, counts as well.
+                modules = Some(loaded);
             } else if line.contains("Stopper: multi_cpu_stop") {
                 return modules.is_some_and(|loaded| !loaded.contains("trapline"));
             }
@@ -85,8 +85,9 @@ mod tests {
             );
             KernelLog::new(log.as_bytes()).is_stuck_without_us()
         };
-        assert!(stuck("virtio_console") && stuck(" [last unloaded: trapline_forms(O)]"));
+        assert!(stuck("virtio_console") && stuck(" [last unloaded: nvme]"));
         assert!(!stuck("trapline(O) virtio_console") && !stuck("trapline_forms(O)"));
+        assert!(!stuck(" [last unloaded: trapline(O)]"));
         let other =
             "[ 66.6] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [sh:30]\n[ 66.6] Modules linked in:\n";
         assert!(!KernelLog::new(other.as_bytes()).is_stuck_without_us());

@@ -39,6 +39,7 @@ impl Error {
             | Error::NoCommand { .. }
             | Error::OnlyAccesses
             | Error::NoPicture { .. }
+            | Error::OntoItself { .. }
             | Error::Fetch(_)
             | Error::Spec(_)
             | Error::ReturnInside { .. }

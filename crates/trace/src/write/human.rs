@@ -33,6 +33,8 @@ pub struct Human<W> {
     names: Option<Names>,
     fold: Fold,
     titled: bool,
+    /// Records that lines have told to be lost.
+    lost: u64,
     waiting: u64,
     kept: u64,
 }
@@ -40,7 +42,7 @@ pub struct Human<W> {
 impl<W: Write> Human<W> {
     /// Writes to `out`, with terminal colours if `colour`.
     pub fn new(out: W, colour: bool) -> Self {
-        Self { out, colour, names: None, fold: Fold::default(), titled: false, waiting: 0, kept: 0 }
+        Self { out, colour, names: None, fold: Fold::default(), titled: false, lost: 0, waiting: 0, kept: 0 }
     }
 
     /// Shows the fields of registers too, as far as `names` knows them.
@@ -198,6 +200,9 @@ impl<W: Write> Sink for Human<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.title(event)?;
         self.waiting += 1;
+        if let What::Lost { count } = event.what {
+            self.lost += count;
+        }
         if !self.fold.absorb(event) {
             let line = self.line(event);
             self.fold.push(event, line);
@@ -211,9 +216,14 @@ impl<W: Write> Sink for Human<W> {
         self.out.flush()
     }
 
-    fn end(&mut self, _totals: &Totals) -> io::Result<()> {
+    fn end(&mut self, totals: &Totals) -> io::Result<()> {
         self.fold.close();
         self.drain()?;
+        // Those after which nothing was written have no record of their own.
+        if let lost @ 1.. = totals.dropped.saturating_sub(self.lost) {
+            let text = format!("LOST {} more records: the ring was full", grouped(lost));
+            writeln!(self.out, "{:24}{}", "", paint(self.colour, ALARM, &text))?;
+        }
         self.out.flush()
     }
 

@@ -17,6 +17,8 @@ const WIDEST: usize = 8;
 pub struct Mmiotrace<W> {
     out: W,
     program_counters: bool,
+    /// Records that lines have told to be lost.
+    lost: u64,
     kept: u64,
 }
 
@@ -31,7 +33,7 @@ impl<W: Write> Mmiotrace<W> {
     pub fn new(mut out: W, header: &Header, program_counters: bool) -> io::Result<Self> {
         out.write_all(b"VERSION 20070824\n")?;
         header.devices.iter().try_for_each(|device| pci_device(&mut out, device))?;
-        Ok(Self { out, program_counters, kept: 0 })
+        Ok(Self { out, program_counters, lost: 0, kept: 0 })
     }
 
     fn access(&mut self, time: &str, access: &Access<'_>) -> io::Result<()> {
@@ -66,7 +68,10 @@ impl<W: Write> Sink for Mmiotrace<W> {
             }
             What::Unmap { mapping } => writeln!(self.out, "UNMAP {time} {mapping} 0x0 0")?,
             What::Mark { text } => writeln!(self.out, "MARK {time} {}", printable(text))?,
-            What::Lost { count } => writeln!(self.out, "MARK 0.000000 Lost {count} events.")?,
+            What::Lost { count } => {
+                self.lost += count;
+                writeln!(self.out, "MARK 0.000000 Lost {count} events.")?;
+            }
             What::Window { address, nanoseconds } => {
                 writeln!(
                     self.out,
@@ -84,7 +89,11 @@ impl<W: Write> Sink for Mmiotrace<W> {
         self.out.flush()
     }
 
-    fn end(&mut self, _totals: &Totals) -> io::Result<()> {
+    fn end(&mut self, totals: &Totals) -> io::Result<()> {
+        // Those after which nothing was written have no record of their own.
+        if let lost @ 1.. = totals.dropped.saturating_sub(self.lost) {
+            writeln!(self.out, "MARK 0.000000 Lost {lost} events.")?;
+        }
         self.out.flush()
     }
 
