@@ -181,6 +181,7 @@ u64 glue_vmap_alias(u64 address, u64 pages);
 void glue_vunmap(u64 address);
 bool glue_same_cache_attributes(u64 one, u32 one_level, u64 other, u32 other_level);
 bool glue_is_ram(u64 physical, u64 length);
+bool glue_is_boot_memory(u64 physical);
 
 /* memory.c */
 void *glue_kvmalloc(size_t size, size_t align);
@@ -192,6 +193,7 @@ int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page
 u64 glue_totalram_bytes(void);
 bool glue_is_task_stack(u64 first, u64 last);
 u32 glue_nr_cpu_ids(void);
+bool glue_has_smap(void);
 u32 glue_current_tgid(void);
 void glue_control_lock(void);
 void glue_control_unlock(void);

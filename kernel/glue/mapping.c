@@ -54,6 +54,17 @@ void glue_vunmap(u64 address)
 	vunmap((void *)(unsigned long)address);
 }
 
+/*
+ * Whether this page of RAM is the kernel's own since it booted, so that it was never given out by an allocator: such are the per-CPU areas, in which the stacks
+ * for interrupts lie, which are mapped into the vmalloc range too (arch/x86/kernel/irq_64.c, map_irq_stack).
+ */
+bool glue_is_boot_memory(u64 physical)
+{
+	unsigned long pfn = physical >> PAGE_SHIFT;
+
+	return pfn_valid(pfn) && PageReserved(pfn_to_page(pfn));
+}
+
 /* Whether any byte of the range is system RAM. */
 bool glue_is_ram(u64 physical, u64 length)
 {

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <asm/cpufeature.h>
 #include "control.h"
 #include "glue.h"
 
@@ -108,6 +109,11 @@ bool glue_is_task_stack(u64 first, u64 last)
 u32 glue_nr_cpu_ids(void)
 {
 	return nr_cpu_ids;
+}
+
+bool glue_has_smap(void)
+{
+	return boot_cpu_has(X86_FEATURE_SMAP);
 }
 
 u32 glue_current_tgid(void)

@@ -132,9 +132,9 @@ fn start(file: u64, argument: UserPointer) -> Result<(), Errno> {
     }
     let kind = SessionKind::from_code(start.kind).ok_or(Errno::INVALID)?;
     let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let mut state = Guard::lock();
-    start.rings = state.start(engine, file, kind, start.buffer)?;
-    argument.write(&start).inspect_err(|_| state.end(engine, file))
+    start.rings = Guard::lock().start(engine, file, kind, start.buffer)?;
+    // Without the lock: user memory may have to be waited for, and who maps rings holds its lock when it takes ours.
+    argument.write(&start).inspect_err(|_| Guard::lock().end(engine, file))
 }
 
 /// The state, if `file` has a session of this kind.
@@ -193,7 +193,7 @@ fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
 fn probe(file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut probe: CodeProbe = unsafe { argument.read() }?;
-    // Before the lock is taken: user memory may have to be waited for, and who maps rings holds its lock when it takes ours.
+    // Before the lock is taken, as in `start`.
     let steps = program(&probe)?;
     let result = own_session(file, SessionKind::Code)?.probe(file, &probe, &steps);
     (probe.id, probe.error, probe.errno) = match result {

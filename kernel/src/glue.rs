@@ -103,6 +103,7 @@ unsafe extern "C" {
         other_level: u32,
     ) -> bool;
     pub(crate) safe fn glue_is_ram(physical: u64, length: u64) -> bool;
+    pub(crate) safe fn glue_is_boot_memory(physical: u64) -> bool;
     pub(crate) safe fn glue_vmap_alias(address: u64, pages: u64) -> u64;
     pub(crate) fn glue_vunmap(address: u64);
 
@@ -116,6 +117,7 @@ unsafe extern "C" {
     pub(crate) safe fn glue_totalram_bytes() -> u64;
     pub(crate) safe fn glue_is_task_stack(first: u64, last: u64) -> bool;
     pub(crate) safe fn glue_nr_cpu_ids() -> u32;
+    pub(crate) safe fn glue_has_smap() -> bool;
     pub(crate) safe fn glue_current_tgid() -> u32;
     pub(crate) fn glue_copy_from_user(to: *mut u8, from: u64, length: usize) -> bool;
     pub(crate) fn glue_copy_to_user(to: u64, from: *const u8, length: usize) -> bool;

@@ -4,9 +4,10 @@ use crate::errno::Errno;
 use crate::glue;
 use crate::mappings::{PAGE, Wanted, errno_of};
 use crate::page_tables::{Leaf, leaf_at};
+use crate::platform::Kernel;
 use crate::state::State;
 use crate::walk::{physical, size};
-use trapline_engine::Probe;
+use trapline_engine::{Engine, Probe};
 
 /// `_PAGE_NX`.
 const NO_EXECUTE: u64 = 1 << 63;
@@ -14,7 +15,7 @@ const NO_EXECUTE: u64 = 1 << 63;
 const LONGEST: u64 = 1 << 30;
 
 /// Makes the mapping that `probe`, whose range does not wrap, lies in known, if it is not.
-pub(crate) fn cover(state: &mut State, probe: &Probe) -> Result<(), Errno> {
+pub(crate) fn cover(engine: &Engine<Kernel>, state: &mut State, probe: &Probe) -> Result<(), Errno> {
     let (start, last) = (probe.start, probe.last());
     if let Some(at) = state.known_at(start) {
         let whole = state.known.get(at).is_some_and(|known| known.holds(last));
@@ -23,7 +24,9 @@ pub(crate) fn cover(state: &mut State, probe: &Probe) -> Result<(), Errno> {
     if start < glue::glue_vmalloc_start() || last > glue::glue_vmalloc_end() {
         return Err(Errno::FAULT);
     }
-    if state.is_alias(start) || glue::glue_is_task_stack(start, last) {
+    // What the trap path itself uses, and the stacks that the CPU pushes an exception's frame onto.
+    let is_ours = state.is_alias(start) || state.rings_hold(start) || engine.platform().slots.hold_data(start);
+    if is_ours || glue::glue_is_task_stack(start, last) {
         return Err(Errno::PERM);
     }
     let wanted = mapping_around(start)?;
@@ -36,8 +39,10 @@ pub(crate) fn cover(state: &mut State, probe: &Probe) -> Result<(), Errno> {
 /// The whole mapping that holds `address`: as far as it goes without a hole and, for a device, as physical addresses go on. Areas of the vmalloc range
 /// are separated by unmapped guard pages.
 fn mapping_around(address: u64) -> Result<Wanted, Errno> {
-    let leaf = checked(leaf_at(address).ok_or(Errno::FAULT)?)?;
+    let leaf = leaf_at(address).ok_or(Errno::FAULT)?;
     let ram = glue::glue_is_ram(physical(leaf) & !(PAGE - 1), PAGE);
+    let checked = |leaf| checked(leaf, ram);
+    checked(leaf)?;
     let mut start = address & !(size(leaf.level) - 1);
     let mut end = start + size(leaf.level);
     let (mut first, mut before, mut after) = (leaf, physical(leaf), physical(leaf) + size(leaf.level));
@@ -62,11 +67,12 @@ fn mapping_around(address: u64) -> Result<Wanted, Errno> {
     Ok(Wanted { start, length: end - start, physical: (!ram).then_some(before), leaf: first })
 }
 
-/// Memory that code runs from can't be probed: a fetch from an armed page is not an access that can be performed elsewhere.
-fn checked(leaf: Leaf) -> Result<Leaf, Errno> {
+/// Memory that code runs from can't be probed: a fetch from an armed page is not an access that can be performed elsewhere. Nor can RAM that no allocator
+/// gave out: the stacks that interrupts run on are such.
+fn checked(leaf: Leaf, ram: bool) -> Result<Leaf, Errno> {
     if leaf.level > glue::LEVEL_2M {
         Err(Errno::NOT_SUPPORTED)
-    } else if leaf.entry & NO_EXECUTE == 0 {
+    } else if leaf.entry & NO_EXECUTE == 0 || ram && glue::glue_is_boot_memory(physical(leaf)) {
         Err(Errno::PERM)
     } else {
         Ok(leaf)

@@ -60,6 +60,11 @@ impl Rings {
         self.geometry.stride() as u64 * u64::from(self.geometry.rings)
     }
 
+    /// Whether `address` is in it.
+    pub(crate) fn hold(&self, address: u64) -> bool {
+        address.wrapping_sub(self.memory.addr().get() as u64) < self.bytes()
+    }
+
     /// The area.
     pub(crate) fn memory(&self) -> *mut u8 {
         self.memory.as_ptr()

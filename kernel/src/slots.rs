@@ -49,6 +49,11 @@ impl Slots {
         ip.wrapping_sub(self.text) < BYTES as u64
     }
 
+    /// Whether `address` is in a slot's data mapping.
+    pub(crate) fn hold_data(&self, address: u64) -> bool {
+        address.wrapping_sub(self.data) < BYTES as u64
+    }
+
     /// Whether this CPU, which is `cpu`, has a slot for `copy` at this level.
     pub(crate) fn have_room(&self, cpu: usize, nesting: usize, copy: &Redirect) -> bool {
         cpu < CPUS && nesting < LEVELS && usize::from(copy.length) <= copy.code.len()

@@ -181,6 +181,10 @@ static void send_nmi_to_others(void)
 		native_apic_mem_write(APIC_ICR, command);
 }
 
+static void nothing(void *unused)
+{
+}
+
 static int nmis_set(void *unused, u64 count)
 {
 	for (; count; count--) {
@@ -189,6 +193,8 @@ static int nmis_set(void *unused, u64 count)
 		preempt_enable();
 		usleep_range(100, 1000);
 	}
+	/* An NMI that a CPU has not taken yet comes before this. */
+	smp_call_function(nothing, NULL, true);
 	return 0;
 }
 

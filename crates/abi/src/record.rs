@@ -89,7 +89,8 @@ pub enum Kind {
     /// A code probe was hit: `payload` is [`HitPayload`](crate::HitPayload), and [`Kind::More`] records hold the words that it has no room for; of `flags` only
     /// [`Flags::INTERRUPT`] is used.
     Hit = 9,
-    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only [`Flags::INTERRUPT`] is used.
+    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only [`Flags::INTERRUPT`] and
+    /// [`Flags::CLOSED`] are used.
     Fault = 10,
     /// The kernel's memory management has done what it does about a page fault: `payload` is [`ServedPayload`](crate::ServedPayload), `time` when that was, on
     /// whichever CPU.
@@ -116,7 +117,7 @@ impl Kind {
     }
 }
 
-/// Bits of [`Record::flags`] in an access record.
+/// Bits of [`Record::flags`]: in an access record all but [`CLOSED`](Self::CLOSED), in others those that its [`Kind`] names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u8);
 
@@ -127,6 +128,8 @@ impl Flags {
     pub const MODIFY: u8 = 1 << 1;
     /// The instruction had a lock prefix, or is `xchg`.
     pub const LOCKED: u8 = 1 << 2;
+    /// Of a page fault: in kernel mode, at an address of user mode, which was closed to the kernel (SMAP, with RFLAGS.AC clear; Intel SDM volume 3, 4.6.1).
+    pub const CLOSED: u8 = 1 << 2;
     /// One element of a string instruction.
     pub const STRING: u8 = 1 << 3;
     /// A pre handler supplied the value; the device was not read.

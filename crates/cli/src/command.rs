@@ -1,8 +1,9 @@
 //! COMMAND: started once everything is armed, waited for, passed signals that it did not get itself.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,13 +19,27 @@ pub(crate) struct Traced {
     child: Child,
 }
 
+/// Looks whether COMMAND can be started, before anything is done for its sake.
+pub(crate) fn check(words: &[OsString]) -> Result<()> {
+    use rustix::io::Errno;
+    let Some(name) = words.first() else { return Ok(()) };
+    if which::which(name).is_ok() {
+        return Ok(());
+    }
+    let is_there = name.to_string_lossy().contains('/') && Path::new(name).exists();
+    let source = if is_there { Errno::ACCESS } else { Errno::NOENT };
+    Err(cannot_run(name, source.into()))
+}
+
+fn cannot_run(name: &OsStr, source: io::Error) -> Error {
+    Error::Command { command: name.to_string_lossy().into_owned(), source }
+}
+
 impl Traced {
     /// Starts it.
     pub(crate) fn start(words: &[OsString]) -> Result<Self> {
         let [name, arguments @ ..] = words else { unreachable!("only called with a command") };
-        let child = Command::new(name).args(arguments).spawn();
-        let child = child
-            .map_err(|source| Error::Command { command: name.to_string_lossy().into_owned(), source })?;
+        let child = Command::new(name).args(arguments).spawn().map_err(|source| cannot_run(name, source))?;
         Ok(Self { child })
     }
 
@@ -102,9 +117,16 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_is_told_from_one_that_can_not_run() {
-        let exit = |command: &str| Traced::start(&[command.into()]).unwrap_err().exit();
-        assert_eq!(exit("/nonexistent/command"), 127);
-        assert_eq!(exit("/etc/passwd"), 126);
+        for (command, status) in
+            [("/nonexistent/command", 127), ("no-such-command-anywhere", 127), ("/etc/passwd", 126)]
+        {
+            let words = [command.into()];
+            let (started, checked) = (Traced::start(&words).unwrap_err(), check(&words).unwrap_err());
+            assert_eq!((started.exit(), checked.exit()), (status, status), "{command}");
+            assert_eq!(started.to_string(), checked.to_string(), "told in the same words");
+        }
+        assert!(check(&["sh".into()]).is_ok());
+        assert!(check(&[]).is_ok());
     }
 
     #[test]

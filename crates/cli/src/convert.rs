@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use trapline_trace::{Cut, Ending, Event, Sink, Totals, TraceReader, What};
+use trapline_trace::{Cut, Ending, Event, Sink, TraceReader, What};
 
 use crate::args::Convert;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Convert) -> Result<()> {
         .and_then(|ending| {
             match &ending {
                 Ending::Whole(totals) => sink.end(totals)?,
-                Ending::Cut(cut) => end_cut(sink.as_mut(), kind, cut)?,
+                Ending::Cut(cut) => end_cut(sink.as_mut(), cut)?,
             }
             Ok(ending)
         });
@@ -55,14 +55,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Ends the copy of a trace without an end so that it does not look complete either.
-fn end_cut(sink: &mut dyn Sink, kind: Kind, cut: &Cut) -> io::Result<()> {
+fn end_cut(sink: &mut dyn Sink, cut: &Cut) -> io::Result<()> {
     let text = cut.to_string();
     let what = What::Mark { text: &text };
     sink.event(&Event { time: cut.time.unwrap_or(0), cpu: 0, pid: 0, tgid: 0, comm: "", what })?;
-    match kind {
-        // These say what was counted at their end, which nobody knows.
-        Kind::Json | Kind::Arrow => sink.flush(),
-        // These can't be read, or not to their last line, without being ended.
-        Kind::Human | Kind::Mmiotrace | Kind::Parquet => sink.end(&Totals::default()),
-    }
+    sink.cut()
 }

@@ -19,23 +19,22 @@ pub(crate) fn run(args: &Report) -> Result<()> {
     let mut reader = TraceReader::open(&args.file)?;
     let names = renaming(&args.registers, &reader)?;
     let mut summary = Summary::new().with_probes(&reader.header().probes);
-    let mut not_watched = 0;
     let Ok(ending) = reader.read(|event| {
-        not_watched += u64::from(tell::is_not_watched(event));
         match &names {
             Some(names) => summary.add(&names.name(event.clone())),
             None => summary.add(event),
         }
         Ok::<(), Infallible>(())
     });
-    if let Ending::Whole(totals) = &ending {
-        summary.end(totals);
+    match &ending {
+        Ending::Whole(totals) => summary.end(totals),
+        Ending::Cut(cut) => summary.cut(cut),
     }
     output::print(|out| {
         let colour = out.current_choice() != ColorChoice::Never;
         summary.write(out, colour, args.rows)
     })?;
-    tell::not_watched(not_watched);
+    tell::not_watched(&summary);
     if let Some(path) = &args.svg {
         draw(&summary, path, &args.file)?;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice, eprintln};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trapline_abi::Watch;
-use trapline_trace::{Event, What};
+use trapline_trace::Summary;
 
 use crate::args::Trace;
 use crate::error::{Error, Exit, Result};
@@ -22,22 +22,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// Rows of each table of the summary.
 const ROWS: usize = 20;
 
-/// How the module begins a marker about a new mapping that it could not watch (kernel/src/session.rs, `missed`).
-const NOT_WATCHED: &str = "trapline: NOT WATCHED";
-
 /// What happens if `trapline` fails: the error, on standard error.
 pub(crate) fn error(error: &Error) {
     // Some of what others say ends with a line's end of its own.
     eprintln!("{BAD}trapline{BAD:#}: {}", error.to_string().trim_end());
 }
 
-/// Whether `event` tells of a new mapping that the module could not watch, so that accesses are missing.
-pub(crate) fn is_not_watched(event: &Event<'_>) -> bool {
-    matches!(event.what, What::Mark { text } if text.starts_with(NOT_WATCHED))
-}
-
 /// Tells how many new mappings the module could not watch, if any.
-pub(crate) fn not_watched(mappings: u64) {
+pub(crate) fn not_watched(summary: &Summary) {
+    let mappings = summary.not_watched();
     if mappings > 0 {
         let plural = if mappings == 1 { "" } else { "s" };
         eprintln!(
@@ -97,7 +90,7 @@ pub(crate) fn live_counter(options: &Trace, destination: &Destination) -> Progre
 ///
 /// The summary goes where the trace does not: to standard output if the trace went into a file, else to standard error.
 pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Finished) -> Result<Exit> {
-    let Finished { summary, totals, not_watched: unwatched, own, kept, exact, failure } = finished;
+    let Finished { summary, totals, own, kept, exact, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
     if !options.quiet {
         match destination {
@@ -138,7 +131,7 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
     if totals.malformed > 0 {
         eprintln!("{BAD}trapline: {} records made no sense and are missing{BAD:#}", totals.malformed);
     }
-    not_watched(unwatched);
+    not_watched(&summary);
     let counts = summary.probe_totals();
     if counts.missed > 0 && options.quiet {
         eprintln!(
@@ -149,21 +142,7 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
     }
     match failed {
         Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
-        None if dropped > 0 || totals.malformed > 0 || unwatched > 0 || counts.missed > 0 => Ok(Exit::Failed),
+        None if dropped > 0 || totals.malformed > 0 || summary.not_watched() > 0 || counts.missed > 0 => Ok(Exit::Failed),
         None => Ok(Exit::Success),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mapping_that_could_not_be_watched_is_told_from_a_persons_marker() {
-        let mark =
-            |text| Event { time: 1, cpu: 0, pid: 1, tgid: 1, comm: "modprobe", what: What::Mark { text } };
-        let text = "trapline: NOT WATCHED, accesses are missing: new mapping of 0x0000000140000000";
-        assert!(is_not_watched(&mark(text)));
-        assert!(!is_not_watched(&mark("not watched by me")));
     }
 }

@@ -85,9 +85,10 @@ pub(crate) fn choose_output(options: &Trace, subject: SessionKind) -> Result<(De
 /// Traces `subject`; gives the exit status, which is COMMAND's if there is one.
 ///
 /// In this order, so that a mistake is told before anything is touched, and an existing output file is replaced only when nothing
-/// but the writing can fail any more.
+/// but the writing can be expected to fail.
 pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S) -> Result<u8> {
     let (destination, kind) = choose_output(options, S::KIND)?;
+    command::check(&options.command)?;
     let device = module::open(system)?;
     let info = module::info(&device)?;
     module::require_self_test(&info)?;

@@ -13,7 +13,6 @@ use trapline_trace::{Event, Merge, Names, Probe, Sink, Summary, Totals, What};
 use crate::output::Output;
 use crate::pump::{Backlog, Round};
 use crate::session::{Stopped, Wake};
-use crate::tell;
 
 /// What each event passes through before it is named, if the command has such a thing.
 pub(crate) trait Prepare {
@@ -39,8 +38,6 @@ pub(crate) struct Finished {
     pub summary: Summary,
     /// What was counted.
     pub totals: Totals,
-    /// New mappings that could not be watched.
-    pub not_watched: u64,
     /// Hits of code probes by ourselves, which are left out.
     pub own: u64,
     /// Events that are where they should be for sure.
@@ -58,7 +55,6 @@ impl Writer {
             names,
             output,
             summary: Summary::new(),
-            not_watched: 0,
             own: 0,
             live,
             flushed: 0,
@@ -154,7 +150,7 @@ impl Writer {
         let totals = Totals { probes, ..Totals::new(&counters, &merge) };
         match counted {
             Some(_) => end.attempt(|sink| sink.end(&totals)),
-            None => end.attempt(|sink| sink.flush()),
+            None => end.attempt(|sink| sink.cut()),
         }
         end.live.finish_and_clear();
         end.summary.end(&totals);
@@ -163,7 +159,6 @@ impl Writer {
         Finished {
             summary: end.summary,
             totals,
-            not_watched: end.not_watched,
             own: end.own,
             kept,
             exact,
@@ -182,7 +177,6 @@ struct End {
     names: Names,
     output: Output,
     summary: Summary,
-    not_watched: u64,
     own: u64,
     live: ProgressBar,
     /// Events that had been written when the sink was last flushed.
@@ -199,7 +193,6 @@ impl End {
     }
 
     fn event(&mut self, event: Event<'_>) -> Result<(), Infallible> {
-        self.not_watched += u64::from(tell::is_not_watched(&event));
         if is_own(&event) {
             self.own += 1;
         } else if self.takes_more() {

@@ -119,7 +119,10 @@ fn a_cut_off_trace_is_read_as_far_as_it_goes_and_then_told_of() {
     let trace = Trace::with(70_000).cut(2_000);
     let report = run(&["report", trace.path()]);
     assert_eq!(report.status.code(), Some(4));
-    assert!(text(&report.stdout).contains(" accesses ("), "{report:?}");
+    let shown = text(&report.stdout);
+    assert!(shown.contains(" accesses ("), "{report:?}");
+    assert!(shown.contains("\nat least 0 dropped, 0 possibly missed\n"), "{report:?}");
+    assert!(shown.contains("THIS TRACE IS NOT COMPLETE: the trace is cut off after"), "{report:?}");
     assert!(text(&report.stderr).contains("cut off after"), "{report:?}");
     for to in ["human", "json", "mmiotrace"] {
         let converted = run(&["convert", trace.path(), "--to", to]);
@@ -127,6 +130,22 @@ fn a_cut_off_trace_is_read_as_far_as_it_goes_and_then_told_of() {
         let last = text(&converted.stdout).lines().last().unwrap().to_owned();
         assert!(last.contains("cut off after"), "{to}: {last}");
     }
+}
+
+#[test]
+fn a_mapping_that_could_not_be_watched_makes_a_report_red_and_not_green() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.trace");
+    let mut file = FileWriter::new(File::create(&path).unwrap(), &Header::default()).unwrap();
+    let text_of_mark = "trapline: NOT WATCHED, accesses are missing: new mapping of 0x0000000140000000";
+    let what = What::Mark { text: text_of_mark };
+    file.event(&Event { time: 1, cpu: 0, pid: 7, tgid: 7, comm: "modprobe", what }).unwrap();
+    file.end(&Totals::default()).unwrap();
+    let output = run(&["report", path.to_str().unwrap(), "--color", "always"]);
+    let (shown, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(shown.contains("\u{1b}[31m0 dropped, 0 possibly missed"), "{shown:?}");
+    assert!(shown.contains("THIS TRACE IS NOT COMPLETE: 1 new mapping could not be watched"), "{shown}");
+    assert!(told.contains("nohugeiomap"), "{told}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use trapline_abi::{
-    ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Kind, Record, ServedPayload,
+    ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Flags, Kind, Record, ServedPayload,
 };
 use trapline_insn::Registers;
 
@@ -31,6 +31,7 @@ pub struct Study {
     watch: FaultWatch,
     name: [u64; 2],
     sink: Option<NonNull<Sink>>,
+    smap: bool,
     cpus: Box<[Seen]>,
 }
 
@@ -40,7 +41,7 @@ unsafe impl Send for Study {}
 unsafe impl Sync for Study {}
 
 impl Study {
-    /// A study of what passes `watch`, on CPUs `0..cpus`, recorded in `sink` if there is one.
+    /// A study of what passes `watch`, on CPUs `0..cpus`, recorded in `sink` if there is one. `smap`: the CPUs keep the kernel from user memory (CR4.SMAP).
     ///
     /// # Safety
     /// `sink` lives until the study was dropped.
@@ -48,6 +49,7 @@ impl Study {
         watch: FaultWatch,
         cpus: usize,
         sink: Option<NonNull<Sink>>,
+        smap: bool,
     ) -> Result<Self, OutOfMemory> {
         let mut all = Vec::new();
         all.try_reserve_exact(cpus)?;
@@ -55,7 +57,7 @@ impl Study {
         let (words, _) = watch.comm.as_chunks::<8>();
         let name = core::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)));
         // INVARIANT: as the caller vouches.
-        Ok(Self { watch, name, sink, cpus: all.into_boxed_slice() })
+        Ok(Self { watch, name, sink, smap, cpus: all.into_boxed_slice() })
     }
 
     /// What was counted so far; of the claims nothing.
@@ -97,7 +99,8 @@ impl Study {
         let Task { process, .. } = task;
         let Fault { error_code: ErrorCode(error_code), address } = *fault;
         let payload = FaultPayload { address, ip: registers.rip, error_code, process, stack: registers.rsp };
-        let record = Record { kind: Kind::Fault as u8, payload: payload.to_words(), ..Record::EMPTY };
+        let flags = if self.closed(fault, user, registers) { Flags::CLOSED } else { 0 };
+        let record = Record { kind: Kind::Fault as u8, flags, payload: payload.to_words(), ..Record::EMPTY };
         // SAFETY: alive by the invariant.
         unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
     }
@@ -116,6 +119,13 @@ impl Study {
             // SAFETY: alive by the invariant.
             unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
         }
+    }
+
+    /// Whether the kernel accessed memory of user mode while that was closed to it: the error code does not tell that from a page that is read-only.
+    fn closed(&self, fault: &Fault, user: bool, registers: &Registers) -> bool {
+        /// RFLAGS.AC.
+        const ACCESS: u64 = 1 << 18;
+        self.smap && !user && (fault.address as i64) >= 0 && registers.rflags & ACCESS == 0
     }
 
     /// Whether it passes but for its task.
@@ -157,7 +167,7 @@ mod tests {
 
     fn study(watch: FaultWatch) -> Study {
         // SAFETY: no sink.
-        unsafe { Study::new(watch, 1, None) }.unwrap()
+        unsafe { Study::new(watch, 1, None, true) }.unwrap()
     }
 
     fn wants(watch: FaultWatch, code: u32, address: u64, user: bool) -> bool {
@@ -179,6 +189,20 @@ mod tests {
         for (code, wanted) in [(7, true), (6, false), (5, false), (0xf, false), (3, true)] {
             assert_eq!(wants(writes, code, 0x1000, true), wanted, "{code:#x}");
         }
+    }
+
+    #[test]
+    fn user_memory_is_closed_to_the_kernel_unless_ac_is_set() {
+        let at = |address| Fault { error_code: ErrorCode(3), address };
+        let registers = |rflags| Registers { rflags, ..Registers::default() };
+        let study = study(ALL);
+        assert!(study.closed(&at(0x1000), false, &registers(0x202)));
+        assert!(!study.closed(&at(0x1000), false, &registers(0x4_0202)), "inside of copy_to_user()");
+        assert!(!study.closed(&at(0x1000), true, &registers(0x202)));
+        assert!(!study.closed(&at(0xffff_8880_0000_0000), false, &registers(0x202)));
+        // SAFETY: no sink.
+        let without = unsafe { Study::new(ALL, 1, None, false) }.unwrap();
+        assert!(!without.closed(&at(0x1000), false, &registers(0x202)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "its purpose is to access memory that is not there")]
 
 use std::ffi::c_void;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::process::ExitCode;
 use std::ptr;
@@ -13,6 +13,7 @@ use std::ptr;
 use anyhow::{Context, Result, bail};
 use rustix::io::read;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 const PAGE: usize = 4096;
 
@@ -115,9 +116,39 @@ fn raise(cause: &str) -> Result<()> {
             unsafe { mprotect(ptr::with_exposed_provenance_mut(memory), PAGE, MprotectFlags::empty()) }?;
             load(tell(memory + 0xab)?);
         }
+        "smap-read" | "smap-write" | "smep" => {
+            // The program may run it, the kernel may not.
+            let memory = anonymous(writable | ProtFlags::EXEC)?;
+            store(memory);
+            provoke(cause, tell(memory)?)?;
+        }
+        "user-reserved" => {
+            // The module flushes the page from this CPU's translations alone.
+            let mut cpus = CpuSet::new();
+            cpus.set(0);
+            sched_setaffinity(None, &cpus)?;
+            let memory = anonymous(writable)?;
+            store(memory);
+            provoke(cause, tell(memory)?)?;
+            load(memory);
+        }
+        "kernel-reserved" | "kernel-read-only" | "kernel-text-write" | "kernel-execute" | "kernel-hole" => {
+            provoke(cause, 0)?;
+            let address = fs::read_to_string(format!("{MODULE}/address"))?;
+            tell(address.trim().parse()?)?;
+        }
         _ => bail!("no cause is called `{cause}`"),
     }
     Ok(())
+}
+
+/// Parameters of the module `trapline_causes`.
+const MODULE: &str = "/sys/module/trapline_causes/parameters";
+
+/// Has the kernel raise it.
+fn provoke(cause: &str, address: usize) -> Result<()> {
+    fs::write(format!("{MODULE}/provoke"), format!("{cause} {address:#x}"))
+        .with_context(|| format!("the module trapline_causes has not raised {cause}"))
 }
 
 /// Has the kernel write a byte there: read(2) from /dev/zero.

@@ -27,6 +27,16 @@ pub struct Event<'a> {
     pub what: What<'a>,
 }
 
+/// How the module begins a marker about a new mapping that it could not watch (kernel/src/session/accesses.rs).
+const NOT_WATCHED: &str = "trapline: NOT WATCHED";
+
+impl Event<'_> {
+    /// Whether it tells of a new mapping that the module could not watch, so that accesses are missing.
+    pub fn is_not_watched(&self) -> bool {
+        matches!(self.what, What::Mark { text } if text.starts_with(NOT_WATCHED))
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What<'a> {
@@ -73,7 +83,7 @@ pub struct PageFault<'a> {
     pub ip: u64,
     /// The interrupted stack pointer.
     pub stack: u64,
-    /// Only [`Flags::INTERRUPT`] is used.
+    /// Only [`Flags::INTERRUPT`] and [`Flags::CLOSED`] are used.
     pub flags: Flags,
     /// Nanoseconds until the kernel had served it, if that was asked for and is known.
     pub took: Option<u64>,
@@ -86,7 +96,10 @@ pub struct PageFault<'a> {
 impl PageFault<'_> {
     /// Why it was raised.
     pub fn cause(&self) -> Cause {
-        Cause::of(self.error_code, self.address)
+        match Cause::of(self.error_code, self.address) {
+            Cause::NotWritable if self.flags.has(Flags::CLOSED) => Cause::UserPage,
+            cause => cause,
+        }
     }
 
     /// "write to a present read-only page, in user mode".
@@ -319,6 +332,15 @@ mod tests {
         let wide: Vec<u8> = (0..16).collect();
         assert_eq!(Value::new(&wide).unwrap().to_string(), "0x0f0e0d0c0b0a09080706050403020100");
         assert_eq!(Value::new(&wide).unwrap().low(), 0x0706_0504_0302_0100);
+    }
+
+    #[test]
+    fn a_mapping_that_could_not_be_watched_is_told_from_a_persons_marker() {
+        let mark =
+            |text| Event { time: 1, cpu: 0, pid: 1, tgid: 1, comm: "modprobe", what: What::Mark { text } };
+        let text = "trapline: NOT WATCHED, accesses are missing: new mapping of 0x0000000140000000";
+        assert!(mark(text).is_not_watched());
+        assert!(!mark("not watched by me").is_not_watched());
     }
 
     #[test]

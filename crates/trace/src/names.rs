@@ -40,7 +40,8 @@ impl Names {
         names
     }
 
-    /// Learns of modules that were loaded since; whether there were any. Call it a few times a second while tracing.
+    /// Learns of modules that were loaded since; whether there were any. To be called before events are named and after they were recorded: whatever module made one
+    /// of them is in the list by then. It reads one small file if there are none.
     ///
     /// # Errors
     /// If the kernel's symbols can't be read any more; the names are as before then.

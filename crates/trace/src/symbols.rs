@@ -79,7 +79,7 @@ impl Symbols {
         self.functions.is_empty()
     }
 
-    /// Reads the table again if modules came or went since; whether it did. Cheap otherwise: a few times a second is fine.
+    /// Reads the table again if modules came or went since; whether it did. Else it has only read `/proc/modules`.
     ///
     /// # Errors
     /// As for [`load`](Self::load); the table is then as before.

@@ -255,3 +255,16 @@ fn parquet_holds_every_event_and_the_header() {
     let rows: usize = builder.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(rows, played().len() + 1, "all events and the end record");
 }
+
+#[test]
+fn parquet_of_a_trace_that_was_cut_off_can_be_read_and_has_no_end_record() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let mut written = tempfile::tempfile().unwrap();
+    let mut parquet = ParquetFile::new(&mut written, &header()).unwrap();
+    play(|event| parquet.event(event).unwrap());
+    parquet.cut().unwrap();
+    drop(parquet);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(written).unwrap().build().unwrap();
+    let rows: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(rows, played().len());
+}

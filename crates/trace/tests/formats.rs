@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use common::{header, names, play, totals};
 use expect_test::{ExpectFile, expect_file};
+use trapline_abi::Flags;
 use trapline_trace::{
     Access, Event, Header, Human, JsonLines, Mmiotrace, Sink, Summary, Totals, Value, What,
 };
@@ -76,17 +77,21 @@ fn a_polling_loop_of_4000_equal_reads_is_one_line_also_while_another_cpu_is_busy
                 human.flush().unwrap();
             }
         }
+        let supplied = Access { flags: Flags(Flags::SUPPLIED), ..access.clone() };
+        human
+            .event(&Event { time: event.time + 999_900, what: What::Access(supplied), ..event.clone() })
+            .unwrap();
         let changed = Access { value: Value::from_u64(1, 4), ..access.clone() };
         human
             .event(&Event { time: event.time + 1_000_000, what: What::Access(changed), ..event.clone() })
             .unwrap();
     });
-    assert_eq!(human.kept(), 4004, "what is open yet waits");
+    assert_eq!(human.kept(), 4005, "what is open yet waits");
     human.end(&Totals::default()).unwrap();
-    assert_eq!(human.kept(), 4005);
+    assert_eq!(human.kept(), 4006);
     let text = String::from_utf8(out).unwrap();
     let polls: Vec<_> = text.lines().filter(|line| line.contains("STATUS")).collect();
-    assert_eq!(polls.len(), 2, "{text}");
+    assert_eq!(polls.len(), 3, "a read that a handler supplied is not one of the device: {text}");
     assert!(polls[0].ends_with("x4,000 in 999.8 us"), "{text}");
     assert!(text.lines().skip(1).is_sorted_by_key(|line| &line[..16]), "{text}");
 }

@@ -75,6 +75,11 @@ impl State {
         self.sessions.iter_mut().find(|session| session.file == file)
     }
 
+    /// Whether `address` is in the rings of a session.
+    pub(crate) fn rings_hold(&self, address: u64) -> bool {
+        self.sessions.iter().any(|session| session.rings.hold(address))
+    }
+
     /// Whether `file` has a session of this kind.
     pub(crate) fn has_session(&self, file: u64, kind: SessionKind) -> bool {
         self.session_of(file).is_some_and(|session| session.purpose.kind() == kind)

@@ -54,6 +54,7 @@ const ALL: &[&Scenario] = &[
     &code::FAULTS,
     &faults::COUNTED,
     &faults::NAMED,
+    &faults::MISTAKEN,
     &gate::COUNTED,
     &gate::PUT_BACK,
     // Of CPUs that take turns: two machines and more run side by side, to the end if the longest begin.

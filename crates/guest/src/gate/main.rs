@@ -1,6 +1,7 @@
 //! `trapline-gate`: page faults seen by a gate of our own, held against what the kernel says of them.
 //!
-//! * `count hook|idt FAULTS`: that many faults of a program on all CPUs, and as many as the kernel's tracepoints tell of must be counted, in user and in kernel mode
+//! * `count hook|idt FAULTS [nmis]`: that many faults of a program on all CPUs, and as many as the kernel's tracepoints tell of must be counted, in user and in kernel mode;
+//!   with NMIs that fault as well, if asked for
 //! * `cycles COUNT`: puts the gate in and out that often while such a program runs; each CPU's table must be ours, then the kernel's
 //! * `hold`: puts the gate in, prints `held`, and takes it out when standard input ends
 //! * `refused`: the gate must be refused; prints why
@@ -23,6 +24,8 @@ use session::Session;
 use trapline_abi::{FAULTS_KERNEL, FAULTS_USER, FaultCounts, Gate};
 
 const TABLES: &str = "/sys/kernel/debug/trapline_gate/tables";
+/// Sends NMIs; they have been handled when the write returns.
+const NMIS: &str = "/sys/kernel/debug/trapline_gate/nmis";
 const COUNT: &str = "/sys/kernel/debug/trapline_gate/count";
 
 fn main() -> ExitCode {
@@ -40,8 +43,10 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> Result<()> {
     let number = |text: &str| text.parse::<u64>().with_context(|| format!("{text} is no number"));
     match arguments {
-        ["count", "hook", faults] => count(Gate::Hook, number(faults)?),
-        ["count", "idt", faults] => count(Gate::Idt, number(faults)?),
+        ["count", gate @ ("hook" | "idt"), faults, nmis @ ..] if matches!(nmis, [] | ["nmis"]) => {
+            let gate = if *gate == "hook" { Gate::Hook } else { Gate::Idt };
+            count(gate, number(faults)?, !nmis.is_empty())
+        }
         ["cycles", times] => cycles(number(times)?),
         ["hold"] => hold(),
         ["refused"] => refused(),
@@ -50,7 +55,7 @@ fn run(arguments: &[&str]) -> Result<()> {
             storm::storm(number(faults)?)
         }
         _ => {
-            bail!("usage: trapline-gate count hook|idt FAULTS, cycles TIMES, hold, refused, or storm FAULTS")
+            bail!("usage: trapline-gate count hook|idt FAULTS [nmis], cycles TIMES, hold, refused, or storm FAULTS")
         }
     }
 }
@@ -86,7 +91,7 @@ fn storm(faults: u64) -> Result<Child> {
     Ok(storm)
 }
 
-fn count(gate: Gate, faults: u64) -> Result<()> {
+fn count(gate: Gate, faults: u64, nmis: bool) -> Result<()> {
     let mut total = 0;
     for (modes, which) in [(FAULTS_USER, 0), (FAULTS_KERNEL, 1), (FAULTS_USER | FAULTS_KERNEL, 2)] {
         let mut storm = storm(faults / 3)?;
@@ -95,6 +100,10 @@ fn count(gate: Gate, faults: u64) -> Result<()> {
         let session = Session::begin(gate, modes, process)?;
         let started = Instant::now();
         drop(storm.stdin.take());
+        // None before the session began and none after the program has ended: its last moments on a CPU are its own for the tracepoints too.
+        while nmis && storm.try_wait()?.is_none() {
+            fs::write(NMIS, "20")?;
+        }
         let status = storm.wait()?;
         let time = started.elapsed();
         let FaultCounts { passed, bypassed, .. } = session.end()?;

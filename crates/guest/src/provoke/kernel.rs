@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use trapline_sim::PageSpec;
 use trapline_sim::paging::{Attempt, Kind, Mode, Rules, Size};
 
-use super::pages::Page;
-use super::predicted;
+use super::pages::{Key, Page};
+use super::{access, predicted};
 
 const TRACING: &str = "/sys/kernel/tracing";
 const EVENT: &str = "events/exceptions/page_fault_kernel/enable";
@@ -20,19 +20,31 @@ const EVENT: &str = "events/exceptions/page_fault_kernel/enable";
 pub(crate) fn provoke() -> Result<()> {
     let size = Size::Small;
     let read_only = Page::new(size, libc::PROT_READ)?;
+    let keyed = Page::new(size, libc::PROT_READ | libc::PROT_WRITE)?;
+    let key = Key::new().context("this CPU or kernel has no protection keys")?;
+    keyed.give(&key)?;
     // The last one, so that nothing is mapped where it was.
     let gone = Page::new(size, libc::PROT_READ)?.unmap()?;
+    let (open, denied) = (access::pkru(), |rights: u32| rights << (2 * key.number()));
+    let of_key = PageSpec { executable: false, key: key.number(), ..PageSpec::open(size, true) };
     let absent = PageSpec { present: false, ..PageSpec::open(size, true) };
     let fixed = PageSpec { writable: false, ..PageSpec::open(size, true) };
-    for (what, spec, address, kind) in [
-        ("unmapped", absent, gone, Kind::Read),
-        ("unmapped", absent, gone, Kind::Write),
-        ("read-only", fixed, read_only.start(), Kind::Write),
+    for (what, spec, address, kind, rights) in [
+        ("unmapped", absent, gone, Kind::Read, 0),
+        ("unmapped", absent, gone, Kind::Write, 0),
+        ("read-only", fixed, read_only.start(), Kind::Write, 0),
+        ("key without access", of_key, keyed.start(), Kind::Read, denied(1)),
+        ("key without access", of_key, keyed.start(), Kind::Write, denied(1)),
+        ("key without writes", of_key, keyed.start(), Kind::Write, denied(2)),
     ] {
+        let pkru = open & !denied(3) | rights;
         // The kernel's copying functions set AC.
         let attempt = Attempt { address, kind, mode: Mode::Supervisor { ac: true } };
-        let expected = predicted(spec, Rules::default(), attempt);
-        let seen = trace(|| copy(kind, address))?;
+        let expected = predicted(spec, Rules { pkru, ..Rules::default() }, attempt);
+        access::set_pkru(pkru);
+        let seen = trace(|| copy(kind, address));
+        access::set_pkru(open);
+        let seen = seen.with_context(|| format!("{what}: {kind:?} by the kernel"))?;
         let of_address = seen.iter().find(|(at, _)| *at == address).map(|(_, code)| *code);
         ensure!(
             of_address == expected && expected.is_some(),

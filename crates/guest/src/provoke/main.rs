@@ -4,8 +4,8 @@
 //! What a program learns is in the signal: error code, address, instruction, `si_code`. Of faults in kernel mode it learns nothing; the kernel's tracepoint
 //! `exceptions:page_fault_kernel` does.
 //!
-//! Not here: reserved bits, which no kernel sets; SMEP, SMAP and writes to the kernel's own read-only pages, which need a fault in the kernel itself; pages of
-//! 1 GiB, for which the virtual machine is too small. The simulated machine shows those.
+//! Not here: reserved bits, which no kernel sets; SMEP, SMAP and writes to the kernel's own read-only pages, which need a fault in the kernel itself: the module
+//! `trapline_causes` raises those. Pages of 1 GiB, for which the virtual machine is too small, only the simulated machine has.
 
 mod access;
 mod kernel;

@@ -55,7 +55,7 @@ impl Cause {
     /// The cause of a fault on `address`.
     ///
     /// A write by the kernel to a present page of user mode is taken for one to a page that is not writable: copying to user space breaks copy-on-write so all the time,
-    /// while one that SMAP forbids is a bug; the error code is the same.
+    /// while one that SMAP forbids is a bug; the error code is the same. The flags of a recorded fault tell them apart ([`PageFault::cause`](crate::PageFault::cause)).
     pub fn of(code: ErrorCode, address: u64) -> Self {
         let kernel_half = address >> 63 != 0;
         let user = code.has(ErrorCode::USER);

@@ -10,7 +10,7 @@ mod render;
 mod tables;
 
 use crate::write::Poll;
-use crate::{Access, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
+use crate::{Access, Cut, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
 use heat::Heat;
 use latency::Latency;
 use tables::Tables;
@@ -27,6 +27,8 @@ pub struct Summary {
     writes: u64,
     unknown: u64,
     marks: u64,
+    not_watched: u64,
+    cut: Option<Cut>,
     maps: u64,
     lost: u64,
     windows: u64,
@@ -69,7 +71,10 @@ impl Summary {
             What::Access(access) => return self.access(event, access),
             What::Map(_) => self.maps += 1,
             What::Unmap { .. } => {}
-            What::Mark { .. } => self.marks += 1,
+            What::Mark { .. } => {
+                self.marks += 1;
+                self.not_watched += u64::from(event.is_not_watched());
+            }
             What::Lost { count } => self.lost += count,
             What::Window { .. } => self.windows += 1,
             What::Hit(hit) => return self.hit(event, hit),
@@ -82,6 +87,16 @@ impl Summary {
     /// Takes the totals of a session or of a file's end: what they know and the events don't.
     pub fn end(&mut self, totals: &Totals) {
         self.totals = Some(*totals);
+    }
+
+    /// The trace goes no further: what it would have said at its end is not known.
+    pub fn cut(&mut self, at: &Cut) {
+        self.cut = Some(at.clone());
+    }
+
+    /// New mappings that could not be watched.
+    pub fn not_watched(&self) -> u64 {
+        self.not_watched
     }
 
     /// Events counted.

@@ -122,9 +122,7 @@ impl Summary {
     /// What was missed of the hits, and what did not go as it should.
     fn probe_counts(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
         let ProbeTotals { missed, faults, fetch_faults, .. } = self.probe_totals();
-        let line = format!("{} dropped, {} missed", grouped(self.dropped()), grouped(missed));
-        let style = if self.dropped() == 0 && missed == 0 { FINE } else { ALARM };
-        writeln!(out, "{}", paint(colour, style, &line))?;
+        self.verdict(out, colour, &[(self.dropped(), "dropped"), (missed, "missed")])?;
         if missed > 0 {
             let text = "THIS TRACE IS NOT COMPLETE: hits inside of another probe's handler, or, of returns, with too many calls under way, are only counted.";
             writeln!(out, "{}", paint(colour, ALARM, text))?;
@@ -140,19 +138,34 @@ impl Summary {
         Ok(())
     }
 
+    /// What is missing: nothing, or so many of what. Of a trace that was cut off, only the least that can be.
+    fn verdict(&self, out: &mut impl Write, colour: bool, counts: &[(u64, &str)]) -> io::Result<()> {
+        let at_least = if self.cut.is_some() { "at least " } else { "" };
+        let parts: Vec<_> = counts.iter().map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+        let is_whole = self.cut.is_none() && self.not_watched == 0 && counts.iter().all(|(count, _)| *count == 0);
+        let style = if is_whole { FINE } else { ALARM };
+        writeln!(out, "{}", paint(colour, style, &format!("{at_least}{}", parts.join(", "))))
+    }
+
     fn completeness(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
         let (dropped, missed) = (self.dropped(), self.possibly_missed());
         if self.is_of_probes() {
             self.probe_counts(out, colour)?;
         } else if self.faults > 0 {
-            let style = if dropped == 0 { FINE } else { ALARM };
-            writeln!(out, "{}", paint(colour, style, &format!("{} dropped", grouped(dropped))))?;
+            self.verdict(out, colour, &[(dropped, "dropped")])?;
         } else {
             let [emulated, redirected, stepped] = self.performed.map(grouped);
             writeln!(out, "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped")?;
-            let line = format!("{} dropped, {} possibly missed", grouped(dropped), grouped(missed));
-            let style = if dropped == 0 && missed == 0 { FINE } else { ALARM };
-            writeln!(out, "{}", paint(colour, style, &line))?;
+            self.verdict(out, colour, &[(dropped, "dropped"), (missed, "possibly missed")])?;
+        }
+        if let Some(cut) = &self.cut {
+            let text = format!("THIS TRACE IS NOT COMPLETE: {cut}");
+            writeln!(out, "{}", paint(colour, ALARM, &text))?;
+        }
+        if self.not_watched > 0 {
+            let mappings = counted(self.not_watched, "new mapping", "new mappings");
+            let text = format!("THIS TRACE IS NOT COMPLETE: {mappings} could not be watched; markers tell which.");
+            writeln!(out, "{}", paint(colour, ALARM, &text))?;
         }
         if dropped > 0 {
             let text = "THIS TRACE IS NOT COMPLETE: a ring was full. Trace again with a larger --buffer or less to record.";

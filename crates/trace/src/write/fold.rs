@@ -1,10 +1,12 @@
 //! Polling loops become one line.
 //!
-//! A driver that waits for a bit reads one register thousands of times. Such reads are folded: same CPU, task, instruction, address, width and value, with
-//! nothing else by that CPU in between. Their line stands where the first of them was and tells how many there were and for how long. Since other CPUs' lines
+//! A driver that waits for a bit reads one register thousands of times. Such reads are folded: same CPU, task, instruction, address, width and value, performed in
+//! the same way, with nothing else by that CPU in between. Their line stands where the first of them was and tells how many there were and for how long. Since other CPUs' lines
 //! may follow before the loop ends, lines wait in a queue behind an open fold; a bounded one, so that a loop without end is told of from time to time.
 
 use std::collections::VecDeque;
+
+use trapline_abi::{Flags, Way};
 
 use crate::{Direction, Event, Value, What};
 
@@ -19,6 +21,8 @@ pub(crate) struct Poll {
     mapping: u32,
     address: u64,
     value: Value,
+    flags: Flags,
+    way: Way,
 }
 
 impl Poll {
@@ -31,6 +35,8 @@ impl Poll {
                 mapping: access.mapping,
                 address: access.address,
                 value: access.value?,
+                flags: access.flags,
+                way: access.way,
             }),
             _ => None,
         }

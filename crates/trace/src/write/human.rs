@@ -216,6 +216,12 @@ impl<W: Write> Sink for Human<W> {
         self.out.flush()
     }
 
+    fn cut(&mut self) -> io::Result<()> {
+        self.fold.close();
+        self.drain()?;
+        self.out.flush()
+    }
+
     fn end(&mut self, totals: &Totals) -> io::Result<()> {
         self.fold.close();
         self.drain()?;

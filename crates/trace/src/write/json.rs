@@ -14,7 +14,7 @@
 //! | `fault` | `address`, `error_code`, `cause` (as `--why` takes it), `mode` (`"user"`, `"kernel"`), `memory`, `took_ns` (from `--latency`), `sp`, `flags`, `ip`, `function`, `function_offset`, `module` |
 //!
 //! All have `time_ns`, `cpu`, `pid`, `tgid`, `comm`. What isn't known is left out. Addresses and values are texts, `"0x1f"`, since JSON's numbers
-//! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names. `arguments` is an array in the
+//! lose bits beyond 2^53 in most readers; times, offsets, widths and counts are numbers. `flags` is an array of names; of a fault `closed` means that user memory was closed to the kernel (SMAP). `arguments` is an array in the
 //! order asked for: `name`, `type`, `value`, the text as the kernel's probe events print it but without quotes, left out if it could not be fetched; of `stack`, innermost first: `ip`, `function`, `function_offset`, `module`.
 
 use std::io::{self, Write};
@@ -51,21 +51,25 @@ impl Serialize for Number {
     }
 }
 
-struct FlagNames(Flags);
+/// Flags, and what those are called that its kind of event may have.
+struct FlagNames(Flags, &'static [(u8, &'static str)]);
+
+const OF_ACCESS: &[(u8, &str)] = &[
+    (Flags::MODIFY, "modify"),
+    (Flags::LOCKED, "locked"),
+    (Flags::STRING, "string"),
+    (Flags::SUPPLIED, "supplied"),
+    (Flags::DROPPED, "dropped"),
+    (Flags::UNKNOWN, "unknown"),
+    (Flags::INTERRUPT, "interrupt"),
+];
+const OF_HIT: &[(u8, &str)] = &[(Flags::INTERRUPT, "interrupt")];
+const OF_FAULT: &[(u8, &str)] = &[(Flags::CLOSED, "closed"), (Flags::INTERRUPT, "interrupt")];
 
 impl Serialize for FlagNames {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const NAMES: [(u8, &str); 7] = [
-            (Flags::MODIFY, "modify"),
-            (Flags::LOCKED, "locked"),
-            (Flags::STRING, "string"),
-            (Flags::SUPPLIED, "supplied"),
-            (Flags::DROPPED, "dropped"),
-            (Flags::UNKNOWN, "unknown"),
-            (Flags::INTERRUPT, "interrupt"),
-        ];
         let mut names = serializer.serialize_seq(None)?;
-        for (bit, name) in NAMES {
+        for &(bit, name) in self.1 {
             if self.0.has(bit) {
                 names.serialize_element(name)?;
             }
@@ -244,7 +248,7 @@ impl<W: Write> Sink for JsonLines<W> {
                 width: access.width,
                 value: access.value.map(Number),
                 mapping: access.mapping,
-                flags: FlagNames(access.flags),
+                flags: FlagNames(access.flags, OF_ACCESS),
                 way: way_name(access.way),
                 ip: Hex(access.ip),
                 site: site(access.site),
@@ -269,7 +273,7 @@ impl<W: Write> Sink for JsonLines<W> {
                 moment: hit.moment,
                 ip: Hex(hit.ip),
                 site: site(hit.site),
-                flags: FlagNames(hit.flags),
+                flags: FlagNames(hit.flags, OF_HIT),
                 arguments: hit.arguments.iter().map(argument).collect(),
                 stack: hit.stack.as_ref().map(|stack| stack.iter().map(frame).collect()),
             },
@@ -281,7 +285,7 @@ impl<W: Write> Sink for JsonLines<W> {
                 memory: fault.memory.as_deref(),
                 took_ns: fault.took,
                 sp: Hex(fault.stack),
-                flags: FlagNames(fault.flags),
+                flags: FlagNames(fault.flags, OF_FAULT),
                 ip: Hex(fault.ip),
                 site: site(fault.site),
             },

@@ -38,6 +38,14 @@ pub trait Sink {
     /// Those of the writer.
     fn end(&mut self, totals: &Totals) -> io::Result<()>;
 
+    /// Ends a trace of which nobody knows what was counted: it can be read, but does not look complete.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn cut(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
     /// Events that have been handed to the writer for good: what is kept if a later one fails.
     fn kept(&self) -> u64;
 }

@@ -62,6 +62,11 @@ impl<W: Write + Send> Sink for ParquetFile<W> {
 
     fn end(&mut self, totals: &Totals) -> io::Result<()> {
         self.rows.end(self.last, totals)?;
+        self.cut()
+    }
+
+    /// The file can't be read without its directory; that it is cut off is told by its having no row `end`.
+    fn cut(&mut self) -> io::Result<()> {
         self.write()?;
         self.writer.finish().map_err(io_error)?;
         self.ended = true;
