@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Page faults that only the kernel can raise, and only by mistake: each is raised once when its name is written to `provoke`, with an address of the writer's if it is
- * about user memory; a handler of this module claims it, and puts right what was wrong or steps over it.
+ * about user memory; a handler of this module claims it, and puts right what was wrong or steps over it (one it leaves to
+ * the kernel's exception table).
  *
  *	echo smap-read 0x7f0000001000 > /sys/module/trapline_causes/parameters/provoke
  *
@@ -24,7 +25,8 @@
 #define RESERVED BIT_ULL(51)
 #define RET 0xc3
 
-enum kind { A_READ, A_WRITE, A_FETCH };
+/* The last by a reader that returns an error instead of faulting: the fault is looked at and left to it. */
+enum kind { A_READ, A_WRITE, A_FETCH, A_SAFE_READ };
 
 /* The fault that is expected, while `task` is set. */
 static struct {
@@ -56,6 +58,8 @@ static bool claim(struct trapline_page_fault_handler *self, const struct traplin
 	address = fault->address;
 	instruction = registers->ip;
 	error_code = fault->error_code;
+	if (expected.kind == A_SAFE_READ)
+		return false;
 	if (expected.entry) {
 		*expected.entry = __pte(pte_val(*expected.entry) & ~RESERVED);
 		flush(fault->address);
@@ -107,6 +111,10 @@ static int attempt(enum kind kind, unsigned long where, u8 byte, pte_t *entry)
 		break;
 	case A_FETCH:
 		attempt_fetch(where);
+		break;
+	case A_SAFE_READ:
+		if (!trapline_read_kernel(&byte, (const void *)where, 1))
+			pr_warn("%#lx could be read\n", where);
 		break;
 	}
 	if (!READ_ONCE(expected.task))
@@ -184,6 +192,8 @@ static int provoke(const char *text, const struct kernel_param *parameter)
 	if (!strcmp(name, "kernel-execute"))
 		return attempt(A_FETCH, (unsigned long)data, 0, NULL);
 	/* Between user and kernel memory, before the direct map: the guard hole. */
+	if (!strcmp(name, "safe-reader"))
+		return attempt(A_SAFE_READ, 0xffff800000001000, 0, NULL);
 	if (!strcmp(name, "kernel-hole"))
 		return attempt(A_READ, 0xffff800000001000, 0, NULL);
 	return -EINVAL;

@@ -142,7 +142,9 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
     }
     match failed {
         Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
-        None if dropped > 0 || totals.malformed > 0 || summary.not_watched() > 0 || counts.missed > 0 => Ok(Exit::Failed),
+        None if dropped > 0 || totals.malformed > 0 || summary.not_watched() > 0 || counts.missed > 0 => {
+            Ok(Exit::Failed)
+        }
         None => Ok(Exit::Success),
     }
 }

@@ -156,14 +156,7 @@ impl Writer {
         end.summary.end(&totals);
         let exact = end.output.exact || end.failure.is_none();
         let kept = if exact { end.output.sink.kept() } else { end.flushed };
-        Finished {
-            summary: end.summary,
-            totals,
-            own: end.own,
-            kept,
-            exact,
-            failure: end.failure,
-        }
+        Finished { summary: end.summary, totals, own: end.own, kept, exact, failure: end.failure }
     }
 }
 

@@ -9,7 +9,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use trapline_abi::{
-    ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Flags, Kind, Record, ServedPayload,
+    ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Flags, Kind, Record,
+    ServedPayload,
 };
 use trapline_insn::Registers;
 

@@ -132,7 +132,8 @@ fn raise(cause: &str) -> Result<()> {
             provoke(cause, tell(memory)?)?;
             load(memory);
         }
-        "kernel-reserved" | "kernel-read-only" | "kernel-text-write" | "kernel-execute" | "kernel-hole" => {
+        "kernel-reserved" | "kernel-read-only" | "kernel-text-write" | "kernel-execute" | "kernel-hole"
+        | "safe-reader" => {
             provoke(cause, 0)?;
             let address = fs::read_to_string(format!("{MODULE}/address"))?;
             tell(address.trim().parse()?)?;

@@ -2,7 +2,12 @@
 //!
 //! The test module runs inside of the kernel, on all CPUs, and checks counters, results and contexts itself; here its verdicts are counted, and the kernel's log must be clean.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use super::{Scenario, succeeds};
 use crate::setup::Series;
@@ -14,7 +19,7 @@ pub(super) const FAULTS: Scenario = Scenario {
 };
 
 pub(super) const CROWD: Scenario = Scenario {
-    name: "64 probes of 4 users on one instruction come and go under 4 CPUs, and none misses a hit",
+    name: "64 probes of 4 users in 2 modules on one instruction come and go under 4 CPUs, those of commands as well, and none misses a hit",
     check: crowd,
 };
 
@@ -40,19 +45,73 @@ fn faults(series: Series) -> Result<()> {
 }
 
 fn crowd(series: Series) -> Result<()> {
+    let folder = TempDir::new()?;
     let outcome = succeeds(&Options {
         cpus: 4,
         // Code is patched that CPUs are running: see `probes`.
         one_thread: true,
+        copy_out: Some(folder.path().to_owned()),
         ..Options::new(
             series,
-            "modprobe trapline_crowd changes=80 && modprobe -r trapline_crowd && modprobe -r trapline",
+            format!(
+                "set -e
+modprobe trapline_crowd
+modprobe trapline_crowd_one changes=200 & one=$!
+modprobe trapline_crowd_two changes=200 & two=$!
+probe() {{ trapline probe trapline_code_target number=%di:u64 --quiet --format json --output /out/$*; }}
+number=0
+while kill -0 $one 2>/dev/null || kill -0 $two 2>/dev/null; do
+  probe short.$number.json -- sleep 0.1 & short=$!
+  probe long.$number.json -- sleep 0.5 & long=$!
+  probe few.$number.json --max {FEW}
+  wait $short
+  wait $long
+  number=$((number + 1))
+done
+wait $one
+wait $two
+rmmod trapline_crowd_one trapline_crowd_two trapline_crowd trapline"
+            ),
         )
     })?;
     let log = outcome.log.text();
-    ensure!(
-        log.contains("trapline_crowd: ") && log.contains(" hits, 0 wrong"),
-        "it did not say how it went:\n{log}"
-    );
+    for module in ["trapline_crowd", "trapline_crowd_one", "trapline_crowd_two"] {
+        let said = log.lines().find(|line| line.contains(&format!("{module}: ")) && line.ends_with(" wrong"));
+        ensure!(said.is_some_and(|said| said.ends_with(", 0 wrong")), "{module} has not passed:\n{log}");
+    }
+    let mut commands = 0;
+    for entry in fs::read_dir(folder.path())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let hits = without_gap(&path).with_context(|| name.clone())?;
+        ensure!(hits > 0 && (hits == FEW || !name.starts_with("few.")), "{name} has {hits} hits");
+        commands += 1;
+    }
+    ensure!(commands >= 6, "only {commands} commands came and went");
     Ok(())
+}
+
+/// Hits of a command that asked for no more.
+const FEW: u64 = 500;
+
+/// The hits in a file of JSON Lines, if each CPU's are numbered without a gap.
+fn without_gap(path: &Path) -> Result<u64> {
+    let (mut last, mut hits, mut ended) = (BTreeMap::<u64, u64>::new(), 0, false);
+    for line in fs::read_to_string(path)?.lines() {
+        let event: serde_json::Value = serde_json::from_str(line)?;
+        match event["kind"].as_str() {
+            Some("hit") => {
+                let cpu = event["cpu"].as_u64().context("a hit without a CPU")?;
+                let number = event["arguments"][0]["value"].as_str().and_then(|value| value.parse().ok());
+                let number: u64 = number.with_context(|| format!("a hit without its number: {line}"))?;
+                let before = last.insert(cpu, number);
+                ensure!(before.is_none_or(|before| number == before + 1), "after {before:?} came {line}");
+                hits += 1;
+            }
+            Some("end") => ended = true,
+            _ => {}
+        }
+    }
+    ensure!(ended, "the trace was cut off");
+    Ok(hits)
 }

@@ -295,7 +295,7 @@ fn find(folder: &Path, (name, status, cause, mode, code, memory): &Cause) -> Res
 }
 
 /// Those that only the kernel can raise, by a mistake; the module `trapline_causes` does, and claims them. QEMU's error code for a reserved bit lacks the bit PRESENT.
-const MISTAKES: [Cause; 9] = [
+const MISTAKES: [Cause; 10] = [
     ("smap-read", 0, "user-page", "kernel", "0x1", "anonymous"),
     ("smap-write", 0, "user-page", "kernel", "0x3", "anonymous"),
     ("smep", 0, "user-page", "kernel", "0x11", "anonymous"),
@@ -305,6 +305,7 @@ const MISTAKES: [Cause; 9] = [
     ("kernel-text-write", 0, "not-writable", "kernel", "0x3", "the kernel's text and data"),
     ("kernel-execute", 0, "not-executable", "kernel", "0x11", "vmalloc and ioremap"),
     ("kernel-hole", 0, "not-present", "kernel", "0x0", "the guard hole, reserved for a hypervisor"),
+    ("safe-reader", 0, "not-present", "kernel", "0x0", "the guard hole, reserved for a hypervisor"),
 ];
 
 fn mistaken(series: Series) -> Result<()> {

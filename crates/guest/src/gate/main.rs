@@ -55,7 +55,9 @@ fn run(arguments: &[&str]) -> Result<()> {
             storm::storm(number(faults)?)
         }
         _ => {
-            bail!("usage: trapline-gate count hook|idt FAULTS [nmis], cycles TIMES, hold, refused, or storm FAULTS")
+            bail!(
+                "usage: trapline-gate count hook|idt FAULTS [nmis], cycles TIMES, hold, refused, or storm FAULTS"
+            )
         }
     }
 }

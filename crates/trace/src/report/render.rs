@@ -141,8 +141,10 @@ impl Summary {
     /// What is missing: nothing, or so many of what. Of a trace that was cut off, only the least that can be.
     fn verdict(&self, out: &mut impl Write, colour: bool, counts: &[(u64, &str)]) -> io::Result<()> {
         let at_least = if self.cut.is_some() { "at least " } else { "" };
-        let parts: Vec<_> = counts.iter().map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
-        let is_whole = self.cut.is_none() && self.not_watched == 0 && counts.iter().all(|(count, _)| *count == 0);
+        let parts: Vec<_> =
+            counts.iter().map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+        let is_whole =
+            self.cut.is_none() && self.not_watched == 0 && counts.iter().all(|(count, _)| *count == 0);
         let style = if is_whole { FINE } else { ALARM };
         writeln!(out, "{}", paint(colour, style, &format!("{at_least}{}", parts.join(", "))))
     }
@@ -164,7 +166,8 @@ impl Summary {
         }
         if self.not_watched > 0 {
             let mappings = counted(self.not_watched, "new mapping", "new mappings");
-            let text = format!("THIS TRACE IS NOT COMPLETE: {mappings} could not be watched; markers tell which.");
+            let text =
+                format!("THIS TRACE IS NOT COMPLETE: {mappings} could not be watched; markers tell which.");
             writeln!(out, "{}", paint(colour, ALARM, &text))?;
         }
         if dropped > 0 {

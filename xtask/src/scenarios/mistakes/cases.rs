@@ -188,10 +188,38 @@ pub(super) const MADE: &[Mistake] = &[
         ..NOTHING
     },
     Mistake {
-        name: "a command that is not there",
-        command: "trapline mmio --device 00:01.0 -- no-such-command",
+        name: "a command that is not there; the output file that is to be replaced is kept",
+        before: "echo precious > old",
+        command: "trapline mmio --device 00:01.0 --output old -- no-such-command; status=$?; cat old; exit $status",
         status: 127,
-        says: &["can't run no-such-command: No such file"],
+        says: &["can't run no-such-command: No such file", "precious"],
+        after: "rm old",
+    },
+    Mistake {
+        name: "probes of a module on what the kernel, its stacks and Trapline itself need, and on nothing",
+        before: "echo 1 > /proc/sys/kernel/kptr_restrict
+            trapline mmio --device 00:01.0 --quiet --output /dev/null & first=$!
+            until trapline status | grep -q '^session .*(trapline)'; do sleep 0.1; done
+            own() { sed -n \"s/^\\(0x[0-9a-f]*\\)-.*\\[trapline\\].* $1.*/\\1/p\" /proc/vmallocinfo | head -n 1; }
+            echo \"rings=$(own user) slots=$(own vmap)\" > own",
+        command: ". ./own
+            refused() {
+                said=$(modprobe trapline_misplaced $1 2>&1) && exit 98
+                echo \"$1: $said\"
+                case $said in *\"$2\"*) ;; *) exit 97;; esac
+            }
+            refused where=nothing 'Invalid argument'
+            refused where=around 'Invalid argument'
+            refused where=unmapped 'Bad address'
+            refused where=text 'Bad address'
+            refused where=module 'Bad address'
+            refused where=direct-map 'Bad address'
+            refused where=task-stack 'Operation not permitted'
+            refused where=interrupt-stack 'Operation not permitted'
+            refused address=$rings 'Operation not permitted'
+            refused address=$slots 'Operation not permitted'",
+        says: &["where=interrupt-stack: ", "address=0xffff"],
+        after: "kill $first; wait $first; echo 0 > /proc/sys/kernel/kptr_restrict",
         ..NOTHING
     },
     Mistake {

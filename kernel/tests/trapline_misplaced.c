@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An access probe where none may be: the module is not loaded, for the reason that Trapline gives, unless it is registered all the same.
+ *
+ *	insmod trapline_misplaced.ko where=interrupt-stack
+ *	insmod trapline_misplaced.ko address=0xffffc90000000000
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/irq_work.h>
+#include <linux/module.h>
+#include <linux/vmalloc.h>
+#include "trapline.h"
+
+static char *where = "";
+module_param(where, charp, 0444);
+MODULE_PARM_DESC(where, "text, module, direct-map, task-stack, interrupt-stack, unmapped, nothing or around, if not at an address");
+
+static ulong address;
+module_param(address, ulong, 0444);
+MODULE_PARM_DESC(address, "of the first byte");
+
+static ulong on_interrupt_stack;
+
+static void look(struct irq_work *work)
+{
+	WRITE_ONCE(on_interrupt_stack, (ulong)__builtin_frame_address(0));
+}
+
+/* An interrupt's handler finds its stack. */
+static ulong interrupt_stack(void)
+{
+	static struct irq_work work;
+
+	init_irq_work(&work, look);
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+	return READ_ONCE(on_interrupt_stack);
+}
+
+static struct trapline_access_probe probe = { .length = 8, .flags = TRAPLINE_READS, .name = KBUILD_MODNAME };
+
+static int __init misplaced_init(void)
+{
+	void *freed;
+	u64 local = 0;
+
+	if (address)
+		probe.start = address;
+	else if (!strcmp(where, "text"))
+		probe.start = (ulong)vfree;
+	else if (!strcmp(where, "module"))
+		probe.start = (ulong)look;
+	else if (!strcmp(where, "direct-map"))
+		probe.start = (ulong)__va(1 << 20);
+	else if (!strcmp(where, "task-stack"))
+		probe.start = (ulong)&local;
+	else if (!strcmp(where, "interrupt-stack"))
+		probe.start = interrupt_stack() & ~7ul;
+	else if (!strcmp(where, "unmapped")) {
+		/* Behind it is a guard page. */
+		freed = vmalloc(PAGE_SIZE);
+		probe.start = (ulong)freed + PAGE_SIZE;
+		vfree(freed);
+	} else if (!strcmp(where, "nothing")) {
+		probe.start = VMALLOC_START;
+		probe.length = 0;
+	} else if (!strcmp(where, "around"))
+		probe.start = -4ul;
+	pr_info("a probe at %#llx, of %llu bytes\n", probe.start, probe.length);
+	return trapline_register_access_probe(&probe);
+}
+
+static void __exit misplaced_exit(void)
+{
+	trapline_unregister_access_probe(&probe);
+}
+
+module_init(misplaced_init);
+module_exit(misplaced_exit);
+MODULE_DESCRIPTION("An access probe where none may be, for the tests");
+MODULE_LICENSE("GPL");
