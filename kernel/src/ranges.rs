@@ -25,7 +25,8 @@ pub(crate) fn cover(engine: &Engine<Kernel>, state: &mut State, probe: &Probe) -
         return Err(Errno::FAULT);
     }
     // What the trap path itself uses, and the stacks that the CPU pushes an exception's frame onto.
-    let is_ours = state.is_alias(start) || state.rings_hold(start) || engine.platform().slots.hold_data(start);
+    let is_ours =
+        state.is_alias(start) || state.rings_hold(start) || engine.platform().slots.hold_data(start);
     if is_ours || glue::glue_is_task_stack(start, last) {
         return Err(Errno::PERM);
     }

@@ -10,7 +10,7 @@
  *   results  for each CPU: accesses, by direction and width too; mismatches; the checksum, 64-bit FNV-1a of each access's direction ('R' or 'W'), offset
  *            (4 bytes, little endian), width (1 byte) and value (lowest byte first)
  *   page     the page's physical address
- *   entries  its page-table entry
+ *   entries  the page-table entries of the whole mapping
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -32,6 +32,10 @@
 static char *device = "edu";
 module_param(device, charp, 0444);
 MODULE_PARM_DESC(device, "edu, or nvme with a controller memory buffer");
+
+static ulong span = PAGE_SIZE;
+module_param(span, ulong, 0444);
+MODULE_PARM_DESC(span, "bytes that are mapped, from the page on: by larger pages too if it is so long");
 
 static bool locked = true;
 module_param(locked, bool, 0444);
@@ -263,7 +267,7 @@ DEFINE_SHOW_ATTRIBUTE(page);
 
 static int entries_show(struct seq_file *file, void *unused)
 {
-	show_entries(file, page, PAGE_SIZE);
+	show_entries(file, page, span);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(entries);
@@ -306,7 +310,7 @@ static int __init hammer_init(void)
 		return failed;
 	failed = hammers_make();
 	if (!failed) {
-		page = ioremap(subject.physical, PAGE_SIZE);
+		page = ioremap(subject.physical, span);
 		failed = page ? 0 : -ENOMEM;
 	}
 	if (failed) {

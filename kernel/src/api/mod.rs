@@ -210,10 +210,11 @@ unsafe fn register_probes(probes: *const *mut AccessProbe, count: usize) -> Resu
     if state.self_test != SelfTest::Passed {
         return Err(Errno::PERM);
     }
-    let result = wanted.iter().try_for_each(|probe| ranges::cover(engine, &mut state, probe)).and_then(|()| {
-        // SAFETY: the handlers may be called with their probes until those are unregistered, as the caller vouches.
-        unsafe { state.add_probes(engine, &wanted) }.map_err(errno_of)
-    });
+    let result =
+        wanted.iter().try_for_each(|probe| ranges::cover(engine, &mut state, probe)).and_then(|()| {
+            // SAFETY: the handlers may be called with their probes until those are unregistered, as the caller vouches.
+            unsafe { state.add_probes(engine, &wanted) }.map_err(errno_of)
+        });
     if let Ok(ids) = &result {
         for (&probe, id) in probes.iter().zip(ids) {
             // SAFETY: valid, and ours to fill in: no trap reads these two fields.

@@ -68,7 +68,8 @@ impl State {
             return Err(Errno::BUSY);
         }
         // SAFETY: the sink is the session's, which `stop_studying` takes the study from before it drops it; an `Owned` does not move its content.
-        let study = unsafe { Study::new(*watch, glue::glue_nr_cpu_ids() as usize, sink, glue::glue_has_smap()) };
+        let study =
+            unsafe { Study::new(*watch, glue::glue_nr_cpu_ids() as usize, sink, glue::glue_has_smap()) };
         let study = study.and_then(Owned::new).map_err(|_| Errno::NO_MEMORY)?;
         // SAFETY: the control lock is held. There is no study, so these are the claims before.
         studying.counts = unsafe { engine.fault_counts() };

@@ -24,12 +24,17 @@ pub(super) const REMOVED: Scenario = Scenario {
     check: removed,
 };
 
-/// Loads the module and its load; `as_before` fails if an entry of the page tables differs.
+/// Loads a module that maps a page of 2 MiB and eight of 4 KiB, and its load; `as_before` fails if an entry of the page tables differs, `as_empty` if the idle module holds
+/// other mappings or another amount of memory than after its first trace.
 const LOAD: &str = "set -e
 hammer=/sys/kernel/debug/trapline_hammer
-modprobe trapline_hammer device=nvme locked=0
+modprobe trapline_hammer device=nvme locked=0 span=$((2 * 1024 * 1024 + 8 * 4096))
 cat $hammer/entries > /tmp/entries
+test $(grep -c 'level 2 ' /tmp/entries) = 1
+test $(grep -c 'level 1 ' /tmp/entries) = 8
 as_before() { cat $hammer/entries | cmp - /tmp/entries; }
+held() { sed -n 's/^.* \\([0-9]* [^ ]*\\) \\[trapline\\].* \\(ioremap\\|vmap\\|vmalloc\\).*/\\1 \\2/p' /proc/vmallocinfo | sort; trapline status | grep '^memory '; }
+as_empty() { held | cmp - /tmp/held; }
 (echo 0 7 > $hammer/run) 2>/dev/null &
 load=$!
 ";
@@ -63,8 +68,11 @@ fn started_and_stopped(series: Series) -> Result<()> {
     trapline mmio --device {NVME} --quiet --buffer 1MiB --output /dev/null --format json -- true || test $? = 1
     as_before
 done
-/trapline-cycles 1000 $(cat $hammer/page) 4096 $hammer/entries
-as_before"
+held > /tmp/held
+grep vmap /tmp/held
+/trapline-cycles 1000 $(cat $hammer/page) $((2 * 1024 * 1024 + 8 * 4096)) $hammer/entries
+as_before
+as_empty"
         ),
     )
 }

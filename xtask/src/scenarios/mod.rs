@@ -19,7 +19,9 @@ mod mistakes;
 mod mmiotrace;
 mod probes;
 mod record;
+mod rows;
 mod silence;
+mod uses;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +79,7 @@ const ALL: &[&Scenario] = &[
     &probes::REFUSED,
     &causes::AS_MODELLED,
     &gate::REFUSED,
+    &uses::OF_TRACES,
     &mistakes::TOLD,
     &mistakes::PROBES,
     &mistakes::FAULTS,

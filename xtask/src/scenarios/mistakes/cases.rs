@@ -1,16 +1,12 @@
 //! The mistakes, in the order in which they are made: the module is loaded from the first trace on, until it is taken away.
 
-use super::Mistake;
-
-/// What a row does not say.
-pub(super) const NOTHING: Mistake =
-    Mistake { name: "", before: "", command: "", status: 0, says: &[], after: "" };
+use crate::scenarios::rows::{NOTHING, Row};
 
 /// Becomes somebody who is not root.
 pub(super) const SOMEBODY: &str = "echo somebody:x:1000:1000::/tmp:/bin/sh >> /etc/passwd";
 
-pub(super) const MADE: &[Mistake] = &[
-    Mistake {
+pub(super) const MADE: &[Row] = &[
+    Row {
         name: "no root, and the module is not loaded",
         before: SOMEBODY,
         command: "su somebody -c 'trapline mmio --device 00:01.0'",
@@ -18,7 +14,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["can't load the trapline module as user 1000", "run: sudo trapline mmio --device 00:01.0"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "ftrace is off",
         before: "echo 0 > /proc/sys/kernel/ftrace_enabled",
         command: "trapline mmio --device 00:01.0",
@@ -26,69 +22,69 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["kernel.ftrace_enabled is 0", "sysctl kernel.ftrace_enabled=1"],
         after: "echo 1 > /proc/sys/kernel/ftrace_enabled",
     },
-    Mistake {
+    Row {
         name: "a file that is no module",
         command: "TRAPLINE_MODULE=/etc/passwd trapline mmio --device 00:01.0",
         status: 3,
         says: &["/etc/passwd", "another kernel"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a device that is not mapped, and has no driver",
         command: "trapline mmio --device 00:01.0 --duration 100ms",
         says: &["0000:00:01.0 BAR 0", "not mapped yet; waiting for a driver to map it", "0 dropped, 0 possibly missed"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "no root, and the module is loaded",
         command: "su somebody -c 'trapline mmio --device 00:01.0'",
         status: 3,
         says: &["can't open /dev/trapline as user 1000", "run: sudo trapline mmio --device 00:01.0"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a device that does not exist",
         command: "trapline mmio --device 00:09.0",
         status: 2,
         says: &["there is no PCI device 0000:00:09.0", "0000:00:01.0 (no driver)", "0000:00:1e.0 (virtio-pci)"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a device without a memory BAR",
         command: "trapline mmio --device 00:1f.0",
         status: 2,
         says: &["0000:00:1f.0 (no driver) has no memory BAR"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a driver that does not exist",
         command: "trapline mmio --driver virtio-pcy",
         status: 2,
         says: &["there is no PCI driver `virtio-pcy`", "did you mean one of: virtio-pci"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a driver without a device",
         command: "trapline mmio --driver shpchp",
         status: 2,
         says: &["driver shpchp is bound to no PCI device", "0000:00:01.0 (no driver)"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a range of length 0",
         command: "trapline mmio --range 0xfea00000+0",
         status: 2,
         says: &["the range 0xfea00000+0 has length 0"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a range that wraps",
         command: "trapline mmio --range 0xfffffffffffff000+8K",
         status: 2,
         says: &["0xfffffffffffff000+8K wraps around the end of the address space"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "text and data of the kernel and every other memory: stacks, page tables, those of Trapline lie in it",
         before: "sed -n 's/^ *0*\\([0-9a-f]*\\)-.* : \\(System RAM\\|Kernel .*\\)$/0x\\1/p' /proc/iomem > ram",
         command: "cat ram >&2
@@ -102,21 +98,21 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["only device memory can be watched", "/proc/iomem"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a range that ends in memory",
         command: "trapline mmio --range 0+8K --duration 100ms",
         status: 2,
         says: &["can't watch 0x0+0x2000: there is system memory"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a range that is too long",
         command: "trapline mmio --range 0xc0000000+1025M --duration 100ms",
         status: 2,
         says: &["longer than 1 GiB", "--range PHYS+LEN"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a BAR mapped by a page of 1 GiB",
         before: "modprobe trapline_map device=0000:00:04.0 bar=2",
         command: "trapline mmio --device 00:04.0 --duration 100ms",
@@ -124,7 +120,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["can't watch 0000:00:04.0 BAR 2", "page larger than 2 MiB", "nohugeiomap"],
         after: "modprobe -r trapline_map",
     },
-    Mistake {
+    Row {
         name: "a BAR that comes to be mapped by a page of 1 GiB during the trace",
         command: "trapline mmio --device 00:04.0 -- modprobe trapline_map device=0000:00:04.0 bar=2",
         status: 1,
@@ -132,7 +128,7 @@ pub(super) const MADE: &[Mistake] = &[
         after: "modprobe -r trapline_map",
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a range that is probed already: twice on the command line, and beside the probes of a module",
         command: "trapline mmio --device 00:01.0 --range 0xfea00004+4 --range 0xfea00000+8 \
             -- sh -ec 'modprobe trapline_example_probe; modprobe trapline_pace count=5'",
@@ -140,7 +136,7 @@ pub(super) const MADE: &[Mistake] = &[
         after: "modprobe -r trapline_pace; modprobe -r trapline_example_probe",
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a malformed register file",
         before: "echo 'name = 3' > bad.toml",
         command: "trapline mmio --device 00:01.0 --registers bad.toml",
@@ -148,21 +144,21 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["register file bad.toml is malformed", "line 1, column 8", "expected a string"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a register file that is not there",
         command: "trapline mmio --device 00:01.0 --registers nothing.toml",
         status: 4,
         says: &["can't read nothing.toml: No such file"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "an output folder that is not there",
         command: "trapline mmio --device 00:01.0 --output nowhere/trace",
         status: 4,
         says: &["can't create nowhere/trace: No such file"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a trace that is cut off",
         before: "trapline mmio --device 00:01.0 --quiet --output whole -- sh -ec \
             'modprobe trapline_pace count=100; sleep 1.5; modprobe -r trapline_pace; modprobe trapline_pace count=100'
@@ -173,21 +169,21 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["accesses (", "cut: the trace is cut off after", "all before that was read"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a file that is no trace",
         command: "trapline report /etc/passwd",
         status: 4,
         says: &["/etc/passwd is no trace", "made with `trapline mmio --output`"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a marker without a trace",
         command: "trapline mark here",
         status: 3,
         says: &["no trace is running", "trapline mmio"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a command that is not there; the output file that is to be replaced is kept",
         before: "echo precious > old",
         command: "trapline mmio --device 00:01.0 --output old -- no-such-command; status=$?; cat old; exit $status",
@@ -195,7 +191,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["can't run no-such-command: No such file", "precious"],
         after: "rm old",
     },
-    Mistake {
+    Row {
         name: "probes of a module on what the kernel, its stacks and Trapline itself need, and on nothing",
         before: "echo 1 > /proc/sys/kernel/kptr_restrict
             trapline mmio --device 00:01.0 --quiet --output /dev/null & first=$!
@@ -222,7 +218,7 @@ pub(super) const MADE: &[Mistake] = &[
         after: "kill $first; wait $first; echo 0 > /proc/sys/kernel/kptr_restrict",
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "two Traplines at once",
         before: "trapline mmio --device 00:01.0 --quiet --output /dev/null & first=$!
             until trapline status | grep -q '^session .*(trapline)'; do sleep 0.1; done",
@@ -231,7 +227,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["a trace is running already, by process", "(trapline)", "end that one, or wait"],
         after: "kill $first; wait $first",
     },
-    Mistake {
+    Row {
         name: "mmiotrace is running",
         before: "echo mmiotrace > /sys/kernel/tracing/current_tracer",
         command: "trapline mmio --device 00:01.0 --duration 100ms",
@@ -239,7 +235,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["the kernel's own mmiotrace is running", "echo nop > /sys/kernel/tracing/current_tracer"],
         after: "echo nop > /sys/kernel/tracing/current_tracer",
     },
-    Mistake {
+    Row {
         name: "a full disk",
         before: "mkdir full && mount -t tmpfs -o size=64k tmpfs full",
         command: "trapline mmio --device 00:01.0 --output full/trace -- modprobe trapline_pace count=20000",
@@ -247,7 +243,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["can't write full/trace: No space left on device", "tracing was stopped there", "are good"],
         after: "modprobe -r trapline_pace; rm full/trace",
     },
-    Mistake {
+    Row {
         name: "a self-test that fails, since somebody else resolves the faults on armed pages",
         before: "rmmod trapline
             modprobe trapline_deaf",
@@ -256,14 +252,14 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["failed its self-test at load", "a fault on its own page did not reach it", "so nothing may be traced"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "the status and the doctor of a module whose self-test failed",
         command: "trapline status; trapline doctor",
         status: 3,
         says: &["self-test             a fault on its own page did not reach it", "This machine can't trace as it is"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "an access probe of another module where the self-test failed",
         command: "modprobe trapline_example_probe",
         status: 1,
@@ -273,7 +269,7 @@ pub(super) const MADE: &[Mistake] = &[
             modprobe trapline",
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "no module for this kernel",
         before: "rmmod trapline
             rm /lib/modules/$(uname -r)/extra/trapline.ko && depmod",
@@ -284,8 +280,8 @@ pub(super) const MADE: &[Mistake] = &[
     },
 ];
 
-pub(super) const LOCKED: &[Mistake] = &[
-    Mistake {
+pub(super) const LOCKED: &[Row] = &[
+    Row {
         name: "lockdown",
         before: "mount -t securityfs securityfs /sys/kernel/security",
         command: "trapline mmio --device 00:01.0",
@@ -293,7 +289,7 @@ pub(super) const LOCKED: &[Mistake] = &[
         says: &["the kernel refused the module", "locked down", "sign the module"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "the doctor of a kernel that is locked down",
         command: "trapline doctor",
         status: 3,

@@ -1,24 +1,24 @@
 //! Mistakes with code probes.
 
-use super::Mistake;
-use super::cases::{NOTHING, SOMEBODY};
+use super::cases::SOMEBODY;
+use crate::scenarios::rows::{NOTHING, Row};
 
-pub(super) const MADE: &[Mistake] = &[
-    Mistake {
+pub(super) const MADE: &[Row] = &[
+    Row {
         name: "a function that does not exist, though one is called much like it",
         command: "trapline probe vfs_raed",
         status: 2,
         says: &["the kernel has no function `vfs_raed`", "did you mean one of: vfs_read", "inlined"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a system call by the name that programs know",
         command: "trapline probe openat",
         status: 2,
         says: &["no function `openat`", "__x64_sys_openat"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a name that several functions have",
         command: "trapline probe $(sed -n 's/^[0-9a-f]* t \\([a-z_]*\\)$/\\1/p' /proc/kallsyms | sort | uniq -d | head -n 1)",
         status: 2,
@@ -29,35 +29,35 @@ pub(super) const MADE: &[Mistake] = &[
         ],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a function that the kernel allows no probe in",
         command: "trapline probe exc_page_fault",
         status: 2,
         says: &["the kernel allows no probe in `exc_page_fault`"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "an address that is no code",
         command: "trapline probe 0xffff888000001000",
         status: 2,
         says: &["can't probe 0xffff888000001000", "the kernel allows no probe there"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "data",
         command: "trapline probe jiffies",
         status: 2,
         says: &["`jiffies` is data at 0xffffffff"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "an offset past the end of a function",
         command: "trapline probe vfs_read+0x100000",
         status: 2,
         says: &["bytes of code: +0x100000 is past its end"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "an offset inside of an instruction",
         command: "trapline probe vfs_read+1",
         status: 2,
@@ -67,42 +67,42 @@ pub(super) const MADE: &[Mistake] = &[
         ],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a probe in Trapline itself",
         command: "trapline probe trapline_ioctl",
         status: 2,
         says: &["`trapline_ioctl` is in Trapline's own module"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a module that is not loaded",
         command: "trapline probe virtio_pcy:vp_notify",
         status: 2,
         says: &["no module `virtio_pcy` is loaded; did you mean virtio_pci?"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "something to fetch that does not parse",
         command: "trapline probe vfs_read '+8(%si'",
         status: 2,
         says: &["this ( is not closed\n  +8(%si\n    ^"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a type that does not fit",
         command: "trapline probe vfs_read 'name=%si:string'",
         status: 2,
         says: &["write +0(%si):string\n  name=%si:string\n           ^^^^^^"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a parameter that the function does not have",
         command: "trapline probe vfs_read cuont",
         status: 2,
         says: &["the function has no parameter `cuont`; it has: x64 file, string buf, u64 count, x64 pos"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "what a function returns, at its beginning; its parameters, at its return; the return of an instruction",
         command: "trapline probe vfs_read '$retval'; test $? = 2 || exit 99
             trapline probe vfs_read count --return; test $? = 2 || exit 98
@@ -111,14 +111,14 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["add --return\n  $retval\n  ^^^^^^^", "add --pre", "--return needs the function itself"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "hits in the format of mmiotrace",
         command: "trapline probe vfs_read --format mmiotrace",
         status: 2,
         says: &["knows accesses to device registers only"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a process and a CPU that there are not",
         command: "trapline probe vfs_read --cpu 99; test $? = 2 || exit 99
             trapline probe vfs_read --pid 4000000",
@@ -126,7 +126,7 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["there is no CPU 99: this machine has 0-3", "there is no process 4000000"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "no root, and a probe wanted",
         before: SOMEBODY,
         command: "su somebody -c 'trapline probe vfs_read count'",
@@ -134,14 +134,14 @@ pub(super) const MADE: &[Mistake] = &[
         says: &["can't find the kernel's functions as user 1000", "run: sudo trapline probe vfs_read count"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a probe whose ring is too small for what comes",
         command: "trapline probe ksys_read --buffer 4K --quiet --output /dev/null --format json -- dd if=/dev/zero of=/dev/null bs=1 count=50000",
         status: 1,
         says: &["records were dropped: the trace is not complete", "use a larger --buffer"],
         ..NOTHING
     },
-    Mistake {
+    Row {
         name: "a module that goes away while it is probed",
         before: "modprobe dummy",
         command: "trapline probe dummy:dummy_setup --duration 3s >/dev/null &

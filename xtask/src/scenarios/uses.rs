@@ -1,0 +1,133 @@
+//! The command as a person uses it: each way to say what is traced and where it goes, and what is seen on a terminal.
+
+use super::Scenario;
+use super::account::DEVICES;
+use super::rows::{NOTHING, Row, play};
+use crate::vm::Options;
+
+pub(super) const OF_TRACES: Scenario = Scenario {
+    name: "each way to trace, to stop and to look at a trace does what the help says",
+    check: |series| {
+        let network = ["-netdev", "user,id=net,restrict=on", "-device", "e1000e,netdev=net,addr=5"];
+        play(
+            TRACES,
+            Options {
+                qemu: DEVICES.iter().chain(&network).map(Into::into).collect(),
+                modules: vec!["e1000e".into()],
+                program: vec!["script".into()],
+                ..Options::in_turn(series, "")
+            },
+        )
+    },
+};
+
+const TRACES: &[Row] = &[
+    Row {
+        name: "a machine that can trace, before the module is loaded and after",
+        command: "trapline doctor && modprobe trapline && trapline doctor",
+        says: &[
+            "is there to be loaded",
+            "loaded in kernel",
+            "self-test        passed",
+            "hook             fixup_exception is ours",
+            "This machine can trace",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "the device of a driver, reads only, as JSON on standard output",
+        before: "modprobe e1000e",
+        command: "trapline mmio --driver e1000e --reads --format json -- sh -c 'ip link set eth0 up; sleep 1' > json
+            grep -c '\"kind\":\"access\"' json > count
+            test $(cat count) -gt 50 || exit 99
+            test $(grep '\"kind\":\"access\"' json | grep -c '\"op\":\"R\"') = $(cat count) || exit 98
+            grep -q '\"device\":\"0000:00:05.0\"' json && grep -q '\"register\":\"STATUS\"' json || exit 97
+            tail -n 1 json",
+        says: &["watching 0000:00:05.0 BAR 0", " reads, 0 writes)", "\"kind\":\"end\""],
+        after: "modprobe -r e1000e",
+        ..NOTHING
+    },
+    Row {
+        name: "writes only",
+        command: "trapline mmio --device 00:05.0 --writes -- modprobe e1000e | grep -c ' R [1248] '",
+        says: &["(0 reads, ", "\n0\n"],
+        status: 1,
+        after: "modprobe -r e1000e",
+        ..NOTHING
+    },
+    Row {
+        name: "a register file of the user, and lines as they come",
+        before: "cat > mine.toml <<'END'
+name = \"mine\"
+[[match]]
+vendor = 0x1234
+devices = [0x11e8]
+[[register]]
+offset = 0x4
+name = \"MY_OWN\"
+END",
+        command: "trapline mmio --device 00:01.0 --registers mine.toml -- modprobe trapline_pace count=3",
+        says: &[
+            "  R 4   00:01.0 0+00004 ",
+            " MY_OWN ",
+            "reader+0x",
+            "[trapline_pace]",
+            "3 accesses (3 reads, 0 writes)",
+        ],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+    Row {
+        name: "until Ctrl-C",
+        command: "trapline mmio --device 00:01.0 > lines 2> told & tracer=$!
+            until grep -q 'Ctrl-C stops' told; do sleep 0.1; done
+            modprobe trapline_pace count=5
+            kill -INT $tracer
+            wait $tracer || exit 99
+            cat told; grep -c ' R 4 ' lines",
+        says: &["5 accesses (5 reads, 0 writes)", "0 dropped, 0 possibly missed"],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+    Row {
+        name: "a live counter on a terminal while the trace goes into a file, and the summary in colours",
+        before: "mkdir -p /dev/pts && mount -t devpts devpts /dev/pts",
+        command: "script -qec 'trapline mmio --device 00:01.0 --output file -- sh -c \"modprobe trapline_pace count=5; sleep 1\"' typed > /dev/null
+            tr '\\r\\033' '\\n^' < typed
+            trapline report file",
+        says: &[" events, ", "/s, ", "^[32m0 dropped, 0 possibly missed^[0m", "\n0 dropped, 0 possibly missed"],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+    Row {
+        name: "lines in colours on a terminal, and none elsewhere",
+        command: "script -qec 'trapline mmio --device 00:01.0 --quiet -- modprobe trapline_pace count=1' typed > /dev/null
+            tr '\\033' '^' < typed; modprobe -r trapline_pace
+            trapline mmio --device 00:01.0 --quiet -- modprobe trapline_pace count=1",
+        says: &["^[32mR 4  ^[0m", "  R 4   00:01.0 0+00004"],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+    Row {
+        name: "a ring that is too small: loudly, and with another status",
+        command: "trapline mmio --device 00:01.0 --buffer 4K --output file -- modprobe trapline_pace count=50000
+            status=$?
+            trapline report file
+            exit $status",
+        status: 1,
+        says: &[
+            " records were dropped: the trace is not complete",
+            "use a larger --buffer",
+            "THIS TRACE IS NOT COMPLETE: a ring was full",
+        ],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+    Row {
+        name: "a marker, in the trace where it was set",
+        command: "trapline mmio --device 00:01.0 -- sh -c 'trapline mark \"here it comes\"; modprobe trapline_pace count=1'",
+        says: &["mark: here it comes", "1 access (1 read, 0 writes)"],
+        after: "modprobe -r trapline_pace",
+        ..NOTHING
+    },
+];
