@@ -33,6 +33,11 @@ impl Failure {
     }
 }
 
+/// The exit status that an error stands for.
+pub fn status_of(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Failure>().map_or(FAILED, |failure| failure.status)
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::failure::{FAILED, Failure};
+use xtask::failure::status_of;
 use xtask::{bench, demo, interrupt, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILED, |failure| failure.status))
+            ExitCode::from(status_of(&error))
         }
     }
 }

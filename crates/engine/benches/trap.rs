@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use criterion::{Criterion, criterion_group, criterion_main};
 use trapline_abi::{Record, RingControl};
 use trapline_engine::{
-    Code, Control, CpuSink, Engine, ErrorCode, Fault, Handlers, Mapped, Mapping, Owned, Page, PageError,
-    PageSize, PageTables, Platform, Probe, RingWriter, Sink, Task, Verdict,
+    Cache, Code, Control, CpuSink, Engine, ErrorCode, Fault, Handlers, Mapped, Mapping, Owned, Page,
+    PageError, PageSize, PageTables, Platform, Probe, RingWriter, Sink, Task, Verdict,
 };
 use trapline_insn::{Redirect, Registers, Segment};
 
@@ -149,6 +149,26 @@ fn trap(c: &mut Criterion, name: &str, code: &[u8], probes: u64, record: bool) {
     });
 }
 
+/// What of it is finding the instruction's plan.
+fn cache(c: &mut Criterion) {
+    let mut cache = Cache::new().expect("memory");
+    let code = Code {
+        bytes: u128::from_le_bytes([0x8b, 0x07, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        length: 16,
+    };
+    let ip = 0xffff_ffff_8100_0000_u64;
+    c.bench_function("cache hit", |b| {
+        b.iter(|| cache.site(black_box(ip), black_box(code)).expect("a known instruction").plan.length());
+    });
+    let mut turn = 0;
+    c.bench_function("cache miss", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % 4096;
+            cache.site(black_box(ip + 16 * turn), black_box(code)).expect("a known instruction").plan.length()
+        });
+    });
+}
+
 fn traps(c: &mut Criterion) {
     let read = [0x8b, 0x07]; // mov (%rdi),%eax
     trap(c, "trap/read, recorded", &read, 1, true);
@@ -159,5 +179,5 @@ fn traps(c: &mut Criterion) {
     trap(c, "trap/movd, redirected, recorded", &[0x66, 0x0f, 0x6e, 0x07], 1, true); // movd (%rdi),%xmm0
 }
 
-criterion_group!(benches, traps);
+criterion_group!(benches, cache, traps);
 criterion_main!(benches);

@@ -13,7 +13,7 @@ const SITES: usize = 256;
 
 /// An instruction that accesses armed memory, decoded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Site {
+pub struct Site {
     /// What it does.
     pub plan: Plan,
     /// Its copy, if it is performed by one.
@@ -50,21 +50,28 @@ impl Entry {
 }
 
 /// The cache.
-pub(crate) struct Cache {
+pub struct Cache {
     entries: Box<[Option<Entry>]>,
 }
 
 impl Cache {
-    pub(crate) fn new() -> Result<Self, OutOfMemory> {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn new() -> Result<Self, OutOfMemory> {
         let mut entries = Vec::new();
         entries.try_reserve_exact(SITES)?;
         entries.resize_with(SITES, || None);
         Ok(Self { entries: entries.into_boxed_slice() })
     }
 
-    /// The site at `ip`, whose bytes now are `code`.
+    /// The site at `ip`, whose bytes now are `code`; decoded if it is not known or its bytes are others than they were.
+    ///
+    /// # Errors
+    /// As for [`decode`].
     #[inline(always)]
-    pub(crate) fn site(&mut self, ip: u64, code: Code) -> Result<&Site, DecodeError> {
+    pub fn site(&mut self, ip: u64, code: Code) -> Result<&Site, DecodeError> {
         let bucket = ip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SITES.trailing_zeros());
         // The hash has as many values as there are entries.
         let entry = self.entries.get_mut(bucket as usize).ok_or(DecodeError::Unknown)?;

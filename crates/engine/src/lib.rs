@@ -42,6 +42,7 @@ mod value;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
+pub use cache::{Cache, Site};
 pub use claims::PATIENCE;
 pub use control::{Control, Mapping};
 pub use engine::Engine;

@@ -15,6 +15,7 @@ mod forms;
 mod gate;
 mod hammer;
 mod leftovers;
+mod machine;
 mod mistakes;
 mod mmiotrace;
 mod probes;
@@ -79,6 +80,7 @@ const ALL: &[&Scenario] = &[
     &probes::REFUSED,
     &causes::AS_MODELLED,
     &gate::REFUSED,
+    &machine::TOLD,
     &uses::OF_TRACES,
     &mistakes::TOLD,
     &mistakes::PROBES,

@@ -40,16 +40,10 @@ pub fn ensure() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let list = missing.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" ");
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::error(
-            SETUP_NEEDED,
-            format!(
-                "packages are missing or too old and only root can install them: {}; run:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends {list}\n",
-                needed(&missing)
-            ),
-        ));
+        return Err(for_root(&missing));
     }
+    let list = names(&missing);
     let _lock = workspace::lock("apt")?;
     let _step = Step::new(format!("installing {list}"));
     // The lists that a machine came with may be months old: what they name is gone from the mirror, or too old for us. One that cannot be fetched need not be one
@@ -59,6 +53,19 @@ pub fn ensure() -> Result<()> {
     let still = self::missing()?;
     ensure!(still.is_empty(), "apt-get installed {list}, but not as new as needed: {}", needed(&still));
     Ok(())
+}
+
+/// What somebody who may not install them is told.
+fn for_root(missing: &[Package]) -> anyhow::Error {
+    let (needed, list) = (needed(missing), names(missing));
+    let text = format!(
+        "packages are missing or too old and only root can install them: {needed}; run:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends {list}\n"
+    );
+    Failure::error(SETUP_NEEDED, text)
+}
+
+fn names(packages: &[Package]) -> String {
+    packages.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
 }
 
 /// Packages with the version that each must have.
@@ -116,6 +123,18 @@ fn installed(known: &str, (name, oldest): Package) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure;
+
+    #[test]
+    fn who_is_not_root_is_told_the_one_line_to_run() {
+        let error = for_root(&[("make", None), ("rustc-web", COMPILER)]);
+        let text = error.to_string();
+        let line = text.lines().find(|line| line.contains("sudo"));
+        let expected = "sudo apt-get update && sudo apt-get install --no-install-recommends make rustc-web";
+        assert_eq!(line.map(str::trim), Some(expected), "{text}");
+        assert!(text.contains("rustc-web (at least 1.93)"), "{text}");
+        assert_eq!(failure::status_of(&error), SETUP_NEEDED);
+    }
 
     #[test]
     fn a_package_that_is_too_old_or_not_installed_is_missing() {

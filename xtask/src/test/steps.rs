@@ -39,6 +39,12 @@ pub(super) const STEPS: &[Step] = &[
             "TRAPLINE_INSN_CASES=1000000 cargo test --release --package trapline-insn --no-fail-fast",
         ),
     },
+    Step {
+        name: "loom",
+        action: Action::Tests(
+            "RUSTFLAGS=--cfg=loom CARGO_TARGET_DIR=target/loom cargo test --release --package trapline-engine --lib --no-fail-fast",
+        ),
+    },
     Step { name: "vm", action: Action::Scenarios },
 ];
 

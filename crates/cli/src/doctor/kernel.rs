@@ -5,7 +5,11 @@ use crate::module;
 use crate::system::System;
 
 /// Options without which the module can't be loaded or can't hook.
-const NEEDED: [&str; 3] = ["CONFIG_MODULES", "CONFIG_DYNAMIC_FTRACE_WITH_REGS", "CONFIG_KALLSYMS"];
+const NEEDED: [&str; 4] =
+    ["CONFIG_MODULES", "CONFIG_DYNAMIC_FTRACE_WITH_REGS", "CONFIG_KALLSYMS", "CONFIG_MMIOTRACE"];
+
+/// Functions that the module hooks by ftrace with IPMODIFY, which one user may do at a time: at load (kernel/glue/hook.c), and while mappings are followed (kernel/glue/tracking.c).
+const HOOKED: [&str; 4] = ["fixup_exception", "page_fault_oops", "mmiotrace_ioremap", "mmiotrace_iounmap"];
 
 /// The kernel's build configuration.
 pub(super) fn config(system: &System) -> Vec<Finding> {
@@ -110,39 +114,47 @@ fn tracers(system: &System, function: &str) -> Option<(u32, bool)> {
     Some(found.unwrap_or((0, false)))
 }
 
-/// Whether the function that the module hooks is free: only one user may change where it returns to (IPMODIFY).
-pub(super) fn hook_is_free(system: &System) -> Finding {
+/// Whether the functions that the module hooks are free: only one user may change where a function returns to (IPMODIFY).
+pub(super) fn hooks_are_free(system: &System) -> Finding {
     const WHAT: &str = "hook";
-    let advice = "remove the live patch or the other tool that hooks fixup_exception, then load the module";
-    let tracers = tracers(system, "fixup_exception");
-    if module::is_loaded(system) {
-        return match tracers {
+    let is_loaded = module::is_loaded(system);
+    for function in HOOKED {
+        let advice = format!("remove the live patch or the other tool that hooks {function}");
+        match tracers(system, function) {
             // ftrace calls a lone user directly, and several through a list that skips nested calls.
-            Some((2.., _)) => Finding::warning(
-                WHAT,
-                "fixup_exception is ours, and another tool traces it too: an access to a traced register inside a probe's handler would be an oops",
-                "end that tool: /sys/kernel/tracing/enabled_functions, set_ftrace_filter and kprobes/list tell of it",
-            ),
-            _ => Finding::ok(WHAT, "fixup_exception is ours"),
-        };
+            Some((2.., _)) if is_loaded => {
+                return Finding::warning(
+                    WHAT,
+                    format!(
+                        "{function} is ours, and another tool traces it too: an access to a traced register inside a probe's handler would be an oops"
+                    ),
+                    "end that tool: /sys/kernel/tracing/enabled_functions, set_ftrace_filter and kprobes/list tell of it",
+                );
+            }
+            Some((_, true)) if !is_loaded => {
+                return Finding::problem(
+                    WHAT,
+                    format!("another tool has taken {function} (IPMODIFY)"),
+                    advice,
+                );
+            }
+            _ => {}
+        }
+        if let Some(patch) = patch_of(system, function) {
+            return Finding::problem(WHAT, format!("the live patch {patch} has replaced {function}"), advice);
+        }
     }
-    for patch in system.list("sys/kernel/livepatch") {
+    let found = if is_loaded { "fixup_exception is ours" } else { "what the module hooks is free" };
+    Finding::ok(WHAT, found)
+}
+
+/// The live patch that has replaced `function` of the kernel, if one has.
+fn patch_of(system: &System, function: &str) -> Option<String> {
+    let has = |patch: &String| {
         let patched = system.list(format!("sys/kernel/livepatch/{patch}/vmlinux"));
-        if patched.iter().any(|function| function.starts_with("fixup_exception,")) {
-            return Finding::problem(
-                WHAT,
-                format!("the live patch {patch} has replaced fixup_exception"),
-                advice,
-            );
-        }
-    }
-    match tracers {
-        Some((_, true)) => {
-            Finding::problem(WHAT, "another tool has taken fixup_exception (IPMODIFY)", advice)
-        }
-        Some(_) => Finding::ok(WHAT, "fixup_exception is free"),
-        None => Finding::ok(WHAT, "no live patch has taken fixup_exception"),
-    }
+        patched.iter().any(|entry| entry.rsplit_once(',').is_some_and(|(name, _)| name == function))
+    };
+    system.list("sys/kernel/livepatch").into_iter().find(has)
 }
 
 /// Whether functions can be named.
@@ -166,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_option_that_is_off_is_named() {
-        let text = "CONFIG_MODULES=y\nCONFIG_KALLSYMS=y\n# CONFIG_DYNAMIC_FTRACE_WITH_REGS is not set\n";
+        let text = "CONFIG_MODULES=y\nCONFIG_MMIOTRACE=y\nCONFIG_KALLSYMS=y\n# CONFIG_DYNAMIC_FTRACE_WITH_REGS is not set\n";
         let (_root, system) = with(&[("boot/config-6.1.0-test", text)]);
         let [finding] = config(&system).try_into().unwrap();
         assert_eq!(finding.level, Level::Problem);
@@ -176,17 +188,23 @@ mod tests {
     #[test]
     fn each_obstacle_is_a_problem_with_advice() {
         type Check = fn(&System) -> Finding;
-        let cases: [(&str, &str, Check); 7] = [
+        let cases: [(&str, &str, Check); 9] = [
             ("proc/sys/kernel/ftrace_enabled", "0", ftrace),
             ("sys/kernel/security/lockdown", "none integrity [confidentiality]", lockdown),
             ("proc/sys/kernel/modules_disabled", "1", modules_allowed),
             ("sys/kernel/tracing/current_tracer", "mmiotrace", mmiotrace),
-            ("sys/kernel/livepatch/fix/vmlinux/fixup_exception,1/patched", "1", hook_is_free),
+            ("sys/kernel/livepatch/fix/vmlinux/fixup_exception,1/patched", "1", hooks_are_free),
             (
                 "sys/kernel/tracing/enabled_functions",
                 "fixup_exception (1) R I \ttramp: 0xff (klp+0x0/0x1)",
-                hook_is_free,
+                hooks_are_free,
             ),
+            (
+                "sys/kernel/tracing/enabled_functions",
+                "page_fault_oops (1) R I \ttramp: 0xff (klp+0x0/0x1)",
+                hooks_are_free,
+            ),
+            ("sys/kernel/livepatch/fix/vmlinux/mmiotrace_iounmap,1/patched", "1", hooks_are_free),
             ("sys/module/other", "", ftrace),
         ];
         for (path, text, check) in cases {
@@ -202,7 +220,7 @@ mod tests {
         let level = |functions| {
             let list = ("sys/kernel/tracing/enabled_functions", functions);
             let (_root, system) = with(&[("sys/module/trapline/refcnt", "0"), list]);
-            hook_is_free(&system).level
+            hooks_are_free(&system).level
         };
         assert_eq!(level("fixup_exception (1) R I \ttramp: 0xff (on_fixup_exception+0x0/0x1)\n"), Level::Ok);
         assert_eq!(level("fixup_exception (2) R I \tftrace_ops_list_func+0x0/0x1\n"), Level::Warning);
@@ -218,7 +236,7 @@ mod tests {
             ("sys/kernel/tracing/enabled_functions", "schedule (1) R I\nfixup_exception (1) R\n"),
             ("proc/sys/kernel/kptr_restrict", "0\n"),
         ]);
-        for check in [ftrace, lockdown, signatures, modules_allowed, mmiotrace, hook_is_free, symbols] {
+        for check in [ftrace, lockdown, signatures, modules_allowed, mmiotrace, hooks_are_free, symbols] {
             assert_eq!(check(&system).level, Level::Ok, "{:?}", check(&system));
         }
     }

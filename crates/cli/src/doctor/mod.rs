@@ -66,7 +66,7 @@ fn examine(system: &System) -> Vec<Finding> {
     findings.push(kernel::signatures(system));
     findings.push(kernel::modules_allowed(system));
     findings.push(kernel::mmiotrace(system));
-    findings.push(kernel::hook_is_free(system));
+    findings.push(kernel::hooks_are_free(system));
     findings.push(kernel::symbols(system));
     findings.extend(mappings::check(system));
     findings.push(module::self_test(system));

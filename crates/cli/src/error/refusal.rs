@@ -24,7 +24,7 @@ impl Error {
             Errno::BUSY if system.read("proc/sys/kernel/ftrace_enabled").is_ok_and(|value| value == "0") => {
                 "kernel.ftrace_enabled is 0, and the module hooks by ftrace; run: sysctl kernel.ftrace_enabled=1".into()
             }
-            Errno::BUSY => "something else, such as a live patch, has taken fixup_exception, on which the module must hook: \
+            Errno::BUSY => "something else, such as a live patch, has taken a function that the module must hook: \
                             see `trapline doctor`"
                 .into(),
             _ => "`dmesg` tells more".into(),

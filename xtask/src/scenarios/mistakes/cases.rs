@@ -23,6 +23,14 @@ pub(super) const MADE: &[Row] = &[
         after: "echo 1 > /proc/sys/kernel/ftrace_enabled",
     },
     Row {
+        name: "ftrace is turned off while the module hooks by it: the kernel refuses",
+        before: "modprobe trapline",
+        command: "echo 0 > /proc/sys/kernel/ftrace_enabled",
+        status: 1,
+        says: &["busy"],
+        after: "rmmod trapline",
+    },
+    Row {
         name: "a file that is no module",
         command: "TRAPLINE_MODULE=/etc/passwd trapline mmio --device 00:01.0",
         status: 3,
