@@ -81,6 +81,8 @@ pub(crate) struct Hardware {
     /// Pages opened for a step, whose translations may be about until a shoot-down, with the number of the opening.
     open: HashMap<Page, u64>,
     openings: u64,
+    /// Address of a page that somebody else makes not present again as soon as it is opened.
+    pub(crate) held_closed: Option<u64>,
     /// Accesses that passed a guard unseen.
     pub(crate) missed: Vec<Access>,
 }

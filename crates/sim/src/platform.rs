@@ -153,6 +153,9 @@ impl Platform for Link {
         if present {
             hardware.set_entry(page, entry);
             hardware.opened(page);
+            if hardware.held_closed == Some(page.address) {
+                hardware.clear_present(page);
+            }
         } else {
             hardware.clear_present(page);
         }

@@ -106,6 +106,11 @@ impl Simulated {
         self.world().hardware().protect(address, crate::paging::entry::WRITABLE);
     }
 
+    /// From now on somebody else makes this page not present again as soon as it is opened for a step.
+    pub fn hold_closed(&mut self, address: u64) {
+        self.world().hardware().held_closed = Some(address);
+    }
+
     /// Accesses under a recording probe that passed it unseen, outside of any window; none if all is well.
     pub fn take_missed(&mut self) -> Vec<Access> {
         std::mem::take(&mut self.world().hardware().missed)

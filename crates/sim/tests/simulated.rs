@@ -197,6 +197,23 @@ fn a_foreign_fault_of_an_instruction_being_stepped_undoes_the_step() {
 }
 
 #[test]
+fn a_second_fault_on_the_address_of_a_step_under_way_is_somebody_elses_in_the_end() {
+    let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
+    let (first, second) = (Region { length: 0x1000, ..region.clone() }, region.start + 0x1000);
+    record(&mut machine, &region);
+    let armed = machine.entries(&region);
+    machine.hold_closed(first.start);
+    let outcome = run(&mut machine, at(code::DIVIDE, 0, first.start + 0x100));
+    assert_eq!(outcome.fault.map(|fault| fault.address), Some(first.start + 0x100), "given to the system");
+    assert_eq!((outcome.registers.rip, outcome.registers.rflags & 0x300), (0, 0x200), "as before the step");
+    assert_eq!(machine.entries(&region), armed);
+    assert_eq!(machine.counters().windows, 1);
+    assert_eq!(machine.take_seen(), [], "it was never made");
+    // Other pages are stepped on as ever.
+    assert_eq!(run(&mut machine, at(code::DIVIDE, 0, second + 0x100)).fault, None);
+}
+
+#[test]
 fn an_operand_on_a_segment_base_is_found() {
     let (mut machine, region) = machine(Options { cpus: 1, ..Options::default() });
     record(&mut machine, &region);
