@@ -107,7 +107,6 @@ void trapline_fixup_or_abandon(void);
 extern unsigned long trapline_fixup_exception;
 bool trapline_abandon(struct pt_regs *registers);
 
-u64 trapline_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third);
 extern const u8 trapline_guarded_end[];
 
 /* guard.c */
@@ -128,7 +127,7 @@ u64 glue_kretprobe_missed(const struct glue_return *site);
 u32 glue_kretprobe_flags(const struct glue_return *site);
 
 /* context.c */
-u32 glue_smp_processor_id(void);
+void glue_number_cpus(void);
 u64 glue_local_clock(void);
 void glue_current(struct glue_task *task);
 /* Breakpoints whose probes are being served on this CPU: the kernel counts each as a non-maskable and as a hard interrupt (irqentry_nmi_enter()). */

@@ -13,7 +13,9 @@
 #include <linux/sched.h>
 #include <linux/thread_info.h>
 #include <linux/uaccess.h>
+#include <asm/asm.h>
 #include <asm/irqflags.h>
+#include <asm/nospec-branch.h>
 #include "glue.h"
 
 /* Faults are the handler's own only where they came in the same context: not in an interrupt's that came on top of it. */
@@ -27,11 +29,28 @@ static void notrace restore(const struct glue_guard *guard)
 	preempt_count_set(guard->preempt_count);
 }
 
-u64 notrace glue_call_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third)
+/*
+ * The trampoline. It notes the stack pointer below which everything that the caller needs is saved: the compiler is told that the call changes all registers. A handler that
+ * is abandoned ends at trapline_guarded_end too: its exception returns there with that stack pointer, as if the handler had returned. Part of its only caller, and
+ * that no inline function: the label is there once.
+ */
+#define CALL_AND_NOTE_STACK			\
+	"pushq %%rbp\n\t"			\
+	"movq %%rsp, (%%rcx)\n\t"		\
+	CALL_NOSPEC				\
+	".globl trapline_guarded_end\n"		\
+	"trapline_guarded_end:\n\t"		\
+	/* Reached by an exception return: no ENDBR. */ \
+	ANNOTATE_NOENDBR			\
+	"popq %%rbp\n\t"
+
+noinline u64 notrace glue_call_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third)
 {
-	u64 result;
+	struct glue_guard *place = guard;
+	u64 result = (u64)function;
 
 	BUILD_BUG_ON(sizeof(*guard) != GLUE_GUARD_SIZE);
+	BUILD_BUG_ON(offsetof(struct glue_guard, stack));
 	guard->abandoned = false;
 	guard->flags = native_save_fl();
 	guard->preempt_count = preempt_count();
@@ -39,7 +58,9 @@ u64 notrace glue_call_guarded(struct glue_guard *guard, const void *function, u6
 	guard->pagefault_disabled = current->pagefault_disabled;
 	/* A fault on a user address is then an error at once: nothing here may wait for a page. */
 	pagefault_disable();
-	result = trapline_guarded(guard, function, first, second, third);
+	asm volatile(CALL_AND_NOTE_STACK
+		     : [thunk_target] "+a"(result), "+D"(first), "+S"(second), "+d"(third), "+c"(place), ASM_CALL_CONSTRAINT
+		     : : "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
 	if (unlikely(guard->abandoned))
 		restore(guard);
 	pagefault_enable();

@@ -46,14 +46,27 @@ static void notrace leave(bool by_breakpoint)
 		this_cpu_dec(glue_breakpoints);
 }
 
-/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. */
+/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. Returns whether they were on. */
+static bool notrace irqs_off(void)
+{
+	if (raw_irqs_disabled())
+		return false;
+	raw_local_irq_disable();
+	return true;
+}
+
+static void notrace irqs_back(bool were_on)
+{
+	if (were_on)
+		raw_local_irq_enable();
+}
+
 static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
-	unsigned long flags, ip;
-	bool by_breakpoint;
+	bool were_on = irqs_off(), by_breakpoint;
+	unsigned long ip;
 
-	raw_local_irq_save(flags);
 	by_breakpoint = enter(site);
 	trapline_hit(site->point, registers);
 	if (site->by_ftrace && READ_ONCE(site->wants_post)) {
@@ -63,21 +76,19 @@ static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 		registers->ip = ip;
 	}
 	leave(by_breakpoint);
-	raw_local_irq_restore(flags);
+	irqs_back(were_on);
 	return 0;
 }
 
 static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, post);
-	unsigned long flags;
-	bool by_breakpoint;
+	bool were_on = irqs_off(), by_breakpoint;
 
-	raw_local_irq_save(flags);
 	by_breakpoint = enter(site);
 	trapline_stepped(site->point, registers);
 	leave(by_breakpoint);
-	raw_local_irq_restore(flags);
+	irqs_back(were_on);
 }
 
 /* What recovery hangs on: a tracer there would be called inside of every handler's fault. */

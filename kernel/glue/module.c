@@ -34,6 +34,7 @@ static int __init trapline_module_init(void)
 		pr_err("page tables can't be changed in a Xen PV guest\n");
 		return -EOPNOTSUPP;
 	}
+	glue_number_cpus();
 	error = trapline_init();
 	if (error)
 		return error;

@@ -1,6 +1,6 @@
-//! Calls that may fault, made through the trampoline in `glue/guarded.S`.
+//! Calls that may fault, made through the trampoline in `glue/guard.c`.
 
-use crate::glue;
+use crate::{cpu, glue};
 use core::cell::UnsafeCell;
 use trapline_engine::code::{Call, Calls};
 use trapline_insn::Registers;
@@ -16,8 +16,9 @@ pub(crate) struct KernelCalls;
 impl Calls for KernelCalls {
     type Guard = Guard;
 
+    #[inline(always)]
     fn cpu(&self) -> usize {
-        glue::glue_smp_processor_id() as usize
+        cpu::number()
     }
 
     #[inline(always)]

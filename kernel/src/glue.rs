@@ -12,6 +12,8 @@ pub(crate) const LEVEL_2M: u32 = 2;
 unsafe extern "C" {
     // Addresses in runner.S.
     pub(crate) safe static trapline_slots: u8;
+    /// Of which only the address means anything here: it is relative to a CPU's own area.
+    pub(crate) safe static glue_cpu: u32;
     pub(crate) safe static trapline_slots_size: u64;
     pub(crate) safe static trapline_slot_done: u8;
     pub(crate) safe static trapline_slot_fault: u8;
@@ -48,7 +50,6 @@ unsafe extern "C" {
     pub(crate) fn glue_kretprobe_flags(site: *const c_void) -> u32;
 
     // context.c: the trap side.
-    pub(crate) safe fn glue_smp_processor_id() -> u32;
     pub(crate) safe fn glue_local_clock() -> u64;
     pub(crate) fn glue_current(task: *mut Task);
     pub(crate) fn glue_get_kernel_nofault(address: u64, value: *mut u64) -> bool;

@@ -12,6 +12,7 @@ mod allocator;
 pub mod api;
 mod calls;
 mod code;
+mod cpu;
 mod device;
 mod entry;
 mod errno;

@@ -3,7 +3,7 @@
 //! Everything here runs with interrupts off, on all CPUs at once, maybe in NMI context. An access that is a device's is one volatile access or one instruction of
 //! the exact width; what may fault has a fixup.
 
-use crate::{glue, page_tables, slots, vector};
+use crate::{cpu, glue, page_tables, slots, vector};
 use core::mem::MaybeUninit;
 use trapline_engine::{Code, ErrorCode, Fault, Page, Platform, Task};
 use trapline_insn::{Redirect, Registers, Segment};
@@ -14,8 +14,9 @@ pub(crate) struct Kernel {
 }
 
 impl Platform for Kernel {
+    #[inline(always)]
     fn cpu(&self) -> usize {
-        glue::glue_smp_processor_id() as usize
+        cpu::number()
     }
 
     fn now(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Records that no trap makes: mappings that come and go, markers.
 
 use super::Session;
-use crate::glue;
+use crate::cpu;
 use crate::page_tables::InterruptsOff;
 use crate::platform::Kernel;
 use crate::state::State;
@@ -58,7 +58,7 @@ impl State {
         for sink in self.sessions.iter().filter_map(Session::own_sink) {
             let _off = InterruptsOff::new();
             // SAFETY: interrupts are off until it is dropped, at the end of this pass.
-            let trap = unsafe { Trap::begin(glue::glue_smp_processor_id() as usize) };
+            let trap = unsafe { Trap::begin(cpu::number()) };
             sink.push(&trap, engine.platform(), first, rest.get(..used - 1).unwrap_or(&[]));
         }
     }

@@ -70,7 +70,13 @@ while kill -0 $one 2>/dev/null || kill -0 $two 2>/dev/null; do
 done
 wait $one
 wait $two
-rmmod trapline_crowd_one trapline_crowd_two trapline_crowd trapline"
+rmmod trapline_crowd_one trapline_crowd_two
+# Its own kprobe holds it for as long as that is being registered.
+for try in $(seq 50); do
+  if rmmod trapline_crowd 2>/dev/null; then break; fi
+  sleep 0.1
+done
+rmmod trapline"
             ),
         )
     })?;

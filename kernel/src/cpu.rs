@@ -1,0 +1,15 @@
+//! Which CPU this is.
+
+use crate::glue;
+use core::arch::asm;
+
+/// The number of this CPU. Wherever the task can't be moved: in traps, interrupts are off.
+#[inline(always)]
+pub(crate) fn number() -> usize {
+    let number: u32;
+    // SAFETY: gs holds the base of this CPU's own area in every trap of kernel mode, and the variable's address is its place there (DEFINE_PER_CPU, glue/context.c).
+    unsafe {
+        asm!("mov {number:e}, gs:[{place}]", number = out(reg) number, place = in(reg) &raw const glue::glue_cpu as u64, options(nostack, preserves_flags, readonly));
+    }
+    number as usize
+}
