@@ -250,9 +250,9 @@ pub(crate) struct Faults {
     /// Only faults on these addresses: FIRST-LAST or START+LEN
     #[arg(long, value_name = "RANGE")]
     pub address: Option<AddressRange>,
-    /// Only faults with this cause, as `explain` tells them (may be repeated): not-present, not-writable, not-executable, not-user, user-page, reserved,
+    /// Only faults with this cause, as `explain` tells them (several with commas, or repeated): not-present, not-writable, not-executable, not-user, user-page, reserved,
     /// protection-key, shadow-stack, hlat, sgx, rmp, unclear
-    #[arg(long, value_name = "CAUSE", value_parser = parse_cause, conflicts_with = "count")]
+    #[arg(long, value_name = "CAUSE", value_parser = parse_cause, value_delimiter = ',', conflicts_with = "count")]
     pub why: Vec<Cause>,
     /// Only count: nothing is recorded, and the counts are told at the end
     #[arg(long, conflicts_with_all = ["top", "output", "format"])]
