@@ -4,7 +4,6 @@
 //! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
 
 mod account;
-mod causes;
 mod code;
 mod conformance;
 mod drivers;
@@ -78,7 +77,7 @@ const ALL: &[&Scenario] = &[
     &probes::REMOVED,
     &probes::TARGET_GONE,
     &probes::REFUSED,
-    &causes::AS_MODELLED,
+    &faults::AS_MODELLED,
     &gate::REFUSED,
     &machine::TOLD,
     &uses::OF_TRACES,
