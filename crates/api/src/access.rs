@@ -1,14 +1,14 @@
 //! Access probes: a range of bytes, and what is called when one of them is accessed.
 
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::ops::Range;
 use core::ptr::{null, null_mut};
 use core::slice;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::attached::{Attach, NOTHING, Slot};
-use crate::{Attached, Counts, Error, Registers, functions, raw, register_all};
+use crate::attached::NOTHING;
+use crate::twin::{Half, Twin, handler_of};
+use crate::{Counts, Registers, functions, raw};
 
 /// One access to memory that a probe covers.
 pub struct Access<'a>(&'a raw::Access);
@@ -81,16 +81,14 @@ pub trait AccessHandler: Sync + 'static {
 }
 
 /// An access probe: any number of them may cover a byte. Of the pre handlers the first that does not let the access pass decides.
-pub struct AccessProbe<H> {
-    raw: UnsafeCell<raw::AccessProbe>,
-    slot: Slot,
-    handler: H,
+pub type AccessProbe<H> = Twin<Placed, H>;
+
+/// The C half of an access probe, and what it is to cover from its next registration on.
+pub struct Placed {
+    raw: raw::AccessProbe,
     start: AtomicU64,
     length: AtomicU64,
 }
-
-// SAFETY: as for `CodeProbe`.
-unsafe impl<H: Sync> Sync for AccessProbe<H> {}
 
 impl<H: AccessHandler> AccessProbe<H> {
     /// For reads and writes of what [`covering`](Self::covering) says.
@@ -108,33 +106,32 @@ impl<H: AccessHandler> AccessProbe<H> {
             pre_faults: AtomicU64::new(0),
             post_faults: AtomicU64::new(0),
         };
-        let (start, length) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { raw: UnsafeCell::new(raw), slot: Slot::new(), handler, start, length }
+        Self::of(Placed { raw, start: AtomicU64::new(0), length: AtomicU64::new(0) }, handler)
     }
 
     /// Called for reads only.
     pub const fn of_reads(mut self) -> Self {
-        let raw = self.raw.get_mut();
+        let raw = &mut self.raw_mut().raw;
         raw.flags &= !raw::TRAPLINE_WRITES;
         self
     }
 
     /// Called for writes only.
     pub const fn of_writes(mut self) -> Self {
-        let raw = self.raw.get_mut();
+        let raw = &mut self.raw_mut().raw;
         raw.flags &= !raw::TRAPLINE_READS;
         self
     }
 
     /// Has the accesses put into the trace of the session that is open, if one is.
     pub const fn recorded(mut self) -> Self {
-        self.raw.get_mut().flags |= raw::TRAPLINE_RECORD;
+        self.raw_mut().raw.flags |= raw::TRAPLINE_RECORD;
         self
     }
 
     /// What `trapline list` calls it.
     pub const fn named(mut self, name: &'static CStr) -> Self {
-        self.raw.get_mut().name = name.as_ptr();
+        self.raw_mut().raw.name = name.as_ptr();
         self
     }
 
@@ -143,52 +140,39 @@ impl<H: AccessHandler> AccessProbe<H> {
     /// # Safety
     /// They are memory that the caller got from `ioremap` or `vmalloc`, and keeps until the probe is taken away.
     pub unsafe fn covering(&'static self, bytes: Range<u64>) -> &'static Self {
+        // SAFETY: valid; nobody changes these but by atomics.
+        let (start, length) = unsafe { (&(*self.raw()).start, &(*self.raw()).length) };
         // Relaxed: the slot, taken when it is registered, orders what its owner did before.
-        self.start.store(bytes.start, Ordering::Relaxed);
-        self.length.store(bytes.end.saturating_sub(bytes.start), Ordering::Relaxed);
+        start.store(bytes.start, Ordering::Relaxed);
+        length.store(bytes.end.saturating_sub(bytes.start), Ordering::Relaxed);
         self
-    }
-
-    /// Registers it: when it returns, every access to its bytes is trapped, on all CPUs.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn register(&'static self) -> Result<Attached<1>, Error> {
-        register_all([self])
-    }
-
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
     }
 }
 
-impl<H: AccessHandler> Attach for AccessProbe<H> {
-    fn slot(&self) -> &Slot {
-        &self.slot
+impl Half for Placed {
+    unsafe fn data(this: *mut Self) -> *mut *mut c_void {
+        // SAFETY: as the caller vouches.
+        unsafe { &raw mut (*this).raw.data }
     }
 
-    fn add(&'static self) -> Result<(), Error> {
-        let data = (&raw const *self).cast_mut().cast::<c_void>();
-        let raw = self.raw.get();
-        // SAFETY: as for a code probe.
-        Error::check(unsafe {
-            (&raw mut (*raw).data).write(data);
-            (&raw mut (*raw).start).write(self.start.load(Ordering::Relaxed));
-            (&raw mut (*raw).length).write(self.length.load(Ordering::Relaxed));
+    unsafe fn add(this: *mut Self) -> i32 {
+        // SAFETY: as the caller vouches: not registered, so nobody else uses the C half.
+        unsafe {
+            let raw = &raw mut (*this).raw;
+            (&raw mut (*raw).start).write((*this).start.load(Ordering::Relaxed));
+            (&raw mut (*raw).length).write((*this).length.load(Ordering::Relaxed));
             functions::trapline_register_access_probe(raw)
-        })
+        }
     }
 
-    fn remove(&self) {
-        // SAFETY: registered, as whoever has the slot vouches.
-        unsafe { functions::trapline_unregister_access_probe(self.raw.get()) }
+    unsafe fn remove(this: *mut Self) {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_unregister_access_probe(&raw mut (*this).raw) }
     }
 
-    fn read_counts(&self) -> Counts {
-        let raw = self.raw.get();
+    unsafe fn counts(this: *mut Self) -> Counts {
         // SAFETY: valid, and atomic.
-        let (pre, post) = unsafe { (&(*raw).pre_faults, &(*raw).post_faults) };
+        let (pre, post) = unsafe { (&(*this).raw.pre_faults, &(*this).raw.post_faults) };
         let [pre_faults, post_faults] = [pre, post].map(|faults| faults.load(Ordering::Relaxed));
         Counts { pre_faults, post_faults, ..NOTHING }
     }
@@ -198,9 +182,9 @@ impl<H: AccessHandler> Attach for AccessProbe<H> {
 ///
 /// # Safety
 /// `probe` is the C half of a registered `AccessProbe<H>`.
-unsafe fn of<'a, H>(probe: *mut raw::AccessProbe) -> &'a H {
-    // SAFETY: as for a code probe.
-    unsafe { &(*(*probe).data.cast::<AccessProbe<H>>()).handler }
+unsafe fn of<'a, H: 'static>(probe: *mut raw::AccessProbe) -> &'a H {
+    // SAFETY: as the caller vouches.
+    unsafe { handler_of::<Placed, H>((*probe).data) }
 }
 
 unsafe extern "C" fn pre<H: AccessHandler>(

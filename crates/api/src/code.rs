@@ -1,11 +1,11 @@
 //! Code probes: an instruction, and what is called before and after it.
 
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::ptr::{null, null_mut};
 
-use crate::attached::{Attach, NOTHING, Slot};
-use crate::{Attached, Counts, Error, Exception, Registers, functions, raw, register_all};
+use crate::attached::NOTHING;
+use crate::twin::{Half, Twin, handler_of};
+use crate::{Counts, Exception, Registers, functions, raw};
 
 /// What is called when a code probe is hit.
 ///
@@ -38,20 +38,13 @@ pub unsafe trait CodeHandler: Sync + 'static {
 }
 
 /// A code probe: any number of them may be at an instruction, each with a life of its own.
-pub struct CodeProbe<H> {
-    raw: UnsafeCell<raw::CodeProbe>,
-    slot: Slot,
-    handler: H,
-}
-
-// SAFETY: the C half is used by whoever has the slot, and by the module, whose business it is to do so from all CPUs; the handler is shared as its type allows.
-unsafe impl<H: Sync> Sync for CodeProbe<H> {}
+pub type CodeProbe<H> = Twin<raw::CodeProbe, H>;
 
 impl<H: CodeHandler> CodeProbe<H> {
     /// On the instruction `offset` bytes behind a function of the kernel or of a module.
     pub const fn at_symbol(symbol: &'static CStr, offset: u32, handler: H) -> Self {
         let mut probe = Self::at_address(0, handler);
-        let raw = probe.raw.get_mut();
+        let raw = probe.raw_mut();
         raw.symbol = symbol.as_ptr();
         raw.offset = offset;
         probe
@@ -72,80 +65,63 @@ impl<H: CodeHandler> CodeProbe<H> {
             name: null(),
             id: 0,
         };
-        Self { raw: UnsafeCell::new(raw), slot: Slot::new(), handler }
+        Self::of(raw, handler)
     }
 
     /// What `trapline list` calls it.
     pub const fn named(mut self, name: &'static CStr) -> Self {
-        self.raw.get_mut().name = name.as_ptr();
+        self.raw_mut().name = name.as_ptr();
         self
     }
 
     /// Disables it after so many abandoned handlers.
     pub const fn limited(mut self, limit: u64) -> Self {
-        self.raw.get_mut().limit = limit;
+        self.raw_mut().limit = limit;
         self
-    }
-
-    /// Registers it: when it returns, every execution of its instruction comes to its handler, on all CPUs.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn register(&'static self) -> Result<Attached<1>, Error> {
-        register_all([self])
-    }
-
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
     }
 }
 
-impl<H: CodeHandler> Attach for CodeProbe<H> {
-    fn slot(&self) -> &Slot {
-        &self.slot
+impl Half for raw::CodeProbe {
+    unsafe fn data(this: *mut Self) -> *mut *mut c_void {
+        // SAFETY: as the caller vouches.
+        unsafe { &raw mut (*this).data }
     }
 
-    fn add(&'static self) -> Result<(), Error> {
-        let data = (&raw const *self).cast_mut().cast::<c_void>();
-        // SAFETY: whoever has the slot has the C half, and it is not registered, so nobody else uses it. It stays where it is for ever; its handlers are the trait's, which is sound but
-        // for exceptions.
-        Error::check(unsafe {
-            (&raw mut (*self.raw.get()).data).write(data);
-            functions::trapline_register_code_probe(self.raw.get())
-        })
+    unsafe fn add(this: *mut Self) -> i32 {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_register_code_probe(this) }
     }
 
-    fn remove(&self) {
-        // SAFETY: registered, as whoever has the slot vouches.
-        unsafe { functions::trapline_unregister_code_probe(self.raw.get()) }
+    unsafe fn remove(this: *mut Self) {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_unregister_code_probe(this) }
     }
 
-    fn set_enabled(&self, enabled: bool) {
-        // SAFETY: registered, since an `Attached` asks.
+    unsafe fn set_enabled(this: *mut Self, enabled: bool) {
+        // SAFETY: as the caller vouches.
         unsafe {
             match enabled {
-                true => functions::trapline_enable_code_probe(self.raw.get()),
-                false => functions::trapline_disable_code_probe(self.raw.get()),
+                true => functions::trapline_enable_code_probe(this),
+                false => functions::trapline_disable_code_probe(this),
             }
         }
     }
 
-    fn read_counts(&self) -> Counts {
+    unsafe fn counts(this: *mut Self) -> Counts {
         let mut counts = NOTHING;
-        // SAFETY: registered, since an `Attached` asks; a place to write to.
-        unsafe { functions::trapline_code_probe_counts(self.raw.get(), &mut counts) };
+        // SAFETY: as the caller vouches; a place to write to.
+        unsafe { functions::trapline_code_probe_counts(this, &mut counts) };
         counts
     }
 }
 
-/// The probe that C calls with its own half of it.
+/// The handler of the probe that C calls with its own half of it.
 ///
 /// # Safety
 /// `probe` is the C half of a registered `CodeProbe<H>`.
-unsafe fn of<'a, H>(probe: *mut raw::CodeProbe) -> &'a H {
-    // SAFETY: `data` was set before it was registered, and is not changed while it is; it points to a `static`.
-    unsafe { &(*(*probe).data.cast::<CodeProbe<H>>()).handler }
+unsafe fn of<'a, H: 'static>(probe: *mut raw::CodeProbe) -> &'a H {
+    // SAFETY: as the caller vouches.
+    unsafe { handler_of::<raw::CodeProbe, H>((*probe).data) }
 }
 
 unsafe extern "C" fn pre<H: CodeHandler>(probe: *mut raw::CodeProbe, registers: *const Registers) {

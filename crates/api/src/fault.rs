@@ -1,12 +1,12 @@
 //! Page-fault handlers: the newest is asked first, and the first that claims a fault ends the search.
 
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::attached::{Attach, NOTHING, Slot};
-use crate::{Attached, Counts, Error, PageFault, Registers, functions, raw, register_all};
+use crate::attached::NOTHING;
+use crate::twin::{Half, Twin, handler_of};
+use crate::{Counts, PageFault, Registers, functions, raw};
 
 /// What is asked about page faults.
 ///
@@ -18,14 +18,7 @@ pub unsafe trait FaultHandler: Sync + 'static {
 }
 
 /// A page-fault handler.
-pub struct PageFaultHandler<H> {
-    raw: UnsafeCell<raw::PageFaultHandler>,
-    slot: Slot,
-    handler: H,
-}
-
-// SAFETY: as for `CodeProbe`.
-unsafe impl<H: Sync> Sync for PageFaultHandler<H> {}
+pub type PageFaultHandler<H> = Twin<raw::PageFaultHandler, H>;
 
 impl<H: FaultHandler> PageFaultHandler<H> {
     /// For faults in kernel mode that nobody has resolved.
@@ -38,59 +31,43 @@ impl<H: FaultHandler> PageFaultHandler<H> {
             name: null(),
             faults: AtomicU64::new(0),
         };
-        Self { raw: UnsafeCell::new(raw), slot: Slot::new(), handler }
+        Self::of(raw, handler)
     }
 
     /// For every page fault, in user mode too, before anybody deals with it.
     pub const fn of_all_faults(mut self) -> Self {
-        self.raw.get_mut().flags |= raw::TRAPLINE_ALL_FAULTS;
+        self.raw_mut().flags |= raw::TRAPLINE_ALL_FAULTS;
         self
     }
 
     /// What `trapline list` calls it.
     pub const fn named(mut self, name: &'static CStr) -> Self {
-        self.raw.get_mut().name = name.as_ptr();
+        self.raw_mut().name = name.as_ptr();
         self
-    }
-
-    /// Puts it at the head of the list.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn register(&'static self) -> Result<Attached<1>, Error> {
-        register_all([self])
-    }
-
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
     }
 }
 
-impl<H: FaultHandler> Attach for PageFaultHandler<H> {
-    fn slot(&self) -> &Slot {
-        &self.slot
+impl Half for raw::PageFaultHandler {
+    unsafe fn data(this: *mut Self) -> *mut *mut c_void {
+        // SAFETY: as the caller vouches.
+        unsafe { &raw mut (*this).data }
     }
 
-    fn add(&'static self) -> Result<(), Error> {
-        let data = (&raw const *self).cast_mut().cast::<c_void>();
-        // SAFETY: as for a code probe.
-        Error::check(unsafe {
-            (&raw mut (*self.raw.get()).data).write(data);
-            functions::trapline_register_page_fault_handler(self.raw.get())
-        })
+    unsafe fn add(this: *mut Self) -> i32 {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_register_page_fault_handler(this) }
     }
 
-    fn remove(&self) {
-        // SAFETY: registered, as whoever has the slot vouches; every other registered handler is valid by the same.
-        let status = unsafe { functions::trapline_unregister_page_fault_handler(self.raw.get()) };
+    unsafe fn remove(this: *mut Self) {
+        // SAFETY: as the caller vouches; every other registered handler is valid by the same.
+        let status = unsafe { functions::trapline_unregister_page_fault_handler(this) };
         debug_assert_eq!(status, 0, "it is registered");
         functions::trapline_synchronize();
     }
 
-    fn read_counts(&self) -> Counts {
+    unsafe fn counts(this: *mut Self) -> Counts {
         // SAFETY: valid, and atomic.
-        let faults = unsafe { &(*self.raw.get()).faults };
+        let faults = unsafe { &(*this).faults };
         Counts { pre_faults: faults.load(Ordering::Relaxed), ..NOTHING }
     }
 }
@@ -100,9 +77,6 @@ unsafe extern "C" fn handle<H: FaultHandler>(
     fault: *const PageFault,
     registers: *mut Registers,
 ) -> bool {
-    // SAFETY: called by the module, with a registered handler, whose `data` points to a `static`; the registers are a copy that nobody else uses.
-    unsafe {
-        let this = &*(*handler).data.cast::<PageFaultHandler<H>>();
-        this.handler.handle(&*fault, &mut *registers)
-    }
+    // SAFETY: called by the module, with a registered handler; the registers are a copy that nobody else uses.
+    unsafe { handler_of::<raw::PageFaultHandler, H>((*handler).data).handle(&*fault, &mut *registers) }
 }

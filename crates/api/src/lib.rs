@@ -41,6 +41,7 @@ pub mod raw;
 mod returns;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 pub use access::{Access, AccessHandler, AccessProbe, Decision};
 pub use attached::{Attached, Probe, register_all};
@@ -51,3 +52,4 @@ pub use memory::{Unreadable, read_kernel, read_user};
 pub use raw::{Counts, Exception, PageFault};
 pub use returns::{ReturnHandler, ReturnProbe};
 pub use trapline_insn::Registers;
+pub use twin::Twin;

@@ -1,12 +1,12 @@
 //! Return probes: a function, and what is called when it is entered and when it returns.
 
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
 use core::ptr::{null, null_mut};
 
-use crate::attached::{Attach, NOTHING, Slot};
-use crate::{Attached, Counts, Error, Exception, Registers, functions, raw, register_all};
+use crate::attached::NOTHING;
+use crate::twin::{Half, Twin, handler_of};
+use crate::{Counts, Exception, Registers, functions, raw};
 
 /// What is called when a probed function is entered and when it returns.
 ///
@@ -33,14 +33,7 @@ pub unsafe trait ReturnHandler: Sync + 'static {
 }
 
 /// A return probe.
-pub struct ReturnProbe<H> {
-    raw: UnsafeCell<raw::ReturnProbe>,
-    slot: Slot,
-    handler: H,
-}
-
-// SAFETY: as for `CodeProbe`.
-unsafe impl<H: Sync> Sync for ReturnProbe<H> {}
+pub type ReturnProbe<H> = Twin<raw::ReturnProbe, H>;
 
 /// What C could not hold to.
 struct Fits<T>(PhantomData<T>);
@@ -57,7 +50,7 @@ impl<H: ReturnHandler> ReturnProbe<H> {
     /// Of a function of the kernel or of a module.
     pub const fn of_symbol(symbol: &'static CStr, handler: H) -> Self {
         let mut probe = Self::of_address(0, handler);
-        probe.raw.get_mut().symbol = symbol.as_ptr();
+        probe.raw_mut().symbol = symbol.as_ptr();
         probe
     }
 
@@ -77,74 +70,58 @@ impl<H: ReturnHandler> ReturnProbe<H> {
             name: null(),
             id: 0,
         };
-        Self { raw: UnsafeCell::new(raw), slot: Slot::new(), handler }
+        Self::of(raw, handler)
     }
 
     /// Follows so many calls at once, not as many as the kernel would.
     pub const fn active(mut self, calls: u32) -> Self {
-        self.raw.get_mut().active = calls;
+        self.raw_mut().active = calls;
         self
     }
 
     /// What `trapline list` calls it.
     pub const fn named(mut self, name: &'static CStr) -> Self {
-        self.raw.get_mut().name = name.as_ptr();
+        self.raw_mut().name = name.as_ptr();
         self
     }
 
     /// Disables it after so many abandoned handlers.
     pub const fn limited(mut self, limit: u64) -> Self {
-        self.raw.get_mut().limit = limit;
+        self.raw_mut().limit = limit;
         self
-    }
-
-    /// Registers it. Calls that are under way are not followed.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn register(&'static self) -> Result<Attached<1>, Error> {
-        register_all([self])
-    }
-
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
     }
 }
 
-impl<H: ReturnHandler> Attach for ReturnProbe<H> {
-    fn slot(&self) -> &Slot {
-        &self.slot
+impl Half for raw::ReturnProbe {
+    unsafe fn data(this: *mut Self) -> *mut *mut c_void {
+        // SAFETY: as the caller vouches.
+        unsafe { &raw mut (*this).data }
     }
 
-    fn add(&'static self) -> Result<(), Error> {
-        let data = (&raw const *self).cast_mut().cast::<c_void>();
-        // SAFETY: as for a code probe.
-        Error::check(unsafe {
-            (&raw mut (*self.raw.get()).data).write(data);
-            functions::trapline_register_return_probe(self.raw.get())
-        })
+    unsafe fn add(this: *mut Self) -> i32 {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_register_return_probe(this) }
     }
 
-    fn remove(&self) {
-        // SAFETY: registered, as whoever has the slot vouches.
-        unsafe { functions::trapline_unregister_return_probe(self.raw.get()) }
+    unsafe fn remove(this: *mut Self) {
+        // SAFETY: as the caller vouches.
+        unsafe { functions::trapline_unregister_return_probe(this) }
     }
 
-    fn set_enabled(&self, enabled: bool) {
-        // SAFETY: registered, since an `Attached` asks.
+    unsafe fn set_enabled(this: *mut Self, enabled: bool) {
+        // SAFETY: as the caller vouches.
         unsafe {
             match enabled {
-                true => functions::trapline_enable_return_probe(self.raw.get()),
-                false => functions::trapline_disable_return_probe(self.raw.get()),
+                true => functions::trapline_enable_return_probe(this),
+                false => functions::trapline_disable_return_probe(this),
             }
         }
     }
 
-    fn read_counts(&self) -> Counts {
+    unsafe fn counts(this: *mut Self) -> Counts {
         let mut counts = NOTHING;
-        // SAFETY: registered, since an `Attached` asks; a place to write to.
-        unsafe { functions::trapline_return_probe_counts(self.raw.get(), &mut counts) };
+        // SAFETY: as the caller vouches; a place to write to.
+        unsafe { functions::trapline_return_probe_counts(this, &mut counts) };
         counts
     }
 }
@@ -153,9 +130,9 @@ impl<H: ReturnHandler> Attach for ReturnProbe<H> {
 ///
 /// # Safety
 /// `probe` is the C half of a registered `ReturnProbe<H>`.
-unsafe fn of<'a, H>(probe: *mut raw::ReturnProbe) -> &'a H {
-    // SAFETY: as for a code probe.
-    unsafe { &(*(*probe).data.cast::<ReturnProbe<H>>()).handler }
+unsafe fn of<'a, H: 'static>(probe: *mut raw::ReturnProbe) -> &'a H {
+    // SAFETY: as the caller vouches.
+    unsafe { handler_of::<raw::ReturnProbe, H>((*probe).data) }
 }
 
 unsafe extern "C" fn entry<H: ReturnHandler>(
