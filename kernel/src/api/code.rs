@@ -45,15 +45,8 @@ pub unsafe extern "C" fn trapline_unregister_code_probe(probe: *mut CodeProbe) {
 pub unsafe extern "C" fn trapline_register_code_probes(probes: *const *mut CodeProbe, count: usize) -> i32 {
     // SAFETY: as the caller vouches.
     let probes = unsafe { super::pointers(probes, count) };
-    for (done, &probe) in probes.iter().enumerate() {
-        // SAFETY: as the caller vouches.
-        if let Err(errno) = unsafe { register(probe) } {
-            // SAFETY: those were registered just now.
-            unsafe { trapline_unregister_code_probes(probes.as_ptr(), done) };
-            return errno.negative();
-        }
-    }
-    0
+    // SAFETY: as the caller vouches.
+    all_or_none(probes, |probe| unsafe { register(probe) }, |probe| unsafe { (*probe).id })
 }
 
 /// Takes `count` code probes away at once.
@@ -132,15 +125,8 @@ pub unsafe extern "C" fn trapline_register_return_probes(
 ) -> i32 {
     // SAFETY: as the caller vouches.
     let probes = unsafe { super::pointers(probes, count) };
-    for (done, &probe) in probes.iter().enumerate() {
-        // SAFETY: as the caller vouches.
-        if let Err(errno) = unsafe { register_return(probe) } {
-            // SAFETY: those were registered just now.
-            unsafe { trapline_unregister_return_probes(probes.as_ptr(), done) };
-            return errno.negative();
-        }
-    }
-    0
+    // SAFETY: as the caller vouches.
+    all_or_none(probes, |probe| unsafe { register_return(probe) }, |probe| unsafe { (*probe).id })
 }
 
 /// Takes `count` return probes away at once.
@@ -222,6 +208,22 @@ unsafe fn read(to: *mut u8, from: u64, length: usize, is_allowed: impl Fn(u64) -
         // SAFETY: `done + width` is `length` at most.
         unsafe { to.add(done).copy_from_nonoverlapping(value.to_le_bytes().as_ptr(), width) };
         done += width;
+    }
+    0
+}
+
+/// Registers each; if one is refused, those before it are taken away again. `id` tells a registered one's number.
+fn all_or_none<T>(
+    probes: &[*mut T],
+    register: impl Fn(*mut T) -> Result<(), Errno>,
+    id: impl Fn(*mut T) -> u64,
+) -> i32 {
+    for (done, &probe) in probes.iter().enumerate() {
+        if let Err(errno) = register(probe) {
+            let before = probes.iter().take(done);
+            Registry::lock().remove(|other| before.clone().any(|&probe| id(probe) == other));
+            return errno.negative();
+        }
     }
     0
 }
