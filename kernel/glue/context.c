@@ -83,6 +83,12 @@ fault:
  * Memory that the interrupted instruction addressed. A user address means that it was copying from or to user space, with SMAP open; page faults are disabled
  * meanwhile, so that a page that is not there is an error and not a sleep.
  */
+/* Whether user addresses are those of the current process: a kernel thread borrows the memory of whoever ran before it. */
+static bool notrace has_own_memory(void)
+{
+	return current->mm && __pa(current->mm->pgd) == read_cr3_pa();
+}
+
 static bool notrace get_user_inatomic(u64 address, u32 width, u64 *value)
 {
 	void __user *from = (void __user *)(unsigned long)address;
@@ -90,7 +96,7 @@ static bool notrace get_user_inatomic(u64 address, u32 width, u64 *value)
 	u16 word;
 	u32 dword;
 
-	if (!user_read_access_begin(from, width))
+	if (!has_own_memory() || !user_read_access_begin(from, width))
 		return false;
 	switch (width) {
 	case 1:
@@ -120,7 +126,7 @@ static bool notrace put_user_inatomic(u64 address, u32 width, u64 value)
 {
 	void __user *to = (void __user *)(unsigned long)address;
 
-	if (!user_write_access_begin(to, width))
+	if (!has_own_memory() || !user_write_access_begin(to, width))
 		return false;
 	switch (width) {
 	case 1:

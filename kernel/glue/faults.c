@@ -95,11 +95,14 @@ static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, 
 	registers = (struct pt_regs *)call->di;
 	if (!READ_ONCE(switched_on))
 		WRITE_ONCE(others, true);
+	/* The newest first: a frame in user mode has the same address each time, and one that nobody asked about may lie here still. */
 	for (i = 0; i < LEFT; i++) {
-		if (here->registers[i] != registers)
+		unsigned int at = (here->next - 1 - i) % LEFT;
+
+		if (here->registers[at] != registers)
 			continue;
-		here->registers[i] = NULL;
-		switch (trapline_claim(registers, here->error_code[i], call->si)) {
+		here->registers[at] = NULL;
+		switch (trapline_claim(registers, here->error_code[at], call->si)) {
 		case TRAPLINE_RESUME:
 			call->ip = (unsigned long)trapline_resume;
 			return;
@@ -242,7 +245,7 @@ u64 glue_handle_mm_fault(void)
 int glue_hook_all_faults(bool study, bool claim)
 {
 	bool look = study || claim;
-	int error;
+	int error, result = 0;
 
 	WRITE_ONCE(studying, study);
 	if (look && !looking) {
@@ -253,10 +256,12 @@ int glue_hook_all_faults(bool study, bool claim)
 	}
 	if (claim && !claiming) {
 		WRITE_ONCE(claiming, true);
-		error = claims_install();
-		if (error) {
+		result = claims_install();
+		if (result) {
+			/* Nobody claims, so nobody looks but a study. */
 			WRITE_ONCE(claiming, false);
-			return error;
+			claim = false;
+			look = study;
 		}
 	}
 	if (!claim && claiming) {
@@ -267,5 +272,5 @@ int glue_hook_all_faults(bool study, bool claim)
 		look_remove();
 		looking = false;
 	}
-	return 0;
+	return result;
 }

@@ -89,3 +89,26 @@ static void returns(const struct site *site)
 		   (struct trapline_return_probe){ .entry = carry_entry, .returned = carry_returned, .carried = sizeof(u64) },
 		   (struct expected){ .pre_ends = true, .post_ends = true });
 }
+
+/* The entry of a return probe comes between a hit of the same instruction and its post handler: the kernel calls the newest kprobe first. */
+static void return_beside_post(const struct site *site)
+{
+	struct trapline_code_probe code = { .symbol = site->symbol, .pre = count_pre, .post = count_post };
+	struct trapline_return_probe beside = { .symbol = site->symbol, .entry = carry_entry, .carried = sizeof(u64), .active = 64 };
+	struct trapline_counts counts = {};
+	struct work work = {};
+	s64 calls = 0;
+	bool ok;
+
+	if (!trapline_register_return_probe(&beside)) {
+		if (!trapline_register_code_probe(&code)) {
+			calls = run(site, &work, hits);
+			trapline_code_probe_counts(&code, &counts);
+			trapline_unregister_code_probe(&code);
+		}
+		trapline_unregister_return_probe(&beside);
+	}
+	/* Both count the same: a call each before, of which there are two, and one after. */
+	ok = unharmed(&work, calls) && counts.hits == calls && atomic64_read(&pre_calls) == 2 * calls && atomic64_read(&post_calls) == calls;
+	say(ok, "a return probe beside a code probe leaves its post handler alone", site->name, &counts, &work, calls);
+}

@@ -277,6 +277,7 @@ static int __init code_init(void)
 		one_disabled(site);
 		one_of_several(site);
 		returns(site);
+		return_beside_post(site);
 	}
 	other_handlers();
 	return failures ? -EIO : 0;

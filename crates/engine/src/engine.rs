@@ -130,7 +130,7 @@ impl<P: Platform> Engine<P> {
             return Claim::None;
         }
         let counters = self.cpus.get(trap.cpu()).map(|cpu| &cpu.counters);
-        if self.claims.honour(&fault, &before, &self.platform.task(), self.platform.now()) {
+        if self.claims.honour(&before, registers, &self.platform.task(), trap.cpu(), self.platform.now()) {
             if let Some(counters) = counters {
                 count(&counters.claimed);
             }

@@ -29,6 +29,10 @@ pub(super) const CLAIMED: Scenario = Scenario {
     name: "a module serves faults of its own while others watch them first; they go in either order under faults on all CPUs",
     check: claimed,
 };
+pub(super) const BESIDE_MMIOTRACE: Scenario = Scenario {
+    name: "handlers of all page faults are asked while the kernel's own mmiotrace is on, which loses no access by that",
+    check: beside_mmiotrace,
+};
 pub(super) const LOOPING: Scenario = Scenario {
     name: "a claim that leads nowhere is honoured for a second, told of, and then no more",
     check: looping,
@@ -276,6 +280,8 @@ done
 kill $one $two $three $four
 wait || true
 trapline status
+# Nobody needs the hooks any more.
+if grep -q 'kmmio' /sys/kernel/tracing/enabled_functions; then cat /sys/kernel/tracing/enabled_functions; exit 1; fi
 rmmod trapline
 dmesg | grep 'pages served'",
         )
@@ -310,5 +316,40 @@ dmesg | grep -c 'its claim is no longer honoured'",
     ensure!(said.contains("claimed by handlers"), "no claims were counted:\n{said}");
     // The signal's handler that Rust's library has puts the default back and tries once more.
     ensure!(said.contains("  claimed again and again without progress"), "the loop was not noticed:\n{said}");
+    Ok(())
+}
+
+/// Reads that mmiotrace must tell of.
+const READS: usize = 200;
+
+fn beside_mmiotrace(series: Series) -> Result<()> {
+    let outcome = succeeds(&Options {
+        qemu: super::account::DEVICES.map(Into::into).into(),
+        copy_in: vec![build::faults()?],
+        ..Options::in_turn(
+            series,
+            format!(
+                "set -e
+tracing=/sys/kernel/tracing
+modprobe trapline_claims first=0x18 last=0x18
+echo mmiotrace > $tracing/current_tracer
+modprobe trapline_pace count={READS}
+modprobe -r trapline_pace
+# Asked about page faults of programs all the same, and again when mmiotrace has gone.
+asked() {{ before=$(cat /sys/module/trapline_claims/parameters/seen); sh -c 'exec 2>/dev/null; /trapline-faults null' || true; test $(cat /sys/module/trapline_claims/parameters/seen) -gt $before; }}
+asked
+grep -c '^R 4 ' $tracing/trace
+echo nop > $tracing/current_tracer
+asked
+rmmod trapline_claims trapline
+echo mmiotrace > $tracing/current_tracer
+modprobe trapline_pace count={READS}
+grep -c '^R 4 ' $tracing/trace
+echo nop > $tracing/current_tracer"
+            ),
+        )
+    })?;
+    let told: Vec<usize> = outcome.text().lines().filter_map(|line| line.parse().ok()).collect();
+    ensure!(told == [READS, READS], "mmiotrace told of so many reads: {told:?}");
     Ok(())
 }

@@ -71,6 +71,7 @@ const ALL: &[&Scenario] = &[
     &faults::TIMED,
     &faults::CLAIMED,
     &faults::LOOPING,
+    &faults::BESIDE_MMIOTRACE,
     &mmiotrace::EQUAL,
     &probes::RECORDED,
     &probes::KILLED,

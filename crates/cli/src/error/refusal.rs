@@ -87,7 +87,7 @@ pub(super) fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::
             "somebody else has it in a way that can't be shared: a live patch, or a tracer that redirects it; end that first".into()
         }
         Some(ProbeError::NoMemory) => "there is not enough kernel memory for another probe".into(),
-        Some(ProbeError::NotAFunction) => "--return needs the first instruction of a function".into(),
+        Some(ProbeError::NotAFunction) => "--return needs the first instruction of a function, of one whose returns the kernel allows to be followed".into(),
         Some(ProbeError::Program | ProbeError::Flags) => {
             format!("the module did not take what this command made of the arguments ({source}): are they of one version?")
         }

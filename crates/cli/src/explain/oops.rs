@@ -60,13 +60,19 @@ pub(crate) fn parse(text: &str) -> Option<Oops> {
     let mut oops = Oops::default();
     let mut part = Part::Head;
     let mut begun = false;
+    // Whether it is known to be one: registers are printed with warnings too, which may come before.
+    let mut certain = false;
     for line in text.lines() {
+        if begun && !certain && is_headline(line) {
+            (oops, part) = (Oops::default(), Part::Head);
+        }
+        certain |= is_headline(line) || line.contains("#PF: ") || is_die(line);
         if oops.ended || oops.segfault {
             oops.more += usize::from(is_headline(line));
             continue;
         }
         if !begun {
-            begun = is_headline(line) || line.contains("#PF: ") || line.contains("RIP: 00") || is_die(line);
+            begun = certain || line.contains("RIP: 00");
             if !begun {
                 continue;
             }
@@ -325,6 +331,22 @@ mod tests {
             assert!(oops.registers.iter().all(|(_, value)| NULL.contains(&format!("{value:016x}"))), "{cut}");
         }
         assert_eq!(parse(NULL).unwrap().missing(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_warning_before_it_is_not_taken_for_the_oops() {
+        let warning = "\
+[    3.000001] WARNING: CPU: 1 PID: 99 at kernel/other.c:7 elsewhere+0x5/0x20
+[    3.000002] CPU: 1 PID: 99 Comm: other Not tainted 6.1.0-56-amd64 #1
+[    3.000003] RIP: 0010:elsewhere+0x5/0x20
+[    3.000004] RSP: 0018:ffffc90000111c00 EFLAGS: 00000246
+[    3.000005] RAX: 0000000000000077 RBX: 0000000000000088 RCX: 0000000000000099
+[    3.000006] CR2: 0000000000000bad CR3: 00000000051ba000 CR4: 0000000000750ef0
+[    3.000007] ---[ end trace 0000000000000000 ]---
+";
+        assert_eq!(parse(&format!("{warning}{NULL}")), parse(NULL));
+        // One that begins before it and is cut by it, as on two CPUs.
+        assert_eq!(parse(&format!("{}{NULL}", &warning[..250])), parse(NULL));
     }
 
     #[test]

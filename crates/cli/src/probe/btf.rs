@@ -157,7 +157,9 @@ impl Btf {
     pub(super) fn parameters(&self, name: &str) -> Option<Vec<Parameter>> {
         let is_it =
             |(_, found): &&(usize, Type)| found.kind == kind::FUNC && self.string(found.name) == Some(name);
-        let (_, function) = self.types.iter().find(is_it)?;
+        // Of a module's own functions first: the kernel may have one of the same name.
+        let of_file = |file| self.types.iter().filter(move |found| found.0 == file).find(is_it);
+        let (_, function) = (0..self.files.len()).rev().find_map(of_file)?;
         let (file, prototype) = self.get(function.size_or_type)?;
         if prototype.kind != kind::FUNC_PROTO {
             return None;

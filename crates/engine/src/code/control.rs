@@ -155,6 +155,8 @@ impl<S> CodeControl<S> {
         if post && !had_post {
             breakpoints.set_post(&mut place.site, true).map_err(AddError::Site)?;
             place.post = true;
+            // A hit that began before is not told of its step's end: it must not see the probe.
+            breakpoints.synchronize();
         }
         // SAFETY: `&mut self` makes this the one writer; the probe is freed only after it was struck out and `synchronize`.
         match unsafe { place.point.as_ref().append(probe.0) } {
@@ -196,8 +198,13 @@ impl<S> CodeControl<S> {
         // The probe comes last: no hit is to have its pre handler called before the end of the step is told of.
         let added = match post.then(|| breakpoints.set_post(&mut site, true)) {
             Some(Err(error)) => Err(AddError::Site(error)),
-            // SAFETY: one writer; the probe is freed after its point was disarmed.
-            _ => unsafe { point.0.as_ref().append(probe.0) }.map_err(AddError::from),
+            told => {
+                if told.is_some() {
+                    breakpoints.synchronize();
+                }
+                // SAFETY: one writer; the probe is freed after its point was disarmed.
+                unsafe { point.0.as_ref().append(probe.0) }.map_err(AddError::from)
+            }
         };
         match added {
             // SAFETY: nothing was published before.

@@ -152,10 +152,11 @@ impl<P: Calls> CodeEngine<P> {
         if !probe.handlers().has_pre() {
             return true;
         }
-        cpu.set(cpu.phase().reset().hit().0);
-        let number = local::add(&cpu.hits, 1).wrapping_add(1);
-        let wanted = self.before(&trap, cpu, probe, number, registers, carried);
-        cpu.set(cpu.phase().pre_done(false));
+        // Left as it is found: a hit of the same instruction may be under way, whose post handlers are still to come. It has a number; an entry needs none.
+        let outer = cpu.phase();
+        cpu.set(outer.reset().hit().0);
+        let wanted = self.before(&trap, cpu, probe, 0, registers, carried);
+        cpu.set(outer);
         wanted
     }
 
@@ -175,9 +176,10 @@ impl<P: Calls> CodeEngine<P> {
         {
             count(&counts.hits);
         }
-        cpu.set(cpu.phase().reset().returned().0);
+        let outer = cpu.phase();
+        cpu.set(outer.reset().returned().0);
         self.after(&trap, cpu, probe, registers, carried);
-        cpu.set(cpu.phase().post_done());
+        cpu.set(outer);
     }
 
     /// Calls the pre handler of `probe`; returns whether it ran to its end, or there is none.
