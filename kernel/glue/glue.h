@@ -170,6 +170,8 @@ void glue_flush_tlb_all_cpus(void);
 void glue_synchronize_rcu(void);
 u64 *glue_page_table_root(u32 *levels);
 u64 *glue_page_table_below(u64 entry);
+u64 glue_direct_map_start(void);
+u64 glue_vmemmap_start(void);
 u64 glue_vmalloc_start(void);
 u64 glue_vmalloc_end(void);
 

@@ -83,6 +83,16 @@ u64 *glue_page_table_below(u64 entry)
 	return (u64 *)__va(entry & PTE_PFN_MASK);
 }
 
+u64 glue_direct_map_start(void)
+{
+	return PAGE_OFFSET;
+}
+
+u64 glue_vmemmap_start(void)
+{
+	return VMEMMAP_START;
+}
+
 u64 glue_vmalloc_start(void)
 {
 	return VMALLOC_START;

@@ -118,6 +118,9 @@ fn info(argument: UserPointer) -> Result<(), Errno> {
         code_probes: Registry::lock().len() as u64,
         handlers: engine.handlers() as u64,
         memory: (engine.memory() + state.control.memory()) as u64 + rings,
+        direct_map: glue::glue_direct_map_start(),
+        vmalloc: glue::glue_vmalloc_start(),
+        vmemmap: glue::glue_vmemmap_start(),
         counters,
     };
     drop(state);

@@ -91,6 +91,8 @@ unsafe extern "C" {
     pub(crate) safe fn glue_synchronize_rcu();
     pub(crate) fn glue_page_table_root(levels: *mut u32) -> *const u64;
     pub(crate) safe fn glue_page_table_below(entry: u64) -> *const u64;
+    pub(crate) safe fn glue_direct_map_start() -> u64;
+    pub(crate) safe fn glue_vmemmap_start() -> u64;
     pub(crate) safe fn glue_vmalloc_start() -> u64;
     pub(crate) safe fn glue_vmalloc_end() -> u64;
 

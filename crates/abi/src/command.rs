@@ -62,6 +62,12 @@ pub struct Info {
     pub handlers: u64,
     /// Bytes of memory that Trapline holds now: rings, tables, alias mappings' tables not counted.
     pub memory: u64,
+    /// Where this boot of the kernel has its map of physical memory (`PAGE_OFFSET`), which it may move about, as it may the next two.
+    pub direct_map: u64,
+    /// `VMALLOC_START`.
+    pub vmalloc: u64,
+    /// `VMEMMAP_START`: the array of `struct page`.
+    pub vmemmap: u64,
     /// Since the module was loaded.
     pub counters: Counters,
 }

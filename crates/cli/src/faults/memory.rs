@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use trapline_abi::ErrorCode;
 use trapline_trace::PageFault;
-use trapline_trace::fault::{Cause, region};
+use trapline_trace::fault::{Cause, Layout, region};
 
 use crate::system::System;
 
@@ -74,6 +74,8 @@ struct Process {
 pub(super) struct Memory {
     proc: PathBuf,
     processes: HashMap<u32, Process>,
+    /// Where the kernel has what it moves about, once the module has told.
+    layout: Option<Layout>,
 }
 
 /// What is known of a fault.
@@ -86,14 +88,19 @@ pub(super) struct Described<'m> {
 
 impl Memory {
     pub(super) fn new(system: &System) -> Self {
-        Self { proc: system.path("proc"), processes: HashMap::new() }
+        Self { proc: system.path("proc"), processes: HashMap::new(), layout: None }
+    }
+
+    /// Names the kernel's addresses by what it has moved where.
+    pub(super) fn set_layout(&mut self, layout: Layout) {
+        self.layout = Some(layout);
     }
 
     /// Describes a fault of process `tgid`.
     pub(super) fn describe(&mut self, tgid: u32, fault: &PageFault<'_>) -> Described<'_> {
         let address = fault.address;
         if address >> 63 != 0 {
-            let name = region(address).0.name;
+            let name = self.layout.map_or_else(|| region(address).0.name, |layout| layout.name(address));
             let name = name.split([':', '(']).next().unwrap_or(name).trim();
             return Described { memory: Some(name.to_owned()), site: None };
         }

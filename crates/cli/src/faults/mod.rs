@@ -9,14 +9,15 @@ use std::io::Write;
 
 use trapline_abi::{
     ANY, ErrorCode, FAULTS_COUNT_ONLY, FAULTS_KERNEL, FAULTS_LATENCY, FAULTS_USER, FaultCounts, FaultPayload,
-    FaultWatch, Gate, GateError, Kind, Record, SessionKind,
+    FaultWatch, Gate, GateError, Info, Kind, Record, SessionKind,
 };
-use trapline_trace::fault::Cause;
+use trapline_trace::fault::{Cause, Layout};
 use trapline_trace::{Event, Header, PageFault, ProbeTotals, Registers, Site, What};
 
 use crate::args::{FaultGate, Faults};
 use crate::device::Control;
 use crate::error::{Error, Exit, Result};
+use crate::module;
 use crate::output::{self, Output};
 use crate::system::System;
 use crate::trace::{self, Subject, choose_output};
@@ -155,7 +156,12 @@ impl Subject for Study {
         control.faults(&mut watch).map_err(|source| match GateError::from_code(watch.error) {
             Some(reason) => Error::Gate { reason },
             None => Error::Faults { source },
-        })
+        })?;
+        let Info { direct_map, vmalloc, vmemmap, .. } = module::info(control)?;
+        if let Some(describe) = &mut self.prepare {
+            describe.memory.set_layout(Layout { direct_map, vmalloc, vmemmap });
+        }
+        Ok(())
     }
 
     fn describe(&self, _header: &mut Header) {}

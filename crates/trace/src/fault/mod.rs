@@ -11,4 +11,4 @@ mod region;
 pub use cause::{Cause, sentence};
 pub use error_code::{Bit, access, bits, oddities};
 pub use pattern::pattern;
-pub use region::{Region, region};
+pub use region::{Layout, Region, region};

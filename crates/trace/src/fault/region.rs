@@ -73,6 +73,34 @@ pub fn region(address: u64) -> (Region, bool) {
     (found, (RANDOMISED.0..=RANDOMISED.1).contains(&address))
 }
 
+/// Where a boot of the kernel has the regions that it moves about, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// First address of the map of physical memory.
+    pub direct_map: u64,
+    /// First address of the vmalloc area.
+    pub vmalloc: u64,
+    /// First address of the array of struct page.
+    pub vmemmap: u64,
+}
+
+impl Layout {
+    /// Bytes of the array of struct page at most, which is with five levels of page tables.
+    const VMEMMAP: u64 = 1 << 49;
+
+    /// What lies at `address`; with four levels of page tables where this does not tell.
+    pub fn name(&self, address: u64) -> &'static str {
+        let first = match address {
+            _ if address < self.direct_map => return region(address).0.name,
+            _ if address < self.vmalloc => 0xffff_8880_0000_0000,
+            _ if address < self.vmemmap => 0xffff_c900_0000_0000,
+            _ if address - self.vmemmap < Self::VMEMMAP && address <= RANDOMISED.1 => 0xffff_ea00_0000_0000,
+            _ => address,
+        };
+        region(first).0.name
+    }
+}
+
 /// Whether a linear address with `bits` bits of translation is canonical.
 pub(crate) const fn is_canonical(address: u64, bits: u32) -> bool {
     let unused = 64 - bits;
@@ -106,6 +134,29 @@ mod tests {
         }
         assert!(region(0x0000_8000_0000_0000).0.is_hole());
         assert!(!region(0x0000_7fff_ffff_ffff).0.is_hole());
+    }
+
+    #[test]
+    fn what_the_kernel_has_moved_is_told_by_where_it_is_now() {
+        let layout = Layout {
+            direct_map: 0xffff_9a40_0000_0000,
+            vmalloc: 0xffff_b5c0_0000_0000,
+            vmemmap: 0xffff_eb45_c000_0000,
+        };
+        for (address, word) in [
+            (0x18, "NULL page"),
+            (0xffff_8000_0000_1000, "guard hole"),
+            (0xffff_9a40_0000_1000, "direct map"),
+            (0xffff_b5c0_0006_d000, "vmalloc"),
+            (0xffff_eb45_c000_0040, "vmemmap"),
+            (0xffff_fe00_0000_0000, "cpu_entry_area"),
+            (0xffff_ffff_8100_0000, "text"),
+            (0xffff_ffff_c022_0098, "modules"),
+        ] {
+            assert!(layout.name(address).contains(word), "{address:#x}: {}", layout.name(address));
+        }
+        // Without that it would be taken for another.
+        assert!(region(0xffff_b5c0_0006_d000).0.name.contains("direct map"));
     }
 
     #[test]
