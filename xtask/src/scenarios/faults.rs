@@ -254,6 +254,9 @@ rmmod trapline trapline_late"
     Ok(())
 }
 
+/// Pages of the example: so many that no other area of the kernel has.
+const PAGES: u64 = 61;
+
 fn claimed(series: Series) -> Result<()> {
     let folder = TempDir::new()?;
     let outcome = succeeds(&Options {
@@ -262,18 +265,21 @@ fn claimed(series: Series) -> Result<()> {
         copy_out: Some(folder.path().to_owned()),
         ..Options::new(
             series,
-            "set -e
+            format!("set -e
 pages=/proc/trapline_example_pages
 claims=/sys/module/trapline_claims/parameters
-storm() { while :; do ls -l /bin | sort > /dev/null; done; }
+echo 1 > /proc/sys/kernel/kptr_restrict
+storm() {{ while :; do ls -l /bin | sort > /dev/null; done; }}
 storm & one=$!; storm & two=$!; storm & three=$!; storm & four=$!
 for order in example-first claims-first; do
-  modprobe trapline_example_pages pages=64
-  modprobe trapline_claims
+  modprobe trapline_example_pages pages={PAGES}
+  # Of its pages alone: who came last must see the faults that the first one will claim.
+  area=$(sed -n 's/^\\(0x[0-9a-f]*\\)-.*pages={PAGES} vmalloc.*/\\1/p' /proc/vmallocinfo)
+  modprobe trapline_claims first=$area last=$(printf '0x%x' $((area + {PAGES} * 4096 - 1)))
   before=$(cat $claims/seen)
   for reader in 1 2 3 4; do cat $pages > /out/$order.$reader & readers=\"$readers $!\"; done
   wait $readers; readers=
-  test $(cat $claims/seen) -ge $((before + 64))
+  test $(cat $claims/seen) -ge $((before + {PAGES}))
   trapline list
   if [ $order = example-first ]; then rmmod trapline_example_pages; rmmod trapline_claims; else rmmod trapline_claims; cat $pages | cmp - /out/$order.1; rmmod trapline_example_pages; fi
 done
@@ -283,12 +289,12 @@ trapline status
 # Nobody needs the hooks any more.
 if grep -q 'kmmio' /sys/kernel/tracing/enabled_functions; then cat /sys/kernel/tracing/enabled_functions; exit 1; fi
 rmmod trapline
-dmesg | grep 'pages served'",
+dmesg | grep 'pages served'"),
         )
     })?;
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
     ensure!(said.matches("pages served").count() == 2, "the example did not tell what it served:\n{said}");
-    let expected: Vec<u8> = (0..64 * 4096 / 8).flat_map(|word: u64| (word * 8).to_le_bytes()).collect();
+    let expected: Vec<u8> = (0..PAGES * 4096 / 8).flat_map(|word: u64| (word * 8).to_le_bytes()).collect();
     for order in ["example-first", "claims-first"] {
         for reader in 1..=4 {
             let read = fs::read(folder.path().join(format!("{order}.{reader}")))?;
