@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
     pub owner: u32,
     /// What `trapline list` shows it as, zero-padded.
     pub name: [u8; NAME_LENGTH],
+    /// [`CODE_STACK`](trapline_abi::CODE_STACK) if it records the stack, which only its handlers know.
+    pub flags: u32,
 }
 
 /// What a probe is of.
@@ -98,6 +100,7 @@ struct Label {
     id: u64,
     owner: u32,
     name: [u8; NAME_LENGTH],
+    flags: u32,
 }
 
 /// A return probe.
@@ -186,7 +189,9 @@ impl Registry {
             }
         }
         let at = state.labels.partition_point(|label| label.id < wanted.id);
-        state.labels.insert(at, Label { id: wanted.id, owner: wanted.owner, name: wanted.name });
+        state
+            .labels
+            .insert(at, Label { id: wanted.id, owner: wanted.owner, name: wanted.name, flags: wanted.flags });
         Ok(())
     }
 
@@ -239,7 +244,10 @@ impl Registry {
         })?;
         let fixes = matches!(probe.handlers(), CodeHandlers::Guarded { fault: Some(_), .. });
         let disabled = !probe.is_enabled() && flags & LIST_GONE == 0;
-        let flags = flags | if fixes { CODE_FAULT } else { 0 } | if disabled { LIST_DISABLED } else { 0 };
+        let flags = flags
+            | label.flags
+            | if fixes { CODE_FAULT } else { 0 }
+            | if disabled { LIST_DISABLED } else { 0 };
         Some(ListEntry {
             id: label.id,
             kind: ListKind::Code as u32,

@@ -289,6 +289,7 @@ unsafe fn register(probe: *mut CodeProbe) -> Result<(), Errno> {
             limit: given.limit,
             owner: 0,
             name: name_of(given.name),
+            flags: 0,
         }
     };
     // SAFETY: as the caller vouches.
@@ -322,6 +323,7 @@ unsafe fn register_return(probe: *mut ReturnProbe) -> Result<(), Errno> {
             limit: given.limit,
             owner: 0,
             name: name_of(given.name),
+            flags: 0,
         }
     };
     // SAFETY: as the caller vouches.

@@ -143,7 +143,8 @@ impl Session {
             (At::Instruction, CodeHandlers::Trusted { pre: Some(recorder::at_instruction), post: None })
         };
         let data = (&raw const *recorder).cast_mut().cast();
-        let wanted = Wanted { id, address, at, handlers, data, limit: 0, owner: self.owner, name };
+        let flags = flags & CODE_STACK;
+        let wanted = Wanted { id, address, at, handlers, data, limit: 0, owner: self.owner, name, flags };
         // SAFETY: the recorder is what its handlers expect, and stays until the probe was removed.
         unsafe { Registry::lock().add(&wanted) }?;
         // INVARIANT: dropped by `Probing::drop`, after the probes were removed.

@@ -48,6 +48,7 @@ impl Serving {
             limit: 0,
             owner,
             name,
+            flags: 0,
         };
         // SAFETY: the handlers use no data of theirs, and do not fault: they read registers and what is carried.
         unsafe { Registry::lock().add(&wanted) }.map_err(|refused| refused.errno)?;

@@ -82,6 +82,7 @@ const ALL: &[&Scenario] = &[
     &gate::REFUSED,
     &machine::TOLD,
     &uses::OF_TRACES,
+    &uses::OF_PROBES,
     &mistakes::TOLD,
     &mistakes::PROBES,
     &mistakes::FAULTS,

@@ -21,6 +21,66 @@ pub(super) const OF_TRACES: Scenario = Scenario {
     },
 };
 
+pub(super) const OF_PROBES: Scenario = Scenario {
+    name: "each way to probe code does what the help says, and is listed as what it is",
+    check: |series| play(PROBES, Options::in_turn(series, "")),
+};
+
+const PROBES: &[Row] = &[
+    Row {
+        name: "a parameter by its name, before the function and at its return",
+        command: "trapline probe ksys_read fd 'got=$retval:s64' --pre --return -- head -n 1 /etc/passwd",
+        says: &["ksys_read", "fd=3", " <- ksys_read", "got="],
+        ..NOTHING
+    },
+    Row {
+        name: "all parameters by their names, with the stack, so many hits and no more",
+        command: "trapline probe ksys_read --args --stack --max 1 -- head -n 1 /etc/passwd",
+        says: &["fd=3 buf=\"", "count=4096", "\n                        ", "+0x", "1 hit in"],
+        ..NOTHING
+    },
+    Row {
+        name: "after the instruction",
+        command: "trapline probe ksys_read --post --max 1 -- head -n 1 /etc/passwd",
+        says: &["probing ksys_read (0xffffffff", ": after", " (after)\n", "1 hit in"],
+        ..NOTHING
+    },
+    Row {
+        name: "an address, on one CPU",
+        command: "address=0x$(sed -n 's/^\\([0-9a-f]*\\) T ksys_read$/\\1/p' /proc/kallsyms)
+            trapline probe $address --cpu 1 --format json -- sh -c 'for cpu in 0 1 2 3; do taskset -c $cpu head -n 1 /etc/passwd; done' > json
+            test $(grep -c '\"kind\":\"hit\"' json) -gt 0 || exit 99
+            grep '\"kind\":\"hit\"' json | grep -vc '\"cpu\":1,'",
+        status: 1,
+        says: &["\n0\n"],
+        ..NOTHING
+    },
+    Row {
+        name: "a process alone, and no longer than it lives",
+        command: "sh -c 'for time in 1 2 3 4 5; do read line < /etc/passwd; sleep 0.3; done' & process=$!
+            trapline probe ksys_read --pid $process --format json > json || exit 99
+            test $(grep -c '\"kind\":\"hit\"' json) -gt 0 || exit 98
+            grep '\"kind\":\"hit\"' json | grep -vc \"\\\"tgid\\\":$process,\"",
+        status: 1,
+        says: &["has ended", "\n0\n"],
+        ..NOTHING
+    },
+    Row {
+        name: "the list of what is probed, by a jump and with the stack",
+        before: "modprobe trapline_target
+            set -- $(cat /sys/kernel/debug/trapline_target/places)",
+        command: "set -- $(cat /sys/kernel/debug/trapline_target/places)
+            trapline probe trapline_target:trapline_target_hot+$(($2 - $1)) --stack --output /dev/null --quiet & tracer=$!
+            for try in $(seq 100); do if trapline list | grep -q jump-optimised; then break; fi; sleep 0.1; done
+            echo 10 > /sys/kernel/debug/trapline_target/run
+            trapline list
+            kill -INT $tracer; wait $tracer",
+        says: &["trapline_target_hot", "jump-optimised", "with stack", "  10 "],
+        after: "rmmod trapline_target",
+        ..NOTHING
+    },
+];
+
 const TRACES: &[Row] = &[
     Row {
         name: "a machine that can trace, before the module is loaded and after",
