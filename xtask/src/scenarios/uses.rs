@@ -57,7 +57,7 @@ const PROBES: &[Row] = &[
     },
     Row {
         name: "a process alone, and no longer than it lives",
-        command: "sh -c 'for time in 1 2 3 4 5; do read line < /etc/passwd; sleep 0.3; done' & process=$!
+        command: "sh -c 'for time in $(seq 20); do read line < /etc/passwd; sleep 0.3; done' & process=$!
             trapline probe ksys_read --pid $process --format json > json || exit 99
             test $(grep -c '\"kind\":\"hit\"' json) -gt 0 || exit 98
             grep '\"kind\":\"hit\"' json | grep -vc \"\\\"tgid\\\":$process,\"",
