@@ -109,6 +109,9 @@ impl FromStr for PhysicalRange {
     }
 }
 
+/// The highest address of the lower half that translation by five levels of page tables knows (Intel SDM volume 1, 3.3.7.1).
+const CANONICAL: u64 = (1 << 56) - 1;
+
 /// Linear addresses, the last included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressRange {
@@ -138,6 +141,11 @@ impl FromStr for AddressRange {
         };
         if range.first > range.last {
             return Err(format!("the range {text} ends before it begins"));
+        }
+        if range.first > CANONICAL && range.last < !CANONICAL {
+            return Err(format!(
+                "the range {text} lies where no address is: a linear address has at most 57 bits, the others are all like the highest of them"
+            ));
         }
         Ok(range)
     }
@@ -221,12 +229,17 @@ mod tests {
     fn addresses_are_given_by_both_ends_or_by_length() {
         assert_eq!("0x1000-0x1fff".parse(), Ok(AddressRange { first: 0x1000, last: 0x1fff }));
         assert_eq!("0x1000+4K".parse(), Ok(AddressRange { first: 0x1000, last: 0x1fff }));
+        // Partly where addresses are: the lower half's end, and the upper half's beginning.
+        assert!("0xfffffffffff000-0x0100000000000fff".parse::<AddressRange>().is_ok());
+        assert!("0xfe00000000000000-0xff00000000000000".parse::<AddressRange>().is_ok());
         assert_eq!("0-0xffffffffffffffff".parse(), Ok(AddressRange { first: 0, last: u64::MAX }));
         for (text, word) in [
             ("0x1000", "no range"),
             ("0x2000-0x1000", "ends before"),
             ("0x1000+0", "empty"),
             ("0xffffffffffffffff+2", "wraps"),
+            ("0x0100000000000000+4K", "no address is"),
+            ("0xdead000000000000-0xdead000000000fff", "no address is"),
         ] {
             assert!(text.parse::<AddressRange>().unwrap_err().contains(word), "{text}");
         }
