@@ -8,12 +8,13 @@
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/uaccess.h>
+#include <asm/nospec-branch.h>
 #include <asm/smap.h>
 #include "trapline.h"
 
-enum fault_kind { FAULT_NULL, FAULT_USER, FAULT_HOLE, FAULT_NON_CANONICAL, FAULT_DIVIDE, FAULT_OPCODE, FAULT_KINDS };
+enum fault_kind { FAULT_NULL, FAULT_USER, FAULT_HOLE, FAULT_NON_CANONICAL, FAULT_DIVIDE, FAULT_OPCODE, FAULT_CALL, FAULT_KINDS };
 
-static const char *const fault_names[FAULT_KINDS] = { "NULL", "user", "hole", "non-canonical", "divide", "opcode" };
+static const char *const fault_names[FAULT_KINDS] = { "NULL", "user", "hole", "non-canonical", "divide", "opcode", "call of NULL" };
 
 /* Nothing is mapped there: the process's own memory, the guard hole before the direct map, no address at all. */
 static u64 fault_address(enum fault_kind kind)
@@ -36,6 +37,12 @@ static noinline void raise_invalid_opcode(void)
 	asm volatile("ud2");
 }
 STACK_FRAME_NON_STANDARD(raise_invalid_opcode);
+
+/* A function pointer that is not set: the CPU faults as it fetches from there, by SMEP if something is there that user mode may run. */
+static noinline void call_nowhere(void)
+{
+	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%0" : : "r"(0ul) : "memory", "cc");
+}
 
 /* Reads the address by an instruction of 3 bytes, so that a fault handler can step over it. */
 static noinline u64 read_at(u64 address)
@@ -66,6 +73,9 @@ static noinline void raise_fault(enum fault_kind kind)
 		break;
 	case FAULT_OPCODE:
 		raise_invalid_opcode();
+		break;
+	case FAULT_CALL:
+		call_nowhere();
 		break;
 	case FAULT_USER:
 		read_user_at(fault_address(kind));

@@ -112,3 +112,34 @@ static void return_beside_post(const struct site *site)
 	ok = unharmed(&work, calls) && counts.hits == calls && atomic64_read(&pre_calls) == 2 * calls && atomic64_read(&post_calls) == calls;
 	say(ok, "a return probe beside a code probe leaves its post handler alone", site->name, &counts, &work, calls);
 }
+
+/* Registered together; one of them is disabled for a while, and neither is there if a third can't be. */
+static void returns_switched(const struct site *site)
+{
+	struct trapline_return_probe both[] = {
+		{ .symbol = site->symbol, .returned = count_returned, .active = 64 },
+		{ .symbol = site->symbol, .returned = count_returned, .active = 64 },
+	};
+	struct trapline_return_probe nowhere = { .symbol = "no_such_function_anywhere", .returned = count_returned };
+	struct trapline_return_probe *all[] = { &both[0], &both[1], &nowhere };
+	struct trapline_counts counts[2] = {};
+	struct work work = {};
+	s64 calls = 0, first = 0;
+	bool ok;
+
+	ok = trapline_register_return_probes(all, 3) == -ENOENT;
+	first = run(site, &work, hits / 4);
+	ok &= unharmed(&work, first) && !atomic64_read(&post_calls);
+	if (!trapline_register_return_probes(all, 2)) {
+		trapline_disable_return_probe(&both[1]);
+		first = run(site, &work, hits / 4);
+		ok &= unharmed(&work, first) && atomic64_read(&post_calls) == first;
+		trapline_enable_return_probe(&both[1]);
+		calls = run(site, &work, hits / 4);
+		trapline_return_probe_counts(&both[0], &counts[0]);
+		trapline_return_probe_counts(&both[1], &counts[1]);
+		trapline_unregister_return_probes(all, 2);
+	}
+	ok &= unharmed(&work, calls) && atomic64_read(&post_calls) == 2 * calls && counts[0].hits == first + calls && counts[1].hits == calls;
+	say(ok, "return probes are registered together or not at all, and disabled alone", site->name, &counts[1], &work, calls);
+}

@@ -231,6 +231,56 @@ static void one_disabled(const struct site *site)
 	say(ok, "a probe whose handler faults too often is disabled, and can be enabled again", site->name, &counts, &work, calls);
 }
 
+/* Calls what is probed: that hit is not delivered, but counted. */
+static void nested_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	const struct site *site = probe->data;
+
+	if (site->target(5) == site->expected(5))
+		atomic64_inc(&pre_calls);
+}
+
+static void one_nested(const struct site *site)
+{
+	struct trapline_code_probe probe = { .symbol = site->symbol, .pre = nested_pre, .post = count_post, .data = (void *)site };
+	struct trapline_counts counts = {};
+	struct work work = {};
+	s64 calls = 0;
+	bool ok;
+
+	if (!trapline_register_code_probe(&probe)) {
+		calls = run(site, &work, hits / 4);
+		trapline_code_probe_counts(&probe, &counts);
+		trapline_unregister_code_probe(&probe);
+	}
+	/* The kernel counts what it misses without atomics: those of two CPUs at the same moment may be one. */
+	ok = unharmed(&work, calls) && counts.hits == calls && counts.missed > calls / 2 && counts.missed <= calls &&
+	     atomic64_read(&pre_calls) == calls && atomic64_read(&post_calls) == calls;
+	say(ok, "a hit inside of a handler is missed and counted, and the interrupted one goes on", site->name, &counts, &work, calls);
+}
+
+static void one_switched(const struct site *site)
+{
+	struct trapline_code_probe probe = { .symbol = site->symbol, .pre = count_pre };
+	struct trapline_counts off = {}, on = {};
+	struct work work = {};
+	s64 calls = 0, first = 0;
+	bool ok = false;
+
+	if (!trapline_register_code_probe(&probe)) {
+		trapline_disable_code_probe(&probe);
+		first = run(site, &work, hits / 4);
+		trapline_code_probe_counts(&probe, &off);
+		ok = unharmed(&work, first) && off.disabled && !off.hits && !atomic64_read(&pre_calls);
+		trapline_enable_code_probe(&probe);
+		calls = run(site, &work, hits / 4);
+		trapline_code_probe_counts(&probe, &on);
+		trapline_unregister_code_probe(&probe);
+	}
+	ok &= unharmed(&work, calls) && !on.disabled && on.hits == calls && atomic64_read(&pre_calls) == calls;
+	say(ok, "a probe that is disabled is not called until it is enabled", site->name, &on, &work, calls);
+}
+
 static void one_of_several(const struct site *site)
 {
 	struct trapline_code_probe probes[] = {
@@ -275,9 +325,12 @@ static int __init code_init(void)
 		faulting_handlers(site);
 		fault_handlers(site);
 		one_disabled(site);
+		one_nested(site);
+		one_switched(site);
 		one_of_several(site);
 		returns(site);
 		return_beside_post(site);
+		returns_switched(site);
 	}
 	other_handlers();
 	return failures ? -EIO : 0;

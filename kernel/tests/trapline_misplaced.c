@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An access probe where none may be: the module is not loaded, for the reason that Trapline gives, unless it is registered all the same.
+ * An access probe, or with `symbol` a code probe, where none may be: the module is not loaded, for the reason that Trapline gives, unless it is registered all the same.
  *
  *	insmod trapline_misplaced.ko where=interrupt-stack
  *	insmod trapline_misplaced.ko address=0xffffc90000000000
+ *	insmod trapline_misplaced.ko symbol=vfs_read offset=1
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -19,6 +20,14 @@ MODULE_PARM_DESC(where, "text, module, direct-map, task-stack, interrupt-stack, 
 static ulong address;
 module_param(address, ulong, 0444);
 MODULE_PARM_DESC(address, "of the first byte");
+
+static char *symbol;
+module_param(symbol, charp, 0444);
+MODULE_PARM_DESC(symbol, "function of which an instruction is to be probed");
+
+static uint offset;
+module_param(offset, uint, 0444);
+MODULE_PARM_DESC(offset, "of the instruction in it");
 
 static ulong on_interrupt_stack;
 
@@ -40,10 +49,22 @@ static ulong interrupt_stack(void)
 
 static struct trapline_access_probe probe = { .length = 8, .flags = TRAPLINE_READS, .name = KBUILD_MODNAME };
 
+static void on_hit(struct trapline_code_probe *self, const struct pt_regs *registers)
+{
+}
+
+static struct trapline_code_probe code_probe = { .pre = on_hit, .name = KBUILD_MODNAME };
+
 static int __init misplaced_init(void)
 {
 	void *freed;
 	u64 local = 0;
+
+	if (symbol) {
+		code_probe.symbol = symbol;
+		code_probe.offset = offset;
+		return trapline_register_code_probe(&code_probe);
+	}
 
 	if (address)
 		probe.start = address;
@@ -73,7 +94,10 @@ static int __init misplaced_init(void)
 
 static void __exit misplaced_exit(void)
 {
-	trapline_unregister_access_probe(&probe);
+	if (symbol)
+		trapline_unregister_code_probe(&code_probe);
+	else
+		trapline_unregister_access_probe(&probe);
 }
 
 module_init(misplaced_init);

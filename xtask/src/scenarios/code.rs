@@ -26,7 +26,7 @@ pub(super) const CROWD: Scenario = Scenario {
 /// Hits of each test, all CPUs together.
 const HITS: u64 = 100_000;
 /// Tests that the module runs: at each of its two places, and of other kinds of probes.
-const TESTS: usize = 2 * (6 * 3 + 5 + 2 + 6 * 2 + 3) + 2;
+const TESTS: usize = 2 * (7 * 3 + 5 + 4 + 7 * 2 + 4) + 2;
 
 fn faults(series: Series) -> Result<()> {
     let outcome = succeeds(&Options {

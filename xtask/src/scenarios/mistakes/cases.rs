@@ -221,7 +221,12 @@ pub(super) const MADE: &[Row] = &[
             refused where=task-stack 'Operation not permitted'
             refused where=interrupt-stack 'Operation not permitted'
             refused address=$rings 'Operation not permitted'
-            refused address=$slots 'Operation not permitted'",
+            refused address=$slots 'Operation not permitted'
+            refused symbol=no_such_function 'unknown symbol'
+            refused symbol=fixup_exception 'Operation not permitted'
+            refused symbol=page_fault_oops 'Operation not permitted'
+            refused symbol=trapline:trapline_hit 'Operation not permitted'
+            refused symbol=exc_int3 'Invalid argument'",
         says: &["where=interrupt-stack: ", "address=0xffff"],
         after: "kill $first; wait $first; echo 0 > /proc/sys/kernel/kptr_restrict",
         ..NOTHING
