@@ -46,6 +46,9 @@ static int foreign_thread(void *data)
 		kprobe.pre_handler = foreign_pre;
 		kprobe.post_handler = i % 2 ? foreign_post : NULL;
 		error = register_kprobe(&kprobe);
+		/* Nothing in a module that is being removed can be probed any more. */
+		if (error && !module_is_live(THIS_MODULE))
+			break;
 		if (error) {
 			COMPLAIN("a kprobe can't be registered beside ours: error %d\n", error);
 			break;
