@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -161,6 +162,9 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
             Some(Flaw::Stuck) => eprintln!(
                 "xtask: QEMU has lost a CPU of the machine, which is stuck while nothing of Trapline is loaded; starting it again"
             ),
+            Some(Flaw::Crashed) => {
+                eprintln!("xtask: QEMU itself crashed before COMMAND began; starting it again")
+            }
             None if outcome.ended == Ended::Died && outcome.boot.is_none() => eprintln!(
                 "xtask: the machine went down before anything of Trapline was in it ({}); starting it again",
                 outcome.log.reports().first().unwrap_or(&"its kernel reported nothing")
@@ -189,6 +193,8 @@ enum Flaw {
     DeadTimer(usize),
     /// A CPU does not come when all are stopped at once. Seen in about one of a hundred machines, when the kernel changes its clock as it boots or takes CPUs offline.
     Stuck,
+    /// QEMU was ended by a signal, a segmentation fault say, before COMMAND began. Seen once in some thousand machines.
+    Crashed,
 }
 
 /// Starts the machine once; what it left, and what is wrong with it.
@@ -255,7 +261,7 @@ impl Running<'_> {
         }));
 
         let mut looked = Instant::now();
-        let mut stuck = false;
+        let (mut stuck, mut crashed) = (false, false);
         let cut_short = loop {
             for index in (0..ports.len()).rev() {
                 if let Some(stream) = ports[index].accept()? {
@@ -264,7 +270,15 @@ impl Running<'_> {
                 }
             }
             if let Some(status) = self.child.try_wait().context("cannot wait for QEMU")? {
-                ensure!(status.success(), "QEMU failed ({status}); what it said is above");
+                let has_begun = self
+                    .sinks
+                    .status
+                    .lock()
+                    .expect("no thread panics while it holds the lock")
+                    .booted
+                    .is_some();
+                crashed = !has_begun && status.signal().is_some();
+                ensure!(crashed || status.success(), "QEMU failed ({status}); what it said is above");
                 break None;
             }
             if interrupt::seen() {
@@ -308,7 +322,11 @@ impl Running<'_> {
             log: KernelLog::new(if status.done { &log } else { &console }),
             boot: status.booted.map(|at| at - self.started),
         };
-        let flaw = status.dead.map(Flaw::DeadTimer).or(stuck.then_some(Flaw::Stuck));
+        let flaw = match status.dead {
+            Some(cpu) => Some(Flaw::DeadTimer(cpu)),
+            None if crashed => Some(Flaw::Crashed),
+            None => stuck.then_some(Flaw::Stuck),
+        };
         Ok((outcome, flaw))
     }
 
