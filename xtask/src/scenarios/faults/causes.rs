@@ -60,7 +60,7 @@ const CAUSES: [Cause; 12] = [
 
 fn named(series: Series) -> Result<()> {
     let folder = TempDir::new()?;
-    raise(series, folder.path(), &CAUSES, "", |_| String::new(), "")?;
+    raise(series, folder.path(), &CAUSES, false, "", |_| String::new(), "")?;
     CAUSES.iter().try_for_each(|cause| find(folder.path(), cause).map(drop))
 }
 
@@ -69,6 +69,7 @@ fn raise(
     series: Series,
     folder: &Path,
     causes: &[Cause],
+    kaslr: bool,
     before: &str,
     after_each: impl Fn(&str) -> String,
     after: &str,
@@ -87,6 +88,7 @@ fn raise(
     succeeds(&Options {
         copy_in: vec![build::faults()?],
         copy_out: Some(folder.to_owned()),
+        kaslr,
         // CPUs that take turns take long ones: a program would be gone before anybody looked at its memory.
         ..Options::new(series, format!("set -e\nstatus=0\n{before}\n{script}{after}\nrmmod trapline"))
     })?;
@@ -130,6 +132,8 @@ fn mistaken(series: Series) -> Result<()> {
         series,
         folder.path(),
         &MISTAKES,
+        // The kernel's regions are named by where they are.
+        true,
         "modprobe trapline_causes",
         |cause| format!("cat {module}/instruction {module}/error_code > /out/{cause}.told"),
         "rmmod trapline_causes",
