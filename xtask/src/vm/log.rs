@@ -63,6 +63,12 @@ impl KernelLog {
         false
     }
 
+    /// Whether the kernel's first report of an oops is of a breakpoint that nobody knows of (arch/x86/kernel/traps.c, do_int3).
+    pub(super) fn died_of_a_breakpoint(&self) -> bool {
+        let first = self.lines().find(|line| line.contains(" [#1] "));
+        first.is_some_and(|line| line.contains("int3: 0000"))
+    }
+
     fn lines(&self) -> impl Iterator<Item = &str> {
         self.text.lines().map(|line| match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
             Some((level, text)) if level.bytes().all(|byte| byte.is_ascii_digit()) => text,
@@ -91,6 +97,15 @@ mod tests {
         let other =
             "[ 66.6] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [sh:30]\n[ 66.6] Modules linked in:\n";
         assert!(!KernelLog::new(other.as_bytes()).is_stuck_without_us());
+    }
+
+    #[test]
+    fn an_oops_by_a_breakpoint_is_told_from_others_and_from_one_that_it_followed() {
+        let died = |log: &str| KernelLog::new(log.as_bytes()).died_of_a_breakpoint();
+        assert!(died("[   11.5] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n"));
+        assert!(died("[   11.5] int3: 0000 [#1] PREEMPT SMP NOPTI\n"));
+        assert!(!died("[   11.5] Oops: 0002 [#1] PREEMPT SMP\n[   11.6] int3: 0000 [#2] PREEMPT SMP\n"));
+        assert!(!died("[   11.5] all is well\n"));
     }
 
     #[test]

@@ -162,6 +162,10 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
             Some(Flaw::Stuck) => eprintln!(
                 "xtask: QEMU has lost a CPU of the machine, which is stuck while nothing of Trapline is loaded; starting it again"
             ),
+            Some(Flaw::StaleBreakpoint) if matches!(output, Output::Captured) => eprintln!(
+                "xtask: QEMU ran a breakpoint that the kernel had taken away from its code; starting the machine again"
+            ),
+            Some(Flaw::StaleBreakpoint) => return Ok(outcome),
             Some(Flaw::Crashed) => {
                 eprintln!("xtask: QEMU itself crashed before COMMAND began; starting it again")
             }
@@ -195,6 +199,9 @@ enum Flaw {
     Stuck,
     /// QEMU was ended by a signal, a segmentation fault say, before COMMAND began. Seen once in some thousand machines.
     Crashed,
+    /// The kernel died of a breakpoint that nobody had put there: it patches code by way of breakpoints (text_poke_bp), and QEMU with a thread for each CPU may run what it had
+    /// translated before one was taken away. One that is really there is hit in the next machine too.
+    StaleBreakpoint,
 }
 
 /// Starts the machine once; what it left, and what is wrong with it.
@@ -325,7 +332,9 @@ impl Running<'_> {
         let flaw = match status.dead {
             Some(cpu) => Some(Flaw::DeadTimer(cpu)),
             None if crashed => Some(Flaw::Crashed),
-            None => stuck.then_some(Flaw::Stuck),
+            None if stuck => Some(Flaw::Stuck),
+            None => (outcome.ended == Ended::Died && outcome.log.died_of_a_breakpoint())
+                .then_some(Flaw::StaleBreakpoint),
         };
         Ok((outcome, flaw))
     }
