@@ -25,8 +25,8 @@ fn told(series: Series) -> Result<()> {
     let folder = TempDir::new()?;
     let (inside, back) = (folder.path().join("inside"), folder.path().join("back"));
     fs::write(&inside, "from the host\n")?;
-    let paths = [inside.to_str(), back.to_str()].map(|path| path.context("a folder has no name"));
-    let [inside, back] = [paths[0].as_ref(), paths[1].as_ref()].map(|path| path.copied().unwrap_or_default());
+    let inside = inside.to_str().context("a temporary file's name is no text")?;
+    let back = back.to_str().context("a temporary folder's name is no text")?;
     let script = "nproc; cat /inside
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
 cat /sys/bus/pci/devices/*/device | grep -c 0x11e8

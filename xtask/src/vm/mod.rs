@@ -162,7 +162,7 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
             Some(Flaw::Stuck) => eprintln!(
                 "xtask: QEMU has lost a CPU of the machine, which is stuck while nothing of Trapline is loaded; starting it again"
             ),
-            Some(Flaw::StaleBreakpoint) if matches!(output, Output::Captured) => eprintln!(
+            Some(Flaw::StaleBreakpoint) if options.patched_by_kernel => eprintln!(
                 "xtask: QEMU ran a breakpoint that the kernel had taken away from its code; starting the machine again"
             ),
             Some(Flaw::StaleBreakpoint) => return Ok(outcome),
@@ -200,7 +200,7 @@ enum Flaw {
     /// QEMU was ended by a signal, a segmentation fault say, before COMMAND began. Seen once in some thousand machines.
     Crashed,
     /// The kernel died of a breakpoint that nobody had put there: it patches code by way of breakpoints (text_poke_bp), and QEMU with a thread for each CPU may run what it had
-    /// translated before one was taken away. One that is really there is hit in the next machine too.
+    /// translated before one was taken away. Nothing is believed of that where code is probed: the machine must have said so (`patched_by_kernel`).
     StaleBreakpoint,
 }
 

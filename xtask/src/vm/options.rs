@@ -61,6 +61,10 @@ pub struct Options {
     #[arg(long)]
     pub one_thread: bool,
 
+    /// The kernel patches its own code while all CPUs run, and nobody's probes are in it: one that dies of a breakpoint which it had taken away is QEMU's failure.
+    #[arg(skip)]
+    pub patched_by_kernel: bool,
+
     /// Build and install neither the trapline command nor its modules.
     #[arg(long)]
     pub bare: bool,
@@ -95,6 +99,7 @@ impl Options {
             append: None,
             kaslr: false,
             one_thread: false,
+            patched_by_kernel: false,
             bare: false,
             strict_log: false,
             verbose: false,
