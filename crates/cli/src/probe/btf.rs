@@ -333,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn of_two_functions_of_one_name_the_modules_own_is_meant() {
+        let base = kernel();
+        let strings = u32::from_le_bytes(base[20..24].try_into().unwrap());
+        let types: [(&str, u32, u32, u32, &[u32]); 2] =
+            [("", kind::FUNC_PROTO, 1, 0, &[1000, 4]), ("open_it", kind::FUNC, 1, 11, &[])];
+        let module = file(&types, &["path"], strings);
+        let told = |btf: Btf| -> Vec<String> {
+            btf.parameters("open_it").unwrap().iter().map(Parameter::to_string).collect()
+        };
+        assert_ne!(told(Btf::new(base.clone()).unwrap()), ["string path"]);
+        assert_eq!(told(Btf::new(base).unwrap().and(module).unwrap()), ["string path"]);
+    }
+
+    #[test]
     fn what_is_no_btf_or_damaged_gives_nothing_and_does_not_panic() {
         assert!(Btf::new(b"no".to_vec()).is_none());
         let whole = kernel();
