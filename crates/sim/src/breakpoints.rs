@@ -85,6 +85,7 @@ struct World {
     faulty: Mutex<BTreeSet<u64>>,
     cores: Box<[Core]>,
     calls: AtomicU64,
+    guards: AtomicU64,
 }
 
 struct Link(Weak<World>);
@@ -95,10 +96,14 @@ impl Link {
     }
 }
 
+/// Names a context that calls are made in.
+struct Guard(u64);
+
 /// Names a call; what the cores' stack pointers tell in a real machine.
 #[derive(Default)]
-struct Guard {
+struct Frame {
     id: Cell<u64>,
+    guard: Cell<u64>,
     abandoned: Cell<bool>,
 }
 
@@ -117,14 +122,20 @@ unsafe extern "C" fn fix(_: *mut (), _: *mut Registers, _: *const Exception) -> 
 
 impl Calls for Link {
     type Guard = Guard;
+    type Frame = Frame;
 
     fn cpu(&self) -> usize {
         actor().expect("traps happen on cores")
     }
 
-    unsafe fn call(&self, guard: &Guard, call: &Call) -> Option<u64> {
+    fn guarding<T>(&self, calls: impl FnOnce(&Guard) -> T) -> T {
+        calls(&self.world().guard())
+    }
+
+    unsafe fn call(&self, guard: &Guard, frame: &Frame, call: &Call) -> Option<u64> {
         let world = self.world();
-        guard.id.set(world.calls.fetch_add(1, Ordering::Relaxed) + 1);
+        frame.id.set(world.calls.fetch_add(1, Ordering::Relaxed) + 1);
+        frame.guard.set(guard.0);
         // SAFETY: the data of every probe is a `Watch` that its machine keeps.
         let watch = unsafe { &*(call.arguments[0] as *const Watch) };
         assert!(watch.open.load(Ordering::Relaxed), "a handler ran after its probe was removed");
@@ -146,7 +157,7 @@ impl Calls for Link {
             world.scheduler.pause();
             match step {
                 Do::Fault => {
-                    if !world.handler_faults(guard) {
+                    if !world.handler_faults(frame) {
                         return None;
                     }
                 }
@@ -165,28 +176,35 @@ impl Calls for Link {
         Some(result)
     }
 
-    fn is_in(&self, guard: &Guard, registers: &Registers) -> bool {
-        registers.rsp == guard.id.get()
+    fn is_in(&self, guard: &Guard, frame: &Frame, registers: &Registers) -> bool {
+        assert_eq!(guard.0, frame.guard.get(), "a call of another context");
+        registers.rsp == frame.id.get()
     }
 
-    fn abandon(&self, guard: &Guard, _: &mut Registers) {
-        guard.abandoned.set(true);
+    fn abandon(&self, guard: &Guard, frame: &Frame, _: &mut Registers) {
+        assert_eq!(guard.0, frame.guard.get(), "put back to another context");
+        frame.abandoned.set(true);
     }
 }
 
 const PAGE_FAULT: Exception = Exception { vector: 14, error_code: 0, address: 0 };
 
 impl World {
-    /// A fault in the call of `guard`; returns whether it goes on.
-    fn handler_faults(&self, guard: &Guard) -> bool {
-        let mut registers = Registers { rsp: guard.id.get(), ..Registers::default() };
+    /// The context as it is now.
+    fn guard(&self) -> Guard {
+        Guard(self.guards.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A fault in the call of `frame`; returns whether it goes on.
+    fn handler_faults(&self, frame: &Frame) -> bool {
+        let mut registers = Registers { rsp: frame.id.get(), ..Registers::default() };
         // SAFETY: on a core, in its trap.
         match unsafe { self.engine.fault(&PAGE_FAULT, &mut registers, true) } {
             Recovery::Resume => true,
             Recovery::Abandon => {
                 // SAFETY: as above.
                 assert!(unsafe { self.engine.abandon(&mut registers) }, "it was the handler's a moment ago");
-                assert!(guard.abandoned.get(), "another call was abandoned");
+                assert!(frame.abandoned.get(), "another call was abandoned");
                 false
             }
             other => panic!("a handler's fault became an oops: {other:?}"),
@@ -212,7 +230,7 @@ impl World {
             core.busy.fetch_add(1, Ordering::Relaxed);
             let point = point as *const Point;
             // SAFETY: armed, so alive until `disarm`, which waits for this trap; on a core, which nothing interrupts but what it calls.
-            let verdict = unsafe { self.engine.hit(&*point, &registers, Delivery::Each) };
+            let verdict = unsafe { self.engine.hit(&*point, &registers, Delivery::Each, &self.guard()) };
             self.scheduler.pause();
             let inside = core.busy.load(Ordering::Relaxed) > 1;
             assert_eq!(verdict == HitVerdict::Missed, inside, "hits inside of hits are missed, others not");
@@ -223,7 +241,7 @@ impl World {
             } else {
                 core.executed.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: as above.
-                unsafe { self.engine.stepped(&*point, &registers) };
+                unsafe { self.engine.stepped(&*point, &registers, &self.guard()) };
                 true
             };
             core.busy.fetch_sub(1, Ordering::Relaxed);
@@ -305,6 +323,7 @@ impl CodeMachine {
             faulty: Mutex::default(),
             cores: (0..cores).map(|_| Core::default()).collect(),
             calls: AtomicU64::new(0),
+            guards: AtomicU64::new(0),
         });
         let patcher = Patcher(world.clone());
         Self { world, patcher, control: CodeControl::new(), ids: 0, watches: BTreeMap::new() }

@@ -64,6 +64,15 @@ pub enum HitVerdict {
     Missed,
 }
 
+/// What the handlers of a hit are called with.
+struct Hit<'a, P: Calls> {
+    trap: &'a Trap,
+    cpu: &'a Cpu,
+    registers: &'a Registers,
+    carried: *mut (),
+    guard: &'a P::Guard,
+}
+
 /// The code probes' trap side: one for the whole machine.
 pub struct CodeEngine<P: Calls> {
     platform: P,
@@ -89,11 +98,17 @@ impl<P: Calls> CodeEngine<P> {
         self.cpus.get(cpu).map_or(Phase::IDLE, Cpu::phase)
     }
 
-    /// The instruction at `point` was reached, and has not been executed yet.
+    /// The instruction at `point` was reached, and has not been executed yet. `guard` is of the context that its handlers run in.
     ///
     /// # Safety
     /// Called in the trap, with interrupts off until it returns; `point` is armed.
-    pub unsafe fn hit(&self, point: &Point, registers: &Registers, delivery: Delivery) -> HitVerdict {
+    pub unsafe fn hit(
+        &self,
+        point: &Point,
+        registers: &Registers,
+        delivery: Delivery,
+        guard: &P::Guard,
+    ) -> HitVerdict {
         // SAFETY: interrupts are off, as the caller vouches.
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return HitVerdict::Missed };
@@ -106,8 +121,9 @@ impl<P: Calls> CodeEngine<P> {
         }
         let number = local::add(&cpu.hits, 1).wrapping_add(1);
         let mut posts = false;
+        let hit = Hit { trap: &trap, cpu, registers, carried: core::ptr::null_mut(), guard };
         for probe in point.probes(&trap).filter(|probe| probe.is_enabled()) {
-            if self.before(&trap, cpu, probe, number, registers, core::ptr::null_mut()) {
+            if self.before(&hit, probe, number) {
                 posts |= probe.handlers().has_post();
             }
         }
@@ -119,7 +135,7 @@ impl<P: Calls> CodeEngine<P> {
     ///
     /// # Safety
     /// As for [`CodeEngine::hit`]; and all since the hit ran with interrupts off.
-    pub unsafe fn stepped(&self, point: &Point, registers: &Registers) {
+    pub unsafe fn stepped(&self, point: &Point, registers: &Registers, guard: &P::Guard) {
         // SAFETY: interrupts are off, as the caller vouches.
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
@@ -129,10 +145,11 @@ impl<P: Calls> CodeEngine<P> {
             return;
         }
         let number = cpu.hits.load(Ordering::Relaxed);
+        let hit = Hit { trap: &trap, cpu, registers, carried: core::ptr::null_mut(), guard };
         for probe in point.probes(&trap) {
             let due = |counts: &&super::counts::CpuCounts| counts.entered.load(Ordering::Relaxed) == number;
             if probe.on(&trap).filter(due).is_some() {
-                self.after(&trap, cpu, probe, registers, core::ptr::null_mut());
+                self.after(&hit, probe);
             }
         }
         cpu.set(cpu.phase().post_done());
@@ -142,7 +159,13 @@ impl<P: Calls> CodeEngine<P> {
     ///
     /// # Safety
     /// As for [`CodeEngine::hit`]; `probe` is registered, as a return probe.
-    pub unsafe fn entered(&self, probe: &CodeProbe, registers: &Registers, carried: *mut ()) -> bool {
+    pub unsafe fn entered(
+        &self,
+        probe: &CodeProbe,
+        registers: &Registers,
+        carried: *mut (),
+        guard: &P::Guard,
+    ) -> bool {
         // SAFETY: interrupts are off, as the caller vouches.
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
@@ -155,7 +178,7 @@ impl<P: Calls> CodeEngine<P> {
         // Left as it is found: a hit of the same instruction may be under way, whose post handlers are still to come. It has a number; an entry needs none.
         let outer = cpu.phase();
         cpu.set(outer.reset().hit().0);
-        let wanted = self.before(&trap, cpu, probe, 0, registers, carried);
+        let wanted = self.before(&Hit { trap: &trap, cpu, registers, carried, guard }, probe, 0);
         cpu.set(outer);
         wanted
     }
@@ -164,7 +187,13 @@ impl<P: Calls> CodeEngine<P> {
     ///
     /// # Safety
     /// As for [`CodeEngine::entered`].
-    pub unsafe fn returned(&self, probe: &CodeProbe, registers: &Registers, carried: *mut ()) {
+    pub unsafe fn returned(
+        &self,
+        probe: &CodeProbe,
+        registers: &Registers,
+        carried: *mut (),
+        guard: &P::Guard,
+    ) {
         // SAFETY: interrupts are off, as the caller vouches.
         let trap = unsafe { Trap::begin(self.platform.cpu()) };
         let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
@@ -178,28 +207,20 @@ impl<P: Calls> CodeEngine<P> {
         }
         let outer = cpu.phase();
         cpu.set(outer.reset().returned().0);
-        self.after(&trap, cpu, probe, registers, carried);
+        self.after(&Hit { trap: &trap, cpu, registers, carried, guard }, probe);
         cpu.set(outer);
     }
 
     /// Calls the pre handler of `probe`; returns whether it ran to its end, or there is none.
     #[inline(always)]
-    fn before(
-        &self,
-        trap: &Trap,
-        cpu: &Cpu,
-        probe: &CodeProbe,
-        number: u64,
-        registers: &Registers,
-        carried: *mut (),
-    ) -> bool {
-        let Some(counts) = probe.on(trap) else { return false };
+    fn before(&self, hit: &Hit<'_, P>, probe: &CodeProbe, number: u64) -> bool {
+        let Some(counts) = probe.on(hit.trap) else { return false };
         count(&counts.hits);
         let ran = match *probe.handlers() {
-            CodeHandlers::Guarded { pre: Some(pre), .. } => self.handler(cpu, probe, pre, registers, carried),
+            CodeHandlers::Guarded { pre: Some(pre), .. } => self.handler(hit, probe, pre),
             CodeHandlers::Trusted { pre: Some(pre), .. } => {
                 // SAFETY: the contract of `CodeControl::add`.
-                unsafe { pre(probe.data, trap, registers, carried) };
+                unsafe { pre(probe.data, hit.trap, hit.registers, hit.carried) };
                 true
             }
             _ => true,
@@ -214,38 +235,29 @@ impl<P: Calls> CodeEngine<P> {
 
     /// Calls the post handler of `probe`.
     #[inline(always)]
-    fn after(&self, trap: &Trap, cpu: &Cpu, probe: &CodeProbe, registers: &Registers, carried: *mut ()) {
+    fn after(&self, hit: &Hit<'_, P>, probe: &CodeProbe) {
         let ran = match *probe.handlers() {
-            CodeHandlers::Guarded { post: Some(post), .. } => {
-                self.handler(cpu, probe, post, registers, carried)
-            }
+            CodeHandlers::Guarded { post: Some(post), .. } => self.handler(hit, probe, post),
             CodeHandlers::Trusted { post: Some(post), .. } => {
                 // SAFETY: the contract of `CodeControl::add`.
-                unsafe { post(probe.data, trap, registers, carried) };
+                unsafe { post(probe.data, hit.trap, hit.registers, hit.carried) };
                 true
             }
             _ => true,
         };
-        if let Some(counts) = probe.on(trap).filter(|_| !ran) {
+        if let Some(counts) = probe.on(hit.trap).filter(|_| !ran) {
             count(&counts.post_faults);
         }
     }
 
     #[inline(always)]
-    fn handler(
-        &self,
-        cpu: &Cpu,
-        probe: &CodeProbe,
-        handler: GuardedHandler,
-        registers: &Registers,
-        carried: *mut (),
-    ) -> bool {
+    fn handler(&self, hit: &Hit<'_, P>, probe: &CodeProbe, handler: GuardedHandler) -> bool {
         let call = Call {
             function: handler as *const (),
-            arguments: [probe.data as u64, &raw const *registers as u64, carried as u64],
+            arguments: [probe.data as u64, &raw const *hit.registers as u64, hit.carried as u64],
         };
         // SAFETY: the contract of `CodeControl::add`.
-        let ran = unsafe { self.run(cpu, Caller::Handler(probe), &call) }.is_some();
+        let ran = unsafe { self.run(hit.cpu, hit.guard, Caller::Handler(probe), &call) }.is_some();
         if !ran {
             probe.abandoned();
         }
@@ -257,14 +269,15 @@ impl<P: Calls> CodeEngine<P> {
     /// # Safety
     /// As for [`Calls::call`]; on `cpu`, with interrupts off.
     #[inline(always)]
-    unsafe fn run(&self, cpu: &Cpu, caller: Caller, call: &Call) -> Option<u64> {
+    unsafe fn run(&self, cpu: &Cpu, guard: &P::Guard, caller: Caller, call: &Call) -> Option<u64> {
         let outer = cpu.running.load(Ordering::Relaxed);
-        let guard = P::Guard::default();
+        let frame = P::Frame::default();
         // INVARIANT: `outer` is what this call runs inside of, since each call puts back what it found before it ends.
-        let running = Running { outer: outer.cast(), guard, caller, resumed: Cell::new(0) };
+        let running: Running<'_, P> =
+            Running { outer: outer.cast(), guard, frame, caller, resumed: Cell::new(0) };
         cpu.running.store((&raw const running).cast_mut().cast(), Ordering::Relaxed);
         // SAFETY: as the caller vouches.
-        let result = unsafe { self.platform.call(&running.guard, call) };
+        let result = unsafe { self.platform.call(guard, &running.frame, call) };
         cpu.running.store(running.outer.cast_mut().cast(), Ordering::Relaxed);
         result
     }
@@ -276,7 +289,8 @@ impl<P: Calls> CodeEngine<P> {
     pub unsafe fn guarded(&self, call: &Call) -> Option<u64> {
         let cpu = self.cpus.get(self.platform.cpu())?;
         // SAFETY: as the caller vouches.
-        unsafe { self.run(cpu, Caller::Other(call.arguments[0]), call) }
+        self.platform
+            .guarding(|guard| unsafe { self.run(cpu, guard, Caller::Other(call.arguments[0]), call) })
     }
 
     /// As [`CodeEngine::guarded`]; not if a call with the same first argument is running on this CPU already, as for a handler of faults that has faulted itself.
@@ -285,7 +299,7 @@ impl<P: Calls> CodeEngine<P> {
     /// As there.
     pub unsafe fn guarded_once(&self, call: &Call) -> Option<u64> {
         let cpu = self.cpus.get(self.platform.cpu())?;
-        let mut at: *const Running<P::Guard> = cpu.running.load(Ordering::Relaxed).cast();
+        let mut at: *const Running<'_, P> = cpu.running.load(Ordering::Relaxed).cast();
         // SAFETY: as in `innermost`, and by the invariant of `Running`. As many as there are calls inside of each other.
         while let Some(running) = unsafe { at.as_ref() } {
             if matches!(running.caller, Caller::Other(argument) if argument == call.arguments[0]) {
@@ -294,15 +308,16 @@ impl<P: Calls> CodeEngine<P> {
             at = running.outer;
         }
         // SAFETY: as the caller vouches.
-        unsafe { self.run(cpu, Caller::Other(call.arguments[0]), call) }
+        self.platform
+            .guarding(|guard| unsafe { self.run(cpu, guard, Caller::Other(call.arguments[0]), call) })
     }
 
     /// The innermost call of this CPU, if `registers` are of it.
-    fn innermost(&self, cpu: &Cpu, registers: &Registers) -> Option<&Running<'_, P::Guard>> {
-        let running: *const Running<P::Guard> = cpu.running.load(Ordering::Relaxed).cast();
+    fn innermost(&self, cpu: &Cpu, registers: &Registers) -> Option<&Running<'_, P>> {
+        let running: *const Running<'_, P> = cpu.running.load(Ordering::Relaxed).cast();
         // SAFETY: null or in the frame of a `run` that has not ended: this exception came inside of it, or of what interrupted it.
         let running = unsafe { running.as_ref() }?;
-        self.platform.is_in(&running.guard, registers).then_some(running)
+        self.platform.is_in(running.guard, &running.frame, registers).then_some(running)
     }
 
     /// Decides about an exception in a context whose registers these are, and asks the fault handler of the probe whose handler raised it.
@@ -330,8 +345,10 @@ impl<P: Calls> CodeEngine<P> {
         cpu.set(phase);
         let mut wanted = *registers;
         let call = fixer_call(fix, probe.data, &mut wanted, exception);
-        // SAFETY: the contract of `CodeControl::add`. The low byte of a C function's result is its `bool`.
-        let fixed = unsafe { self.run(cpu, Caller::Fixer, &call) }.is_some_and(|result| result as u8 != 0);
+        // SAFETY: the contract of `CodeControl::add`.
+        let asked = self.platform.guarding(|guard| unsafe { self.run(cpu, guard, Caller::Fixer, &call) });
+        // The low byte of a C function's result is its `bool`.
+        let fixed = asked.is_some_and(|result| result as u8 != 0);
         cpu.set(cpu.phase().answered());
         if !fixed {
             return Recovery::Abandon;
@@ -351,7 +368,7 @@ impl<P: Calls> CodeEngine<P> {
     pub unsafe fn abandon(&self, registers: &mut Registers) -> bool {
         let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return false };
         let Some(running) = self.innermost(cpu, registers) else { return false };
-        self.platform.abandon(&running.guard, registers);
+        self.platform.abandon(running.guard, &running.frame, registers);
         true
     }
 

@@ -1,7 +1,8 @@
 //! Calls that may fault: what the platform does for one, and the chain of those that are running on a CPU.
 //!
-//! A handler is called through a trampoline of the platform's, which notes how to get back. The notes of a CPU form a chain, newest first, in the stack
-//! frames of those who call: nothing is allocated, and what nests (a fault handler, an NMI's handlers) links itself in and out again before the other goes on.
+//! The platform notes the context once for all calls of a hit (a [`Calls::Guard`]), and for each call, which goes through a trampoline of the platform's, how to get back
+//! (a [`Calls::Frame`]). The calls of a CPU form a chain, newest first, in the stack frames of those who call: nothing is allocated, and what nests (a fault handler, an
+//! NMI's handlers) links itself in and out again before the other goes on.
 
 use super::{CodeProbe, Exception};
 use trapline_insn::Registers;
@@ -17,24 +18,29 @@ pub struct Call {
 
 /// What the engine's code probes consume of the platform; all of it in traps, see [`Platform`](crate::Platform).
 pub trait Calls: Sync {
+    /// What the platform notes of the context that calls are made in, to put it back after one that was abandoned.
+    type Guard;
     /// What the platform notes of a call, to get back from it.
-    type Guard: Default;
+    type Frame: Default;
 
     /// Number of the CPU this runs on; stable while interrupts are off.
     fn cpu(&self) -> usize;
 
-    /// Makes a call; returns what it returned, or `None` if [`Calls::abandon`] was called for `guard` meanwhile: then stack, callee-saved registers, flags,
-    /// preemption and the like are as before the call.
+    /// Has `calls` make calls in the context as it is now.
+    fn guarding<T>(&self, calls: impl FnOnce(&Self::Guard) -> T) -> T;
+
+    /// Makes a call, in the context of `guard`; returns what it returned, or `None` if [`Calls::abandon`] was called for `frame` meanwhile: then stack, callee-saved
+    /// registers, flags, preemption and the like are as they were when `guard` was noted.
     ///
     /// # Safety
     /// `call` is sound but for exceptions that it may raise: what those leave undone, as locks that it holds, is its owner's loss.
-    unsafe fn call(&self, guard: &Self::Guard, call: &Call) -> Option<u64>;
+    unsafe fn call(&self, guard: &Self::Guard, frame: &Self::Frame, call: &Call) -> Option<u64>;
 
-    /// Whether an exception that interrupted `registers` was raised by the call of `guard`, and not by something that interrupted it.
-    fn is_in(&self, guard: &Self::Guard, registers: &Registers) -> bool;
+    /// Whether an exception that interrupted `registers` was raised by the call of `frame`, and not by something that interrupted it.
+    fn is_in(&self, guard: &Self::Guard, frame: &Self::Frame, registers: &Registers) -> bool;
 
-    /// Changes `registers`, those that the exception returns to, so that the call of `guard` ends.
-    fn abandon(&self, guard: &Self::Guard, registers: &mut Registers);
+    /// Changes `registers`, those that the exception returns to, so that the call of `frame` ends.
+    fn abandon(&self, guard: &Self::Guard, frame: &Self::Frame, registers: &mut Registers);
 }
 
 /// What was decided about a handler's exception; the platform applies it.
@@ -66,9 +72,10 @@ pub(crate) enum Caller<'a> {
 ///
 /// # Invariants
 /// `outer` is null or the call that this one runs inside of, on the same CPU; it outlives this one.
-pub(crate) struct Running<'a, G> {
-    pub outer: *const Running<'a, G>,
-    pub guard: G,
+pub(crate) struct Running<'a, P: Calls + ?Sized> {
+    pub outer: *const Running<'a, P>,
+    pub guard: &'a P::Guard,
+    pub frame: P::Frame,
     pub caller: Caller<'a>,
     /// How often a fault handler has said that it had dealt with a fault of this call.
     pub resumed: core::cell::Cell<u32>,
