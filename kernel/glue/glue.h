@@ -37,17 +37,10 @@ struct glue_task {
 	u8 interrupt;
 };
 
-/* What glue_call_guarded() notes to get back from a call; the caller's memory. Rust sees its size alone. */
-struct glue_guard {
-	u64 stack;
-	u64 flags;
-	u32 preempt_count;
-	u32 pagefault_disabled;
-	int rcu_depth;
-	bool abandoned;
-};
+/* guard.h: the context that handlers are called in. */
+struct glue_guard;
 
-#define GLUE_GUARD_SIZE 32
+#define GLUE_GUARD_SIZE 40
 
 /* kprobe.c: how many sites are taken down at once. */
 #define GLUE_SITES 32
@@ -79,10 +72,10 @@ void trapline_repair(void);
 /* Rust: code.rs. In traps, with interrupts off. */
 u32 trapline_handler_fault(struct pt_regs *registers, u64 trap, const struct trapline_fault_words *fault, bool ask);
 bool trapline_handler_abandon(struct pt_regs *registers);
-void trapline_hit(const void *point, const struct pt_regs *registers);
-void trapline_stepped(const void *point, const struct pt_regs *registers);
-bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried);
-void trapline_returned(const void *probe, const struct pt_regs *registers, void *carried);
+void trapline_hit(const void *point, const struct pt_regs *registers, const struct glue_guard *guard);
+void trapline_stepped(const void *point, const struct pt_regs *registers, const struct glue_guard *guard);
+bool trapline_entered(const void *probe, const struct pt_regs *registers, void *carried, const struct glue_guard *guard);
+void trapline_returned(const void *probe, const struct pt_regs *registers, void *carried, const struct glue_guard *guard);
 /* Rust: faults.rs */
 void trapline_look_at(const struct pt_regs *registers, u64 error_code, u64 address, bool user);
 u32 trapline_claim(struct pt_regs *registers, u64 error_code, u64 address);
@@ -107,18 +100,18 @@ void trapline_fixup_or_abandon(void);
 extern unsigned long trapline_fixup_exception;
 bool trapline_abandon(struct pt_regs *registers);
 
-extern const u8 trapline_guarded_end[];
-
 /* guard.c */
-u64 glue_call_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third);
-bool glue_is_guarded(const struct glue_guard *guard, const struct pt_regs *registers);
-void glue_abandon_guarded(struct glue_guard *guard, struct pt_regs *registers);
+void glue_guard_begin(struct glue_guard *guard);
+void glue_guard_end(const struct glue_guard *guard);
+bool glue_is_guarded(const struct glue_guard *guard, u64 stack, const struct pt_regs *registers);
+void glue_restore(const struct glue_guard *guard);
 
 /* kprobe.c */
 int glue_kprobe_address(const char *symbol, u32 offset, u64 *address);
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error);
 int glue_kprobe_set_post(struct glue_site *site, bool wanted);
 void glue_unregister_kprobes(struct glue_site **sites, size_t count);
+bool glue_original_byte(u64 address, u8 *byte);
 u64 glue_kprobe_missed(const struct glue_site *site);
 u32 glue_kprobe_flags(const struct glue_site *site);
 struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error);

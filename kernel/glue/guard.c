@@ -1,81 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calling a handler that may fault, and getting back from it.
+ * The context of handlers that may fault (calls.rs calls them): whose fault it is, and putting back what one has left behind that was abandoned.
  *
- * Interrupts are off here and stay off, so the CPU is fixed and only NMIs nest. What an abandoned handler may have left behind in the context it runs in is put
- * back: its count of preemption-off sections (and with it those of softirqs), of page faults off, of RCU readers, and the flags, AC among them. Locks that it
- * took stay taken, as no kernel can know what they guard.
+ * Interrupts are off here and stay off, so the CPU is fixed and only NMIs nest. Locks that the handler took stay taken, as no kernel can know what they guard; so
+ * does the FPU, if it was between kernel_fpu_begin() and its end.
  */
 #include <linux/bug.h>
-#include <linux/preempt.h>
+#include <linux/llist.h>
 #include <linux/ptrace.h>
-#include <linux/rcupdate.h>
-#include <linux/sched.h>
+#include <linux/rethook.h>
 #include <linux/thread_info.h>
-#include <linux/uaccess.h>
-#include <asm/asm.h>
-#include <asm/irqflags.h>
-#include <asm/nospec-branch.h>
+#include <linux/version.h>
 #include "glue.h"
+#include "guard.h"
 
 /* Faults are the handler's own only where they came in the same context: not in an interrupt's that came on top of it. */
 #define CONTEXT (NMI_MASK | HARDIRQ_MASK)
 
-static void notrace restore(const struct glue_guard *guard)
+void notrace glue_guard_begin(struct glue_guard *guard)
 {
+	BUILD_BUG_ON(sizeof(*guard) != GLUE_GUARD_SIZE || offsetof(struct glue_guard, flags));
+	guard_begin(guard);
+}
+
+void notrace glue_guard_end(const struct glue_guard *guard)
+{
+	guard_end(guard);
+}
+
+bool notrace glue_is_guarded(const struct glue_guard *guard, u64 stack, const struct pt_regs *registers)
+{
+	return !((preempt_count() ^ guard->preempt_count) & CONTEXT) && stack - registers->sp < THREAD_SIZE;
+}
+
+#ifdef CONFIG_RETHOOK
+/* As rethook_recycle(), which modules can't call. One whose return probe is being removed stays allocated. */
+static void notrace recycle(struct rethook_node *node)
+{
+	if (!READ_ONCE(node->rethook->handler))
+		return;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	objpool_push(node, &node->rethook->pool);
+#else
+	freelist_add(&node->freelist, &node->rethook->pool);
+#endif
+}
+#endif
+
+/* The functions that the handler was in will not return: whoever keeps their return addresses would take the next function's return for theirs. */
+static void notrace forget_returns(const struct glue_guard *guard)
+{
+#ifdef CONFIG_RETHOOK
+	struct llist_node *first;
+
+	while ((first = current->rethooks.first) && first != guard->rethooks) {
+		current->rethooks.first = first->next;
+		recycle(llist_entry(first, struct rethook_node, llist));
+	}
+#endif
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	current->curr_ret_stack = guard->graph_stack;
+	current->curr_ret_depth = guard->graph_depth;
+#endif
+}
+
+void notrace glue_restore(const struct glue_guard *guard)
+{
+	forget_returns(guard);
 	while (rcu_preempt_depth() > guard->rcu_depth)
 		rcu_read_unlock();
 	current->pagefault_disabled = guard->pagefault_disabled + 1;
 	preempt_count_set(guard->preempt_count);
-}
-
-/*
- * The trampoline. It notes the stack pointer below which everything that the caller needs is saved: the compiler is told that the call changes all registers. A handler that
- * is abandoned ends at trapline_guarded_end too: its exception returns there with that stack pointer, as if the handler had returned. Part of its only caller, and
- * that no inline function: the label is there once.
- */
-#define CALL_AND_NOTE_STACK			\
-	"pushq %%rbp\n\t"			\
-	"movq %%rsp, (%%rcx)\n\t"		\
-	CALL_NOSPEC				\
-	".globl trapline_guarded_end\n"		\
-	"trapline_guarded_end:\n\t"		\
-	/* Reached by an exception return: no ENDBR. */ \
-	ANNOTATE_NOENDBR			\
-	"popq %%rbp\n\t"
-
-noinline u64 notrace glue_call_guarded(struct glue_guard *guard, const void *function, u64 first, u64 second, u64 third)
-{
-	struct glue_guard *place = guard;
-	u64 result = (u64)function;
-
-	BUILD_BUG_ON(sizeof(*guard) != GLUE_GUARD_SIZE);
-	BUILD_BUG_ON(offsetof(struct glue_guard, stack));
-	guard->abandoned = false;
-	guard->flags = native_save_fl();
-	guard->preempt_count = preempt_count();
-	guard->rcu_depth = rcu_preempt_depth();
-	guard->pagefault_disabled = current->pagefault_disabled;
-	/* A fault on a user address is then an error at once: nothing here may wait for a page. */
-	pagefault_disable();
-	asm volatile(CALL_AND_NOTE_STACK
-		     : [thunk_target] "+a"(result), "+D"(first), "+S"(second), "+d"(third), "+c"(place), ASM_CALL_CONSTRAINT
-		     : : "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
-	if (unlikely(guard->abandoned))
-		restore(guard);
-	pagefault_enable();
-	return result;
-}
-
-bool notrace glue_is_guarded(const struct glue_guard *guard, const struct pt_regs *registers)
-{
-	return !((preempt_count() ^ guard->preempt_count) & CONTEXT) && guard->stack - registers->sp < THREAD_SIZE;
-}
-
-void notrace glue_abandon_guarded(struct glue_guard *guard, struct pt_regs *registers)
-{
-	guard->abandoned = true;
-	registers->ip = (unsigned long)trapline_guarded_end;
-	registers->sp = guard->stack;
-	registers->flags = guard->flags;
+	/* Nothing was scheduled meanwhile, so this does no more than count. */
+	while (current->migration_disabled > guard->migration_disabled)
+		migrate_enable();
 }

@@ -9,6 +9,10 @@
  * A kernel access to a user address without permission (SMAP), and a fetch from one (SMEP), are not given to fixup_exception(): the kernel goes on to
  * page_fault_oops() at once. No armed page is there, but a handler may have dereferenced NULL; so that function is hooked as well, and asked for nothing else.
  *
+ * A general protection fault (#GP) that has no fixup the kernel shows to kprobes before it gives up: it may be of an instruction that is being stepped over, whose hit
+ * has to be reset. So a handler that raised one is abandoned after that, by a die notifier (gp_try_fixup_and_notify()). For a page fault the kernel asks kprobes
+ * first of all (do_kern_addr_fault()); for other exceptions never, so a handler must not run into a probed instruction that divides by zero or is invalid.
+ *
  * Order: copies in slots and armed pages, which a handler may touch like anybody; then the fault handler of the probe whose handler faulted; then the kernel's own
  * exception table; then the handler is abandoned.
  *
@@ -27,8 +31,11 @@
 
 #include <linux/ftrace.h>
 #include <linux/irqflags.h>
+#include <linux/kdebug.h>
 #include <linux/kernel.h>
+#include <linux/limits.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
@@ -91,6 +98,8 @@ static void notrace on_fixup_exception(unsigned long ip, unsigned long parent_ip
 		call->ip = (unsigned long)trapline_resume;
 		break;
 	case TRAPLINE_ABANDON:
+		if (call->si == X86_TRAP_GP)
+			break;
 		WRITE_ONCE(trapline_fixup_exception, call->ip);
 		call->ip = (unsigned long)trapline_fixup_or_abandon;
 		break;
@@ -118,6 +127,18 @@ static void notrace on_page_fault_oops(unsigned long ip, unsigned long parent_ip
 		call->ip = (unsigned long)trapline_resume;
 	raw_local_irq_restore(flags);
 }
+
+static int notrace on_die(struct notifier_block *block, unsigned long event, void *data)
+{
+	struct die_args *arguments = data;
+
+	return event == DIE_GPF && !user_mode(arguments->regs) && trapline_abandon(arguments->regs) ? NOTIFY_STOP : NOTIFY_DONE;
+}
+
+static struct notifier_block die_block = {
+	.notifier_call = on_die,
+	.priority = INT_MAX,
+};
 
 #define HOOK_FLAGS (FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT)
 
@@ -149,12 +170,22 @@ int hook_install(void)
 		return error;
 	error = install(&oops_hook, oops_name);
 	if (error)
-		unregister_ftrace_function(&fixup_hook);
+		goto no_oops_hook;
+	error = register_die_notifier(&die_block);
+	if (error)
+		goto no_notifier;
+	return 0;
+
+no_notifier:
+	unregister_ftrace_function(&oops_hook);
+no_oops_hook:
+	unregister_ftrace_function(&fixup_hook);
 	return error;
 }
 
 void hook_remove(void)
 {
+	unregister_die_notifier(&die_block);
 	unregister_ftrace_function(&oops_hook);
 	unregister_ftrace_function(&fixup_hook);
 	/* ftrace has waited for its trampoline; this waits for CPUs that have left it and still run trapline_resume(). */

@@ -11,7 +11,7 @@
  * kernels up to 6.12 (arm_kprobe_ftrace() and disarm_kprobe_ftrace() then disagree about which ftrace_ops it is on).
  */
 #include <linux/delay.h>
-#include <linux/irqflags.h>
+#include <linux/hashtable.h>
 #include <linux/jiffies.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
@@ -21,6 +21,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include "glue.h"
+#include "guard.h"
 
 struct glue_site {
 	struct kprobe main;
@@ -28,10 +29,15 @@ struct glue_site {
 	const void *point;
 	bool wants_post;
 	bool by_ftrace;
+	struct hlist_node node;
+	struct rcu_head rcu;
 };
 
+/* By address, for those who read instructions; from before its breakpoint is there until after it is gone. Changed under the code lock. */
+static DEFINE_HASHTABLE(armed_sites, 8);
+
 /* Whether a breakpoint led here: what one by a jump came in is no NMI, but for code that only runs in NMIs. */
-static bool notrace enter(const struct glue_site *site)
+static __always_inline bool enter(const struct glue_site *site)
 {
 	bool by_breakpoint = !site->by_ftrace && in_nmi();
 
@@ -40,55 +46,49 @@ static bool notrace enter(const struct glue_site *site)
 	return by_breakpoint;
 }
 
-static void notrace leave(bool by_breakpoint)
+static __always_inline void leave(bool by_breakpoint)
 {
 	if (by_breakpoint)
 		this_cpu_dec(glue_breakpoints);
 }
 
-/* Entry by ftrace and by jump has interrupts as the probed code has them; a breakpoint's are off. Returns whether they were on. */
-static bool notrace irqs_off(void)
+/* By ftrace the instruction is a call of its own, which has been made. */
+static noinline void notrace step_over_entry(const struct glue_site *site, struct pt_regs *registers, const struct glue_guard *guard)
 {
-	if (raw_irqs_disabled())
-		return false;
-	raw_local_irq_disable();
-	return true;
-}
+	unsigned long ip = registers->ip;
 
-static void notrace irqs_back(bool were_on)
-{
-	if (were_on)
-		raw_local_irq_enable();
+	registers->ip = (unsigned long)site->main.addr + MCOUNT_INSN_SIZE;
+	trapline_stepped(site->point, registers, guard);
+	registers->ip = ip;
 }
 
 static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
-	bool were_on = irqs_off(), by_breakpoint;
-	unsigned long ip;
+	struct glue_guard guard __uninitialized;
+	bool by_breakpoint;
 
+	guard_begin(&guard);
 	by_breakpoint = enter(site);
-	trapline_hit(site->point, registers);
-	if (site->by_ftrace && READ_ONCE(site->wants_post)) {
-		ip = registers->ip;
-		registers->ip = (unsigned long)kprobe->addr + MCOUNT_INSN_SIZE;
-		trapline_stepped(site->point, registers);
-		registers->ip = ip;
-	}
+	trapline_hit(site->point, registers, &guard);
+	if (site->by_ftrace && READ_ONCE(site->wants_post))
+		step_over_entry(site, registers, &guard);
 	leave(by_breakpoint);
-	irqs_back(were_on);
+	guard_end(&guard);
 	return 0;
 }
 
 static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, post);
-	bool were_on = irqs_off(), by_breakpoint;
+	struct glue_guard guard __uninitialized;
+	bool by_breakpoint;
 
+	guard_begin(&guard);
 	by_breakpoint = enter(site);
-	trapline_stepped(site->point, registers);
+	trapline_stepped(site->point, registers, &guard);
 	leave(by_breakpoint);
-	irqs_back(were_on);
+	guard_end(&guard);
 }
 
 /* What recovery hangs on: a tracer there would be called inside of every handler's fault. */
@@ -122,6 +122,29 @@ int glue_kprobe_address(const char *symbol, u32 offset, u64 *address)
 	return 0;
 }
 
+/*
+ * What was where a breakpoint is now. In traps; RCU readers need no lock there, as interrupts are off. One whose breakpoint is there has its opcode, and one at a time is
+ * made (prepare_kprobe() before arm_kprobe()).
+ */
+bool notrace glue_original_byte(u64 address, u8 *byte)
+{
+	const struct glue_site *site;
+
+	hash_for_each_possible_rcu_notrace(armed_sites, site, node, address) {
+		if ((u64)(unsigned long)site->main.addr == address) {
+			*byte = site->main.opcode;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void free_site(struct glue_site *site)
+{
+	hash_del_rcu(&site->node);
+	kfree_rcu(site, rcu);
+}
+
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error)
 {
 	struct glue_site *site;
@@ -138,9 +161,10 @@ struct glue_site *glue_register_kprobe(u64 address, const void *point, int *erro
 	site->point = point;
 	site->main.addr = (kprobe_opcode_t *)(unsigned long)address;
 	site->main.pre_handler = on_hit;
+	hash_add_rcu(armed_sites, &site->node, address);
 	*error = register_kprobe(&site->main);
 	if (*error) {
-		kfree(site);
+		free_site(site);
 		return NULL;
 	}
 	/* Nobody wants to be called after it yet, so no hit has looked. */
@@ -186,7 +210,7 @@ void glue_unregister_kprobes(struct glue_site **sites, size_t count)
 	}
 	unregister_kprobes(kprobes, number);
 	for (i = 0; i < count; i++)
-		kfree(sites[i]);
+		free_site(sites[i]);
 }
 
 u64 glue_kprobe_missed(const struct glue_site *site)
@@ -227,12 +251,12 @@ struct glue_return {
 static int notrace on_entry(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
 	const struct glue_return *site = container_of(get_kretprobe(instance), struct glue_return, kretprobe);
-	unsigned long flags;
+	struct glue_guard guard __uninitialized;
 	bool wanted;
 
-	raw_local_irq_save(flags);
-	wanted = trapline_entered(site->probe, registers, instance->data);
-	raw_local_irq_restore(flags);
+	guard_begin(&guard);
+	wanted = trapline_entered(site->probe, registers, instance->data, &guard);
+	guard_end(&guard);
 	if (!wanted)
 		return 1;
 	this_cpu_inc(*site->under_way);
@@ -244,14 +268,14 @@ static int notrace on_return(struct kretprobe_instance *instance, struct pt_regs
 	/* NULL once it is being unregistered, with calls still under way. */
 	const struct kretprobe *kretprobe = get_kretprobe(instance);
 	const struct glue_return *site;
-	unsigned long flags;
+	struct glue_guard guard __uninitialized;
 
 	if (!kretprobe)
 		return 0;
 	site = container_of(kretprobe, struct glue_return, kretprobe);
-	raw_local_irq_save(flags);
-	trapline_returned(site->probe, registers, instance->data);
-	raw_local_irq_restore(flags);
+	guard_begin(&guard);
+	trapline_returned(site->probe, registers, instance->data, &guard);
+	guard_end(&guard);
 	this_cpu_dec(*site->under_way);
 	return 0;
 }

@@ -1,47 +1,122 @@
-//! Calls that may fault, made through the trampoline in `glue/guard.c`.
+//! Calls that may fault: the trampoline, and the context that an abandoned call is put back to (`glue/guard.c`).
 
 use crate::{cpu, glue};
+use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use trapline_engine::code::{Call, Calls};
 use trapline_insn::Registers;
 
 /// `struct glue_guard`.
-#[repr(C, align(8))]
-#[derive(Default)]
-pub(crate) struct Guard(UnsafeCell<[u8; 32]>);
+#[repr(C)]
+pub(crate) struct Guard {
+    flags: u64,
+    rest: [u64; 4],
+}
+
+/// How to get back from a call; what was there before until it is made.
+pub(crate) struct Frame(UnsafeCell<MaybeUninit<Back>>);
+
+/// Where an exception returns to that ends a call.
+#[repr(C)]
+struct Back {
+    stack: u64,
+    ip: u64,
+}
+
+impl Default for Frame {
+    #[inline(always)]
+    fn default() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+}
+
+impl Frame {
+    /// # Safety
+    /// Its call is running.
+    unsafe fn back(&self) -> &Back {
+        // SAFETY: written before the call began, and by nobody since.
+        unsafe { (*self.0.get()).assume_init_ref() }
+    }
+}
+
+/// `X86_EFLAGS_IF`: off while calls are made.
+const INTERRUPTS: u64 = 1 << 9;
 
 /// The Linux kernel, as the code probes see it.
 pub(crate) struct KernelCalls;
 
 impl Calls for KernelCalls {
     type Guard = Guard;
+    type Frame = Frame;
 
     #[inline(always)]
     fn cpu(&self) -> usize {
         cpu::number()
     }
 
+    fn guarding<T>(&self, calls: impl FnOnce(&Guard) -> T) -> T {
+        let mut guard = MaybeUninit::uninit();
+        // SAFETY: it fills all of the guard that is read again.
+        unsafe { glue::glue_guard_begin(guard.as_mut_ptr()) };
+        // SAFETY: all of it is numbers, and what C leaves out Rust does not read.
+        let result = calls(unsafe { &*guard.as_ptr() });
+        // SAFETY: from above, in the same context.
+        unsafe { glue::glue_guard_end(guard.as_ptr()) };
+        result
+    }
+
+    /// The trampoline. It notes where the call ends, and the stack pointer below which everything that is needed behind it is saved: the compiler is told that the
+    /// call changes all registers, but for the two that it can't be told of. A call that is abandoned ends there, too: its exception returns to that
+    /// place with that stack pointer, and with rcx not 0, as if the function had returned.
     #[inline(always)]
-    unsafe fn call(&self, guard: &Guard, call: &Call) -> Option<u64> {
+    unsafe fn call(&self, guard: &Guard, frame: &Frame, call: &Call) -> Option<u64> {
         let [first, second, third] = call.arguments;
-        let place = guard.0.get().cast();
-        // SAFETY: the guard is as large as C's, and lives until the call has ended; the rest is the caller's. That it was abandoned is told by its last member.
+        let (result, abandoned): (u64, u64);
+        // SAFETY: a function that may be called, as the caller vouches. `Frame` is laid out as written here. The thunk calls what r11 points to, as every indirect call
+        // in the kernel does; the stack is aligned at it as the calling convention wants, by an even number of pushes.
         unsafe {
-            let result = glue::glue_call_guarded(place, call.function, first, second, third);
-            (*guard.0.get())[ABANDONED].eq(&0).then_some(result)
+            asm!(
+                "push rbx",
+                "push rbp",
+                "lea rax, [rip + 2f]",
+                "mov [rcx], rsp",
+                "mov [rcx + 8], rax",
+                "call __x86_indirect_thunk_r11",
+                "xor ecx, ecx",
+                "2:",
+                "pop rbp",
+                "pop rbx",
+                inout("rdi") first => _,
+                inout("rsi") second => _,
+                inout("rdx") third => _,
+                inout("rcx") frame.0.get() => abandoned,
+                inout("r11") call.function => _,
+                out("rax") result,
+                out("r12") _,
+                out("r13") _,
+                out("r14") _,
+                out("r15") _,
+                clobber_abi("C"),
+            );
         }
+        if abandoned != 0 {
+            // SAFETY: noted in this context.
+            unsafe { glue::glue_restore(guard) };
+            return None;
+        }
+        Some(result)
     }
 
-    fn is_in(&self, guard: &Guard, registers: &Registers) -> bool {
-        // SAFETY: the guard of a call that is running.
-        unsafe { glue::glue_is_guarded(guard.0.get().cast(), registers) }
+    fn is_in(&self, guard: &Guard, frame: &Frame, registers: &Registers) -> bool {
+        // SAFETY: of a call that is running.
+        unsafe { glue::glue_is_guarded(guard, frame.back().stack, registers) }
     }
 
-    fn abandon(&self, guard: &Guard, registers: &mut Registers) {
-        // SAFETY: as above; the registers are those that the exception returns to.
-        unsafe { glue::glue_abandon_guarded(guard.0.get().cast(), registers) }
+    fn abandon(&self, guard: &Guard, frame: &Frame, registers: &mut Registers) {
+        // SAFETY: as above.
+        let back = unsafe { frame.back() };
+        (registers.rsp, registers.rip, registers.rcx) = (back.stack, back.ip, 1);
+        registers.rflags = guard.flags & !INTERRUPTS;
     }
 }
-
-/// Offset of `abandoned` in `struct glue_guard`.
-const ABANDONED: usize = 28;

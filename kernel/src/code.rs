@@ -2,7 +2,7 @@
 //!
 //! Registering and removing happen in process context under the code lock ([`Registry::lock`]); hits come in traps, with interrupts off.
 
-use crate::calls::KernelCalls;
+use crate::calls::{Guard, KernelCalls};
 use crate::entry::{FaultWords, VerdictCode};
 use crate::errno::Errno;
 use crate::fixed::Fixed;
@@ -98,6 +98,8 @@ impl Refused {
 /// What `trapline list` shows of a probe besides what the engine knows.
 struct Label {
     id: u64,
+    /// Which tells its owner's probes apart.
+    data: *mut (),
     owner: u32,
     name: [u8; NAME_LENGTH],
     flags: u32,
@@ -151,12 +153,15 @@ impl Registry {
         unsafe { &mut *STATE.0.get() }
     }
 
-    /// Registers a probe: when it returns, every hit comes to its handlers.
+    /// Registers a probe: when it returns, every hit comes to its handlers. Refused if another one has the same data: it is registered already.
     ///
     /// # Safety
     /// The handlers may be called with `data` in any trap on any CPU until the probe was removed; trusted ones do not fault.
     pub(crate) unsafe fn add(&mut self, wanted: &Wanted) -> Result<(), Refused> {
         let state = self.state();
+        if state.labels.iter().any(|label| label.data == wanted.data) {
+            return Err(Refused { error: ProbeError::Flags, errno: Errno::INVALID });
+        }
         state.labels.try_reserve(1).map_err(|_| Refused::NO_MEMORY)?;
         let cpus = glue::glue_nr_cpu_ids() as usize;
         let probe = CodeProbe::new(wanted.id, wanted.handlers, wanted.data, wanted.limit, cpus)
@@ -189,9 +194,8 @@ impl Registry {
             }
         }
         let at = state.labels.partition_point(|label| label.id < wanted.id);
-        state
-            .labels
-            .insert(at, Label { id: wanted.id, owner: wanted.owner, name: wanted.name, flags: wanted.flags });
+        let &Wanted { id, data, owner, name, flags, .. } = wanted;
+        state.labels.insert(at, Label { id, data, owner, name, flags });
         Ok(())
     }
 
@@ -270,12 +274,13 @@ impl Registry {
 /// A kprobe's instruction was reached.
 ///
 /// # Safety
-/// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid.
+/// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid, and `guard` is of this context.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers) {
+unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers, guard: *const Guard) {
     let Some(code) = CODE.get() else { return };
     // SAFETY: as the caller vouches. kprobes step over a hit inside of another one's and count it, and reset themselves when a step faults.
-    let (HitVerdict::Ran | HitVerdict::Missed) = unsafe { code.hit(&*point, &*registers, Delivery::Alone) };
+    let (HitVerdict::Ran | HitVerdict::Missed) =
+        unsafe { code.hit(&*point, &*registers, Delivery::Alone, &*guard) };
 }
 
 /// The instruction of the last hit was executed.
@@ -283,10 +288,10 @@ unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registe
 /// # Safety
 /// As for [`trapline_hit`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn trapline_stepped(point: *const Point, registers: *const Registers) {
+unsafe extern "C" fn trapline_stepped(point: *const Point, registers: *const Registers, guard: *const Guard) {
     let Some(code) = CODE.get() else { return };
     // SAFETY: as the caller vouches.
-    unsafe { code.stepped(&*point, &*registers) }
+    unsafe { code.stepped(&*point, &*registers, &*guard) }
 }
 
 /// A return probe's function was entered; returns whether its return is to be told of.
@@ -298,9 +303,10 @@ unsafe extern "C" fn trapline_entered(
     probe: *const CodeProbe,
     registers: *const Registers,
     carried: *mut (),
+    guard: *const Guard,
 ) -> bool {
     // SAFETY: as the caller vouches.
-    CODE.get().is_some_and(|code| unsafe { code.entered(&*probe, &*registers, carried) })
+    CODE.get().is_some_and(|code| unsafe { code.entered(&*probe, &*registers, carried, &*guard) })
 }
 
 /// It has returned.
@@ -312,10 +318,11 @@ unsafe extern "C" fn trapline_returned(
     probe: *const CodeProbe,
     registers: *const Registers,
     carried: *mut (),
+    guard: *const Guard,
 ) {
     let Some(code) = CODE.get() else { return };
     // SAFETY: as the caller vouches.
-    unsafe { code.returned(&*probe, &*registers, carried) }
+    unsafe { code.returned(&*probe, &*registers, carried, &*guard) }
 }
 
 /// An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its probe's fault handler is asked if `ask` says so.

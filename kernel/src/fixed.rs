@@ -1,14 +1,15 @@
 //! A value in a static that is set once, before anybody can look, and taken out after the last who could.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// Empty until it is set.
 ///
 /// # Invariants
-/// While `set` is true `value` is `Some` and is not written.
+/// `set` is null, or points to what `value` holds, which is then not written.
 pub(crate) struct Fixed<T> {
-    set: AtomicBool,
+    set: AtomicPtr<T>,
     value: UnsafeCell<Option<T>>,
 }
 
@@ -17,27 +18,25 @@ unsafe impl<T: Send + Sync> Sync for Fixed<T> {}
 
 impl<T> Fixed<T> {
     pub(crate) const fn empty() -> Self {
-        Self { set: AtomicBool::new(false), value: UnsafeCell::new(None) }
+        Self { set: AtomicPtr::new(ptr::null_mut()), value: UnsafeCell::new(None) }
     }
 
     /// The value, if it is set. Any context.
+    #[inline(always)]
     pub(crate) fn get(&self) -> Option<&T> {
-        // Acquire pairs with the release in `set`: whoever sees the flag sees the value.
-        if !self.set.load(Ordering::Acquire) {
-            return None;
-        }
-        // SAFETY: set, so not written while it can be seen.
-        unsafe { (*self.value.get()).as_ref() }
+        // Acquire pairs with the release in `set`: whoever sees the pointer sees the value.
+        // SAFETY: null or valid, and not written while it can be seen.
+        unsafe { self.set.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Sets it.
+    /// Sets it. It stays where it is from now on.
     ///
     /// # Safety
     /// It is empty, and nobody else sets or takes it meanwhile.
-    pub(crate) unsafe fn set(&self, value: T) {
+    pub(crate) unsafe fn set(&'static self, value: T) {
         // SAFETY: empty, so nobody looks; the caller excludes other writers.
-        unsafe { *self.value.get() = Some(value) };
-        self.set.store(true, Ordering::Release);
+        let value = unsafe { (*self.value.get()).insert(value) };
+        self.set.store(value, Ordering::Release);
     }
 
     /// Takes it out.
@@ -45,7 +44,7 @@ impl<T> Fixed<T> {
     /// # Safety
     /// Nobody holds a reference that [`Fixed::get`] returned, nor calls it meanwhile.
     pub(crate) unsafe fn take(&self) -> Option<T> {
-        self.set.store(false, Ordering::Relaxed);
+        self.set.store(ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: the caller vouches that nobody else looks.
         unsafe { (*self.value.get()).take() }
     }

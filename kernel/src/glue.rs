@@ -1,5 +1,6 @@
 //! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for; what that function asks of its caller it asks as well.
 
+use crate::calls::Guard;
 use core::ffi::{c_char, c_void};
 use trapline_engine::Task;
 use trapline_insn::Registers;
@@ -21,21 +22,17 @@ unsafe extern "C" {
     pub(crate) fn trapline_run_slot(registers: *mut Registers, slot: *const u8) -> u32;
 
     // guard.c
-    pub(crate) fn glue_call_guarded(
-        guard: *mut c_void,
-        function: *const (),
-        first: u64,
-        second: u64,
-        third: u64,
-    ) -> u64;
-    pub(crate) fn glue_is_guarded(guard: *const c_void, registers: *const Registers) -> bool;
-    pub(crate) fn glue_abandon_guarded(guard: *mut c_void, registers: *mut Registers);
+    pub(crate) fn glue_guard_begin(guard: *mut Guard);
+    pub(crate) fn glue_guard_end(guard: *const Guard);
+    pub(crate) fn glue_is_guarded(guard: *const Guard, stack: u64, registers: *const Registers) -> bool;
+    pub(crate) fn glue_restore(guard: *const Guard);
 
     // kprobe.c
     pub(crate) fn glue_kprobe_address(symbol: *const c_char, offset: u32, address: *mut u64) -> i32;
     pub(crate) fn glue_register_kprobe(address: u64, point: *const c_void, error: *mut i32) -> *mut c_void;
     pub(crate) fn glue_kprobe_set_post(site: *mut c_void, wanted: bool) -> i32;
     pub(crate) fn glue_unregister_kprobes(sites: *mut *mut c_void, count: usize);
+    pub(crate) fn glue_original_byte(address: u64, byte: *mut u8) -> bool;
     pub(crate) fn glue_kprobe_missed(site: *const c_void) -> u64;
     pub(crate) fn glue_kprobe_flags(site: *const c_void) -> u32;
     pub(crate) fn glue_register_kretprobe(

@@ -39,9 +39,9 @@ impl Platform for Kernel {
             // SAFETY: the CPU was executing at `ip` in kernel mode when it faulted, so its page is mapped, readable, and not freed before the trap ends; the 16
             // bytes are on that page.
             let bytes = unsafe { (ip as *const [u8; 16]).read() };
-            return Code { bytes: u128::from_le_bytes(bytes), length: 16 };
+            return unprobed(ip, Code { bytes: u128::from_le_bytes(bytes), length: 16 });
         }
-        fetch_across(ip)
+        unprobed(ip, fetch_across(ip))
     }
 
     fn segment_base(&self, segment: Segment) -> u64 {
@@ -134,6 +134,18 @@ impl Platform for Kernel {
     fn request_repair(&self) {
         glue::glue_request_repair();
     }
+}
+
+/// The code as it is without a code probe of ours: where its breakpoint is the kernel executes a copy, and shows a fault of that as of the original.
+#[inline(always)]
+fn unprobed(ip: u64, code: Code) -> Code {
+    const BREAKPOINT: u8 = 0xcc;
+    let mut byte = BREAKPOINT;
+    // SAFETY: a place to write to; in a trap.
+    if code.bytes as u8 == BREAKPOINT && unsafe { glue::glue_original_byte(ip, &mut byte) } {
+        return Code { bytes: code.bytes & !0xff | u128::from(byte), ..code };
+    }
+    code
 }
 
 /// Code near the end of a page, the next one of which may not be mapped.

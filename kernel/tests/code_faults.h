@@ -89,6 +89,7 @@ static noinline void mess_and_fault(enum fault_kind kind)
 {
 	rcu_read_lock();
 	rcu_read_lock();
+	migrate_disable();
 	preempt_disable();
 	local_bh_disable();
 	pagefault_disable();
@@ -100,6 +101,7 @@ static noinline void mess_and_fault(enum fault_kind kind)
 	pagefault_enable();
 	_local_bh_enable();
 	preempt_enable();
+	migrate_enable();
 	rcu_read_unlock();
 	rcu_read_unlock();
 }

@@ -38,6 +38,7 @@ struct context {
 	int preempt;
 	int rcu;
 	int pagefault;
+	int migration;
 };
 
 static __always_inline struct context context_now(void)
@@ -48,6 +49,7 @@ static __always_inline struct context context_now(void)
 		.preempt = preempt_count(),
 		.rcu = rcu_preempt_depth(),
 		.pagefault = current->pagefault_disabled,
+		.migration = current->migration_disabled,
 	};
 }
 

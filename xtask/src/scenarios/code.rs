@@ -25,8 +25,10 @@ pub(super) const CROWD: Scenario = Scenario {
 
 /// Hits of each test, all CPUs together.
 const HITS: u64 = 100_000;
-/// Tests that the module runs: at each of its two places, and of other kinds of probes.
-const TESTS: usize = 2 * (7 * 3 + 5 + 4 + 7 * 2 + 4) + 2;
+/// Tests that the module runs: by each way to the probed code; and, by a breakpoint, of the probed instruction's own faults and of other kinds of probes.
+const TESTS: usize = 3 * (7 * 3 + 5 + 4 + 7 * 2 + 4 + 3) - BY_JUMP_NOT + 9 + 2;
+/// Those with a post handler: by a jump there is none.
+const BY_JUMP_NOT: usize = 7 * 2 + 3;
 
 fn faults(series: Series) -> Result<()> {
     let outcome = succeeds(&Options {
@@ -34,7 +36,14 @@ fn faults(series: Series) -> Result<()> {
         ..Options::new(
             series,
             format!(
-                "modprobe trapline_code hits={HITS} && modprobe -r trapline_code && modprobe -r trapline"
+                "set -e
+for way in breakpoint jump entry; do
+  case $way in breakpoint) jumps=0 ;; *) jumps=1 ;; esac
+  echo $jumps >/proc/sys/debug/kprobes-optimization
+  modprobe trapline_code hits={HITS} at=$way
+  rmmod trapline_code
+done
+rmmod trapline"
             ),
         )
     })?;

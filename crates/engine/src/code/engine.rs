@@ -127,7 +127,8 @@ impl<P: Calls> CodeEngine<P> {
                 posts |= probe.handlers().has_post();
             }
         }
-        cpu.set(cpu.phase().pre_done(posts || delivery == Delivery::Each));
+        // Whatever nested has left the phase as it found it.
+        cpu.set(phase.pre_done(posts || delivery == Delivery::Each));
         HitVerdict::Ran
     }
 
@@ -152,7 +153,7 @@ impl<P: Calls> CodeEngine<P> {
                 self.after(&hit, probe);
             }
         }
-        cpu.set(cpu.phase().post_done());
+        cpu.set(phase.post_done());
     }
 
     /// A return probe's function was entered. Returns whether its return is to be told of; `carried` is what both handlers are given.
