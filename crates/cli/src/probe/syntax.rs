@@ -11,10 +11,23 @@
 use std::fmt;
 use std::ops::Range;
 
+use trapline_abi::MAX_STEPS;
 use trapline_trace::Format;
 
 /// Elements of an array at most, as in the kernel (`MAX_ARRAY_LEN`).
 const MAX_ARRAY: u32 = 64;
+
+/// How deep `+OFFSET(…)` may be nested: a program has a step for each, and one for what is innermost.
+const MAX_DEPTH: usize = MAX_STEPS - 1;
+
+/// The last entry of the kernel stack, of 16 KiB (the kernel's probe events have `PARAM_MAX_STACK`).
+const LAST_STACK_ENTRY: u16 = 2047;
+
+/// The last argument of a function, as in the kernel (`PARAM_MAX_ARGS`).
+const LAST_ARGUMENT: u16 = 128;
+
+/// Characters that are shown before and behind the place of a mistake at most.
+const MOST_AROUND: usize = 60;
 
 /// A mistake in a fetch argument: shown with a mark under the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +44,28 @@ impl std::error::Error for FetchError {}
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = |range: Range<usize>| self.text.get(range).map_or(0, |text| text.chars().count());
-        let (before, marked) = (columns(0..self.at.start), columns(self.at.clone()).max(1));
+        let (before, marked, behind) = self.around();
+        let columns = |text: &str| text.chars().count();
         writeln!(f, "{}", self.why)?;
-        writeln!(f, "  {}", self.text)?;
-        write!(f, "  {:before$}{}", "", "^".repeat(marked))
+        writeln!(f, "  {before}{marked}{behind}")?;
+        write!(f, "  {:1$}{2}", "", columns(&before), "^".repeat(columns(&marked).max(1)))
+    }
+}
+
+impl FetchError {
+    /// What is before, at and behind the place, shortened where it is long.
+    fn around(&self) -> (String, String, String) {
+        let text = |range: Range<usize>| self.text.get(range).unwrap_or_default();
+        let shorten = |text: &str| match text.char_indices().nth(MOST_AROUND) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.into(),
+        };
+        let before = text(0..self.at.start);
+        let before = match before.char_indices().rev().nth(MOST_AROUND - 1) {
+            Some((start, _)) if start > 0 => format!("…{}", &before[start..]),
+            _ => before.into(),
+        };
+        (before, shorten(text(self.at.clone())), shorten(text(self.at.end..self.text.len())))
     }
 }
 
@@ -88,6 +118,13 @@ pub(super) enum Fetch {
         /// In user space whatever the address.
         user: bool,
     },
+}
+
+impl Fetch {
+    /// Whether it is what lies at a symbol: `@SYMBOL`.
+    fn is_symbol(&self) -> bool {
+        matches!(self, Self::Memory { base, .. } if matches!(**base, Self::Symbol(..)))
+    }
 }
 
 /// A type as written.
@@ -192,14 +229,17 @@ fn bits(text: &str) -> Result<Form, String> {
 
 /// Parses one fetch argument.
 pub(super) fn parse(text: &str) -> Result<Argument, FetchError> {
-    let mut cursor = Cursor { text, at: 0 };
+    let mut cursor = Cursor { text, at: 0, depth: 0 };
     let name = cursor.name()?;
     let start = cursor.at;
     let fetch = cursor.fetch()?;
     let fetch_at = start..cursor.at;
     let (form, form_at) = if cursor.take(':') {
         let at = cursor.at..text.len();
-        let form = Form::parse(cursor.rest()).map_err(|why| cursor.error(at.clone(), why))?;
+        let form = Form::parse(cursor.rest()).map_err(|why| {
+            let why = if fetch.is_symbol() { format!("{why}; {NO_MODULE}") } else { why };
+            cursor.error(at.clone(), why)
+        })?;
         (Some(form), at)
     } else if cursor.rest().is_empty() {
         (None, cursor.at..cursor.at)
@@ -209,6 +249,10 @@ pub(super) fn parse(text: &str) -> Result<Argument, FetchError> {
     };
     Ok(Argument { text: text.into(), name, fetch, fetch_at, form, form_at })
 }
+
+/// Why a symbol can't be told with its module, as a place to probe can.
+const NO_MODULE: &str = "a symbol can't have its module before it here, as in MODULE:SYMBOL, since a type is behind the `:`: \
+     of several of one name, fetch the address of one (@0xADDRESS)";
 
 /// Whether `name` can name an argument: letters, digits and `_`, no digit first.
 fn is_name(name: &str) -> bool {
@@ -220,6 +264,8 @@ fn is_name(name: &str) -> bool {
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
+    /// Parentheses that are open.
+    depth: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -301,7 +347,11 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let (name, _) = self.word(|c| c.is_ascii_alphanumeric() || c == '_');
         let at = start..self.at;
-        let number = |text: &str| text.parse::<u16>().ok();
+        // A number too large to be one is too large for any limit.
+        let number = |text: &str| {
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| text.parse::<u16>().unwrap_or(u16::MAX))
+        };
         match name {
             "retval" => return Ok(Fetch::ReturnValue),
             "comm" | "COMM" => return Ok(Fetch::Comm),
@@ -309,10 +359,20 @@ impl<'a> Cursor<'a> {
             _ => {}
         }
         if let Some(entry) = name.strip_prefix("stack").and_then(number) {
+            if entry > LAST_STACK_ENTRY {
+                let why = format!(
+                    "this number is out of range: entries of the stack are $stack0 to $stack{LAST_STACK_ENTRY}"
+                );
+                return Err(self.error(at, why));
+            }
             return Ok(Fetch::Stack(entry));
         }
         match name.strip_prefix("arg").map(number) {
             Some(Some(0)) => Err(self.error(at, "arguments are counted from 1: $arg1 is the first")),
+            Some(Some(argument)) if argument > LAST_ARGUMENT => {
+                let why = format!("this number is out of range: arguments are $arg1 to $arg{LAST_ARGUMENT}");
+                Err(self.error(at, why))
+            }
             Some(Some(argument)) => Ok(Fetch::Parameter(argument)),
             _ => {
                 let why = "no such variable: expected $argN, $retval, $stackN, $stack or $comm";
@@ -340,19 +400,28 @@ impl<'a> Cursor<'a> {
     }
 
     fn memory(&mut self) -> Result<Fetch, FetchError> {
+        let start = self.at;
         let user = matches!(self.rest().get(1..2), Some("u"));
         let offset = self.offset()?;
         if !self.take('(') {
             return Err(self.here("expected ( and what gives the address, as in +8(%si)"));
         }
         let open = self.at - 1;
+        // What is parsed here, and walked and dropped later, recurses for each.
+        if self.depth == MAX_DEPTH {
+            let why = format!(
+                "this is nested too deep: a program has no room for more than {MAX_DEPTH} of +OFFSET(…)"
+            );
+            return Err(self.error(start..open, why));
+        }
+        self.depth += 1;
         let base = Box::new(self.fetch()?);
+        self.depth -= 1;
         if !self.take(')') {
-            let rest = self.rest().is_empty();
-            return Err(if rest {
-                self.error(open..open + 1, "this ( is not closed")
-            } else {
-                self.here("expected )")
+            return Err(match self.rest().chars().next() {
+                None => self.error(open..open + 1, "this ( is not closed"),
+                Some(':') if base.is_symbol() => self.here(format!("expected ): {NO_MODULE}")),
+                Some(_) => self.here("expected )"),
             });
         }
         if matches!(*base, Fetch::Comm | Fetch::Text(_)) {
@@ -414,109 +483,4 @@ fn register(name: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fetch(text: &str) -> Fetch {
-        parse(text).unwrap_or_else(|error| panic!("{error}")).fetch
-    }
-
-    #[test]
-    fn every_form_of_the_kernels_syntax_is_understood() {
-        let memory = |base, offset, user| Fetch::Memory { base: Box::new(base), offset, user };
-        for (text, expected) in [
-            ("%di", Fetch::Register(7)),
-            ("%rdi", Fetch::Register(7)),
-            ("%r8", Fetch::Register(8)),
-            ("%ip", Fetch::Register(16)),
-            ("$stack", Fetch::StackAddress),
-            ("$stack2", Fetch::Stack(2)),
-            ("$arg3", Fetch::Parameter(3)),
-            ("$retval", Fetch::ReturnValue),
-            ("$comm", Fetch::Comm),
-            ("filename", Fetch::Named("filename".into())),
-            ("@0xffffffff81000000", memory(Fetch::Immediate(0xffff_ffff_8100_0000_u64 as i64), 0, false)),
-            ("@jiffies", memory(Fetch::Symbol("jiffies".into(), 0), 0, false)),
-            ("@init_task+0x10", memory(Fetch::Symbol("init_task".into(), 0x10), 0, false)),
-            ("+8(%si)", memory(Fetch::Register(6), 8, false)),
-            ("-0x10(%sp)", memory(Fetch::Register(4), -16, false)),
-            ("+u0(+010($arg1))", memory(memory(Fetch::Parameter(1), 8, false), 0, true)),
-            ("\\-5", Fetch::Immediate(-5)),
-            ("\\\"a=b\"", Fetch::Text("a=b".into())),
-        ] {
-            assert_eq!(fetch(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_name_stands_before_and_a_type_behind() {
-        let argument = parse("path=+0(%si):string[2]").unwrap();
-        assert_eq!(argument.name.as_deref(), Some("path"));
-        let form = argument.form.unwrap();
-        assert_eq!((form.kind, form.count), (FormKind::Text { user: false }, Some(2)));
-        let kind = |text| Form::parse(text).unwrap().kind;
-        assert_eq!(kind("s16"), FormKind::Number(2, Format::Signed(2)));
-        assert_eq!(kind("symstr"), FormKind::Number(8, Format::Symbol));
-        assert_eq!(kind("b3@4/32"), FormKind::Number(4, Format::Bits { width: 3, offset: 4 }));
-    }
-
-    #[test]
-    fn a_mistake_is_shown_with_a_mark_under_the_place() {
-        let error = parse("name=%dx:u33").unwrap_err().to_string();
-        assert!(error.starts_with("there is no type `u33`: expected u8"), "{error}");
-        assert!(error.ends_with("\n  name=%dx:u33\n           ^^^"), "{error}");
-    }
-
-    #[test]
-    fn the_mark_is_under_what_is_wrong() {
-        for (text, marked) in [
-            ("9a=%di", "9a"),
-            ("%rdx2", "%rdx2"),
-            ("$arg0", "$arg0"),
-            ("$argx", "$argx"),
-            ("$stak", "$stak"),
-            ("+8%si", "%"),
-            ("+8(%si", "("),
-            ("+8(%si,", ","),
-            ("+0($comm)", "$comm"),
-            ("+q(%si)", "q"),
-            ("+99999999999999999999(%si)", "99999999999999999999"),
-            ("+0xffffffffffffffff(%si)", "+0xffffffffffffffff"),
-            ("@", "@"),
-            ("\\\"abc", "\""),
-            ("\\x", "x"),
-            ("%di:u8[0]", "u8[0]"),
-            ("%di:u8[65]", "u8[65]"),
-            ("%di:b9@0/8", "b9@0/8"),
-            ("%di:b1@0/9", "b1@0/9"),
-            ("%di:b1@0", "b1@0"),
-            ("%di:symbol[2]", "symbol[2]"),
-            ("%di,", ","),
-            ("%di:", ""),
-            ("", ""),
-            ("é", "é"),
-        ] {
-            let error = parse(text).expect_err(text);
-            assert_eq!(&text[error.at.clone()], marked, "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_is_typed_makes_the_parser_panic() {
-        let alphabet = [
-            "%", "$", "@", "+", "-", "u", "(", ")", "\\", "\"", "=", ":", "[", "]", "b", "/", "0", "9", "é",
-            "di",
-        ];
-        let mut state = 1_u64;
-        for _ in 0..20_000 {
-            let mut text = String::new();
-            for _ in 0..8 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                text.push_str(alphabet[(state >> 33) as usize % alphabet.len()]);
-            }
-            if let Err(error) = parse(&text) {
-                let _ = error.to_string();
-            }
-        }
-    }
-}
+mod tests;
