@@ -76,10 +76,10 @@ pub(super) fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io
 /// Why an instruction can't be probed: the module's reason, with `nearby` instructions, or only what the system call gave.
 pub(super) fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::Error) -> String {
     match reason {
-        Some(ProbeError::NotProbeable) => "the kernel allows no probe there: it is no code, or code that the handling of probes itself needs; \
-             probe a caller of it"
+        Some(ProbeError::NotProbeable) => "the kernel allows no probe there: it is no code, or code that the handling of probes itself needs (probe a caller of it), \
+             or a place that the kernel patches itself: a jump label, a static call, an alternative (probe an instruction beside it)"
             .into(),
-        Some(ProbeError::InsideInstruction) => format!("it is inside of an instruction{nearby}"),
+        Some(ProbeError::InsideInstruction) => format!("it is inside of an instruction{nearby}; or a debugger has a breakpoint in the function before it"),
         Some(ProbeError::Own) => "it runs while a probe is served: it is in Trapline's own module, or is what that hooks \
              (fixup_exception, page_fault_oops)"
             .into(),

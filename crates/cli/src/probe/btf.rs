@@ -57,6 +57,14 @@ impl Parameter {
         }
     }
 
+    /// How wide it is, if it is an integer or an enumeration.
+    pub(super) fn integer(&self) -> Option<u8> {
+        match self.shape {
+            Shape::Integer { bytes, .. } | Shape::Enum(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Why it can't be fetched, if it can't.
     pub(super) fn unreachable(&self) -> Option<&'static str> {
         match self.shape {

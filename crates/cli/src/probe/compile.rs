@@ -4,6 +4,7 @@ use trapline_abi::{MAX_ARGUMENTS, MAX_STACK, MAX_STEPS, MAX_STRING, MAX_WORDS, O
 use trapline_trace::{Item, Layout, Moment, Symbols};
 
 use super::btf::Parameter;
+use super::names;
 use super::syntax::{Argument, Fetch, FetchError, Form, FormKind};
 
 /// What the arguments of a probe may refer to.
@@ -269,6 +270,16 @@ fn resolve(argument: &Argument, place: &Place<'_>) -> Result<(Fetch, Form), Fetc
     let fetch = Fetch::Parameter(parameter.number);
     // A parameter that points to a string, or to an array, is followed: its name stands for what it is.
     let follow = matches!(form.kind, FormKind::Text { .. }) || form.count.is_some();
+    if follow && let Some(width) = parameter.integer() {
+        let mut why = format!(
+            "`{name}` is an integer of {width} bytes, not a pointer: its type can't be {}",
+            form.text
+        );
+        if width == 8 {
+            why.push_str(&format!("; if it holds an address, write +0({name}):{}", form.text));
+        }
+        return Err(FetchError { text: argument.text.clone(), at: argument.form_at.clone(), why });
+    }
     Ok(if follow {
         (Fetch::Memory { base: Box::new(fetch), offset: 0, user: false }, form)
     } else {
@@ -319,8 +330,7 @@ fn path(fetch: &Fetch, place: &Place<'_>) -> Result<Path, String> {
         Fetch::Parameter(number) => parameter_source(*number, place)?,
         Fetch::Immediate(value) => step(Op::Immediate, 0, 0, *value),
         Fetch::Symbol(name, offset) => {
-            let symbol = place.symbols.named(name).next();
-            let symbol = symbol.ok_or_else(|| format!("the kernel has no symbol `{name}`"))?;
+            let symbol = names::symbol(place.symbols, name)?;
             step(Op::Immediate, 0, 0, (symbol.address as i64).wrapping_add(*offset))
         }
         Fetch::Comm | Fetch::Text(_) | Fetch::Named(_) => unreachable!("replaced, or dealt with, before"),

@@ -3,6 +3,7 @@
 mod boundaries;
 mod btf;
 mod compile;
+mod names;
 mod spec;
 mod syntax;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use trapline_trace::{Symbol, Symbols};
 
+use super::names::{SUGGESTIONS, list, nearest, suggestion};
 use crate::system::System;
 
 /// Our own module, in which nothing can be probed: its code runs while a probe is served.
@@ -11,9 +12,6 @@ const OWN: &str = "trapline";
 
 /// The ranges in which the kernel allows no probes, in debugfs.
 const BLACKLIST: &str = "sys/kernel/debug/kprobes/blacklist";
-
-/// Names to suggest at most.
-const SUGGESTIONS: usize = 5;
 
 /// An instruction to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,13 +188,7 @@ fn find<'a>(
         ([one], _) => Ok(*one),
         ([], Some(data)) => Err(SpecError::NotCode { name: name.into(), address: data.address }),
         ([], None) => Err(missing(system, symbols, module, name)),
-        (several, _) => {
-            let line = |symbol: &Symbol<'_>| {
-                let module = symbol.module.map_or("the kernel".into(), |module| format!("module {module}"));
-                format!("\n  {:#x} in {module}", symbol.address)
-            };
-            Err(SpecError::Ambiguous { name: name.into(), list: several.iter().map(line).collect() })
-        }
+        (several, _) => Err(SpecError::Ambiguous { name: name.into(), list: list(several) }),
     }
 }
 
@@ -223,11 +215,7 @@ fn missing(system: &System, symbols: &Symbols, module: Option<String>, name: &st
         near.extend(nearest(name, all()));
         near.dedup();
         near.truncate(SUGGESTIONS);
-        let names = if near.is_empty() {
-            String::new()
-        } else {
-            format!("did you mean one of: {}? ", near.join(", "))
-        };
+        let names = suggestion(&near).map(|near| near + " ").unwrap_or_default();
         format!(
             "{names}A function that the source has and the kernel has not is inlined into its callers (probe one of those), a macro, or in a module that is not loaded"
         )
@@ -236,17 +224,6 @@ fn missing(system: &System, symbols: &Symbols, module: Option<String>, name: &st
         format!("the compiler made others of it, with other parameters perhaps: {list}; or inlined it")
     };
     SpecError::NoSymbol { name: name.into(), module, hint }
-}
-
-/// Names that `wanted` may have meant, the likeliest first.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut alike: Vec<(f64, &str)> = names
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .collect();
-    alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    alike.dedup();
-    alike.into_iter().take(SUGGESTIONS).map(|(_, name)| name.into()).collect()
 }
 
 /// The name of the range that the kernel allows no probes in and that `address` is in (kernel/kprobes.c, `kprobe_blacklist_seq_show`).

@@ -142,6 +142,13 @@ fn a_refusal_of_the_kernel_is_told_with_its_reason() {
     };
     let (text, exit) = refused(ProbeError::InsideInstruction, Errno::ILSEQ);
     assert!(text.contains("vfs_read+1") && text.contains("begin at vfs_read+0x0 and vfs_read+0x4"), "{text}");
+    assert!(text.contains("a debugger has a breakpoint"), "{text}");
+    assert_eq!(exit, 2);
+    let (text, exit) = refused(ProbeError::NotProbeable, Errno::INVAL);
+    assert!(
+        text.contains("no code") && text.contains("a jump label, a static call, an alternative"),
+        "{text}"
+    );
     assert_eq!(exit, 2);
     let (text, exit) = refused(ProbeError::Taken, Errno::BUSY);
     assert!(text.contains("live patch"), "{text}");

@@ -10,7 +10,8 @@ fn parameters() -> Vec<Parameter> {
         parameter(1, "dfd", Shape::Integer { bytes: 4, signed: true }),
         parameter(2, "filename", Shape::Text),
         parameter(3, "how", Shape::Pointer),
-        parameter(4, "whole", Shape::Aggregate),
+        parameter(4, "address", Shape::Integer { bytes: 8, signed: false }),
+        parameter(5, "whole", Shape::Aggregate),
     ]
 }
 
@@ -19,7 +20,12 @@ fn try_compile(texts: &[&str], moment: Moment, is_entry: bool) -> Result<Program
     check(&arguments, &[moment])?;
     let parameters = parameters();
     let proc = tempfile::tempdir().unwrap();
-    std::fs::write(proc.path().join("kallsyms"), "ffffffff82000000 D jiffies\n").unwrap();
+    let kallsyms = "\
+ffffffff81000080 t helper
+ffffffff82000000 D jiffies
+ffffffffc0400000 t helper\t[ext4]
+";
+    std::fs::write(proc.path().join("kallsyms"), kallsyms).unwrap();
     let symbols = Symbols::load(proc.path()).unwrap();
     compile(
         &arguments,
@@ -105,7 +111,35 @@ fn what_does_not_fit_is_told_under_its_place() {
     told("$arg1", Before, false, "first instruction only");
     told("flename", Before, true, "it has: s32 dfd, string filename");
     told("whole", Before, true, "passed as a whole");
-    told("@no_such", Before, true, "no symbol `no_such`");
+    told("@no_such", Before, true, "no symbol `no_such`\n");
+    told("+8(@jifies)", Before, true, "no symbol `jifies`: did you mean one of: jiffies?\n");
+    told(
+        "dfd:string",
+        Before,
+        true,
+        "`dfd` is an integer of 4 bytes, not a pointer: its type can't be string\n",
+    );
+    told("dfd:u8[2]", Before, true, "its type can't be u8[2]\n  dfd:u8[2]\n      ^^^^^");
+    told("address:string", Before, true, "if it holds an address, write +0(address):string\n");
+}
+
+#[test]
+fn a_symbol_that_there_are_several_of_is_refused_with_all_of_them() {
+    let error = error("@helper+8:u32", Moment::Before, true);
+    let expected = "\
+`helper` is the name of several symbols:
+  0xffffffff81000080 in the kernel
+  0xffffffffc0400000 in module ext4
+fetch one of the addresses, as in @0xffffffff81000080
+  @helper+8:u32
+  ^^^^^^^^^";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn what_is_nested_as_deep_as_can_be_is_a_program_as_long_as_can_be() {
+    let text = format!("{}%di{}", "+0(".repeat(MAX_STEPS - 1), ")".repeat(MAX_STEPS - 1));
+    assert_eq!(steps(&text).len(), MAX_STEPS);
 }
 
 #[test]
