@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use trapline_abi::{
-    CODE_FAULT, CODE_POST, CODE_RETURN, LIST_DISABLED, LIST_GONE, ListEntry, ListKind, NAME_LENGTH,
-    ProbeError,
+    CODE_FAULT, CODE_POST, CODE_RETURN, LIST_DISABLED, LIST_GONE, ListEntry, ListKind, MODULE_LENGTH,
+    NAME_LENGTH, ProbeError,
 };
 use trapline_engine::Owned;
 use trapline_engine::code::{
@@ -262,6 +262,7 @@ impl Registry {
             reserved: 0,
             counts,
             name: label.name,
+            module: [0; MODULE_LENGTH],
         })
     }
 

@@ -161,6 +161,10 @@ pub struct CodeProbe {
     pub process: u32,
     /// In: only hits on this CPU, or [`ANY`].
     pub cpu: u32,
+    /// In: with [`CODE_RETURN`], calls under way at once that are followed, [`MAX_ACTIVE`] at most; 0 is the kernel's own choice, and all there is without.
+    pub active: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Out: its number, never used twice.
     pub id: u64,
     /// Out, when it failed: [`ProbeError`] code.
@@ -173,6 +177,17 @@ pub struct CodeProbe {
 
 /// Bytes of a probe's name.
 pub const NAME_LENGTH: usize = 96;
+/// Bytes of a module's name, its end included: the kernel's `MODULE_NAME_LEN`.
+pub const MODULE_LENGTH: usize = 56;
+/// Calls under way at once that a return probe can follow: the kernel's `KRETPROBE_MAXACTIVE` for its probe events.
+pub const MAX_ACTIVE: u32 = 4096;
+
+// Copied to user space as they are, so without padding, which would tell what lay there before.
+const _: () = assert!(size_of::<CodeProbe>() == 2 * 8 + 6 * 4 + 8 + 2 * 4 + NAME_LENGTH);
+const _: () = assert!(
+    size_of::<ListEntry>()
+        == 8 + 2 * 4 + 2 * 8 + 2 * 4 + size_of::<ProbeCounts>() + NAME_LENGTH + MODULE_LENGTH
+);
 
 /// Why a [`PROBE`](crate::PROBE) was refused; `ioctl` itself returns the `errno` given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +253,8 @@ pub struct ListEntry {
     pub counts: ProbeCounts,
     /// Out: its name, zero-padded; may be empty.
     pub name: [u8; NAME_LENGTH],
+    /// Out: name of the module it belongs to, zero-padded; empty for a command's, or if it is not known.
+    pub module: [u8; MODULE_LENGTH],
 }
 
 impl ListEntry {
@@ -253,6 +270,7 @@ impl ListEntry {
             reserved: 0,
             counts: ProbeCounts::default(),
             name: [0; NAME_LENGTH],
+            module: [0; MODULE_LENGTH],
         }
     }
 }

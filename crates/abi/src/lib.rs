@@ -20,4 +20,4 @@ pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;

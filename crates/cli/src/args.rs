@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use trapline_abi::MAX_ACTIVE;
 use trapline_trace::fault::Cause;
 
 use crate::explain::{Code, parse_address, parse_code};
@@ -62,7 +63,8 @@ pub(crate) enum Command {
     Faults(Faults),
     /// List every probe of every kind, with its owner, what it counted, and how the kernel runs it
     ///
-    /// `faults` are handlers that were abandoned and arguments that could not be fetched.
+    /// `pre-faults` and `post-faults` are handlers that were abandoned before and after the instruction (of a return probe, at entry and return), `fetch-faults` arguments
+    /// that could not be fetched, `fixed` faults that the probe's own fault handler resolved.
     List,
     /// Tell the state of the kernel module: hook, self-test, session, probes, memory, counters
     Status,
@@ -180,6 +182,9 @@ pub(crate) struct Probe {
     /// Record when the function returns
     #[arg(long = "return")]
     pub at_return: bool,
+    /// With --return, follow N calls under way at once, 1 to 4096; what comes beyond is missed, and counted. The kernel chooses if not given
+    #[arg(long, value_name = "N", requires = "at_return", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ACTIVE)))]
+    pub active: Option<u32>,
     /// Record before the instruction; so it is unless --post or --return is given
     #[arg(long)]
     pub pre: bool,

@@ -1,6 +1,7 @@
 //! `trapline list`: every probe of every kind, whosever it is.
 
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 
 use anstream::ColorChoice;
 use trapline_abi::{
@@ -16,10 +17,26 @@ use crate::output;
 use crate::style::STRONG;
 use crate::system::System;
 
+const COLUMNS: usize = 13;
+
 /// Columns of the table; the numbers are to the right.
-const TITLES: [&str; 10] =
-    ["id", "kind", "where", "name", "owner", "hits", "missed", "faults", "dropped", "how"];
-const RIGHT: [bool; 10] = [true, false, false, false, false, true, true, true, true, false];
+const TITLES: [&str; COLUMNS] = [
+    "id",
+    "kind",
+    "where",
+    "name",
+    "owner",
+    "hits",
+    "missed",
+    "pre-faults",
+    "post-faults",
+    "fetch-faults",
+    "fixed",
+    "dropped",
+    "how",
+];
+/// The first and the last column of counts.
+const COUNTS: RangeInclusive<usize> = 5..=11;
 
 /// Prints the table; that there is no module, or no probe, is an answer too.
 pub(crate) fn run(system: &System) -> Result<()> {
@@ -32,7 +49,7 @@ pub(crate) fn run(system: &System) -> Result<()> {
     let symbols = Symbols::load(&system.path("proc")).unwrap_or_default();
     output::print(|out| {
         let colour = out.current_choice() != ColorChoice::Never;
-        let owner = |owner| owner_text(system, owner);
+        let owner = |entry: &ListEntry| owner_text(system, entry);
         write(out, colour, &entries, &symbols, owner)
     })
 }
@@ -50,9 +67,13 @@ pub(crate) fn entries(control: &impl Control) -> Result<Vec<ListEntry>> {
     Ok(entries)
 }
 
-fn owner_text(system: &System, owner: u32) -> String {
-    match (owner, system.command_name(owner)) {
-        (0, _) => "a module".into(),
+/// The command or the module that `entry` belongs to.
+fn owner_text(system: &System, entry: &ListEntry) -> String {
+    match (entry.owner, system.command_name(entry.owner)) {
+        (0, _) => match &text(&entry.module)[..] {
+            "" => "a module".into(),
+            module => format!("module {module}"),
+        },
         (owner, Some(name)) => format!("{name}[{owner}]"),
         (owner, None) => owner.to_string(),
     }
@@ -63,17 +84,18 @@ fn write(
     colour: bool,
     entries: &[ListEntry],
     symbols: &Symbols,
-    owner: impl Fn(u32) -> String,
+    owner: impl Fn(&ListEntry) -> String,
 ) -> io::Result<()> {
     if entries.is_empty() {
         return writeln!(out, "nothing is probed");
     }
     let mut rows = vec![TITLES.map(str::to_owned)];
-    rows.extend(entries.iter().map(|entry| row(entry, symbols, owner(entry.owner))));
+    rows.extend(entries.iter().map(|entry| row(entry, symbols, owner(entry))));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
     for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).zip(RIGHT).map(|((cell, width), right)| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            let right = column == 0 || COUNTS.contains(&column);
             if right { format!("{cell:>width$}") } else { format!("{cell:width$}") }
         });
         let line = cells.collect::<Vec<_>>().join("  ");
@@ -87,7 +109,7 @@ fn write(
     Ok(())
 }
 
-fn row(entry: &ListEntry, symbols: &Symbols, owner: String) -> [String; 10] {
+fn row(entry: &ListEntry, symbols: &Symbols, owner: String) -> [String; COLUMNS] {
     let counts = entry.counts;
     let kind = match ListKind::from_code(entry.kind) {
         Some(ListKind::FaultHandler) => "page faults".into(),
@@ -108,25 +130,27 @@ fn row(entry: &ListEntry, symbols: &Symbols, owner: String) -> [String; 10] {
         ),
         (address, length) => format!("{address:#x}+{length:#x}"),
     };
-    let faults = counts.pre_faults + counts.post_faults + counts.fetch_faults;
     [
         entry.id.to_string(),
         kind,
         place,
-        name(entry),
+        text(&entry.name),
         owner,
         counts.hits.to_string(),
         counts.missed.to_string(),
-        faults.to_string(),
+        counts.pre_faults.to_string(),
+        counts.post_faults.to_string(),
+        counts.fetch_faults.to_string(),
+        counts.fixed.to_string(),
         counts.dropped.to_string(),
         how(entry),
     ]
 }
 
-/// Its name: the bytes before the padding.
-fn name(entry: &ListEntry) -> String {
-    let length = entry.name.iter().position(|byte| *byte == 0).unwrap_or(entry.name.len());
-    let name = String::from_utf8_lossy(&entry.name[..length]);
+/// A name: the bytes before the padding.
+fn text(padded: &[u8]) -> String {
+    let length = padded.iter().position(|byte| *byte == 0).unwrap_or(padded.len());
+    let name = String::from_utf8_lossy(&padded[..length]);
     name.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }
 
@@ -154,23 +178,29 @@ fn how(entry: &ListEntry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use trapline_abi::{NAME_LENGTH, ProbeCounts};
+    use trapline_abi::ProbeCounts;
 
     use super::*;
+    use crate::system::tests::with;
 
-    fn entry(id: u64, kind: ListKind, text: &str) -> ListEntry {
-        let mut name = [0; NAME_LENGTH];
-        name[..text.len()].copy_from_slice(text.as_bytes());
+    fn padded<const N: usize>(text: &str) -> [u8; N] {
+        let mut padded = [0; N];
+        padded[..text.len()].copy_from_slice(text.as_bytes());
+        padded
+    }
+
+    fn entry(id: u64, kind: ListKind, name: &str) -> ListEntry {
         let counts = ProbeCounts {
             hits: 1234,
             missed: 5,
             pre_faults: 1,
             post_faults: 2,
             fetch_faults: 3,
+            fixed: 4,
             ..ProbeCounts::default()
         };
         let (kind, address) = (kind as u32, 0xffff_ffff_8120_0004);
-        ListEntry { id, kind, flags: 0, address, length: 0, owner: 0, reserved: 0, counts, name }
+        ListEntry { kind, address, counts, name: padded(name), ..ListEntry::from(id) }
     }
 
     #[test]
@@ -184,16 +214,22 @@ mod tests {
             owner: 812,
             ..entry(7, ListKind::Code, "vfs_read+4")
         };
-        let access = ListEntry { address: 0x1000, length: 0x10, ..entry(12, ListKind::Access, "") };
+        let access = ListEntry {
+            address: 0x1000,
+            length: 0x10,
+            module: padded("e1000e"),
+            ..entry(12, ListKind::Access, "")
+        };
         let handler = ListEntry { address: 0, ..entry(13, ListKind::FaultHandler, "watcher\x1b") };
         let mut out = Vec::new();
-        let owner = |owner| if owner == 0 { "a module".into() } else { format!("trapline[{owner}]") };
+        let (_root, system) = with(&[("proc/812/comm", "trapline\n")]);
+        let owner = |entry: &ListEntry| owner_text(&system, entry);
         write(&mut out, false, &[code, access, handler], &symbols, owner).unwrap();
         let expected = "\
-id  kind         where         name        owner          hits  missed  faults  dropped  how
- 7  code         vfs_read+0x4  vfs_read+4  trapline[812]  1234       5       6        0  jump-optimised, with stack, DISABLED
-12  access       0x1000+0x10               a module       1234       5       6        0
-13  page faults  everywhere    watcher?    a module       1234       5       6        0
+id  kind         where         name        owner          hits  missed  pre-faults  post-faults  fetch-faults  fixed  dropped  how
+ 7  code         vfs_read+0x4  vfs_read+4  trapline[812]  1234       5           1            2             3      4        0  jump-optimised, with stack, DISABLED
+12  access       0x1000+0x10               module e1000e  1234       5           1            2             3      4        0
+13  page faults  everywhere    watcher?    a module       1234       5           1            2             3      4        0
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -136,7 +136,7 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
     if counts.missed > 0 && options.quiet {
         eprintln!(
             "{BAD}trapline: {} hits were missed: the trace is not complete{BAD:#}; they came inside of another probe's handler, \
-             or with too many calls of the function under way",
+             or with too many calls of the function under way, of which --active follows more",
             counts.missed
         );
     }

@@ -10,7 +10,7 @@ use crate::state::State;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use trapline_abi::{
-    ANY, CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, ListEntry, MAX_WORDS, ProbeError, Step,
+    ANY, CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, ListEntry, MAX_ACTIVE, MAX_WORDS, ProbeError, Step,
 };
 use trapline_engine::code::{CodeHandlers, Program, ProgramError};
 use trapline_engine::{OutOfMemory, Owned};
@@ -107,12 +107,13 @@ impl Session {
         let (Purpose::Code(probing), Some(sink)) = (&mut self.purpose, self.sink.as_deref()) else {
             return Err(refused(ProbeError::Flags));
         };
-        let CodeProbe { address, flags, process, cpu, name, .. } = *wanted;
+        let CodeProbe { address, flags, process, cpu, active, name, .. } = *wanted;
         let has = |flag| flags & flag != 0;
         let cpus = glue::glue_nr_cpu_ids() as usize;
         if flags & !(CODE_RETURN | CODE_POST | CODE_STACK) != 0
             || has(CODE_RETURN) && has(CODE_POST)
             || cpu != ANY && cpu as usize >= cpus
+            || active > if has(CODE_RETURN) { MAX_ACTIVE } else { 0 }
         {
             return Err(refused(ProbeError::Flags));
         }
@@ -136,7 +137,7 @@ impl Session {
         let recorder = Owned::new(recorder).map_err(out_of_memory)?;
         let (at, handlers) = if has(CODE_RETURN) {
             let handlers = CodeHandlers::Trusted { pre: None, post: Some(recorder::at_return) };
-            (At::Return { carried: 0, active: 0 }, handlers)
+            (At::Return { carried: 0, active }, handlers)
         } else if has(CODE_POST) {
             (At::Instruction, CodeHandlers::Trusted { pre: None, post: Some(recorder::at_instruction) })
         } else {

@@ -51,18 +51,7 @@ impl Control for Module {
 
     fn list(&self, id: u64) -> io::Result<Option<ListEntry>> {
         let counts = ProbeCounts { hits: id, missed: 1, ..ProbeCounts::default() };
-        let (kind, flags, address, length, owner, reserved) = (ListKind::Code as u32, 0, 0, 0, 0, 0);
-        Ok(Some(ListEntry {
-            id,
-            kind,
-            flags,
-            address,
-            length,
-            owner,
-            reserved,
-            counts,
-            name: [0; NAME_LENGTH],
-        }))
+        Ok(Some(ListEntry { kind: ListKind::Code as u32, counts, ..ListEntry::from(id) }))
     }
 
     fn faults(&self, _watch: &mut FaultWatch) -> io::Result<()> {
@@ -87,6 +76,7 @@ fn hits(programs: Vec<(Moment, Program)>) -> Hits {
         stack: true,
         process: Some(7),
         cpu: ANY,
+        active: 64,
         limit: None,
         symbols: None,
         registers: Registers::none(),
@@ -125,6 +115,7 @@ fn each_moment_is_a_probe_of_its_own_and_their_counts_are_added() {
     assert_eq!(flags, [CODE_STACK, CODE_STACK | CODE_RETURN]);
     assert_eq!(taken[1].1, steps);
     assert_eq!((taken[0].0.process, taken[0].0.cpu), (7, ANY));
+    assert_eq!((taken[0].0.active, taken[1].0.active), (0, 64));
     assert!(taken[0].0.name.starts_with(b"vfs_read+1\0"));
     let mut header = Header::default();
     hits.describe(&mut header);

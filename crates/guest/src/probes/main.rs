@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use trapline_abi::{CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, ListEntry, ProbeError};
+use trapline_abi::{CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, ListEntry, MAX_ACTIVE, ProbeError};
 
 use session::{Session, listed, on};
 use target::Target;
@@ -55,7 +55,7 @@ fn kinds(target: &Target) -> Result<[CodeProbe; 5]> {
     let row = target.row().next().context("trapline_target has no rows")?;
     Ok([
         on(target.hot),
-        CodeProbe { flags: CODE_RETURN, ..on(target.hot) },
+        CodeProbe { flags: CODE_RETURN, active: 64, ..on(target.hot) },
         CodeProbe { flags: CODE_POST, ..on(target.inside) },
         CodeProbe { flags: CODE_STACK, ..on(target.inside) },
         on(row),
@@ -129,6 +129,16 @@ fn refused() -> Result<()> {
     let target = Target::open()?;
     let before = target.text()?;
     let program = records::program(&target);
+    let session = Session::start(BUFFER)?;
+    for wrong in [
+        CodeProbe { active: 1, ..on(target.hot) },
+        CodeProbe { flags: CODE_RETURN, active: MAX_ACTIVE + 1, ..on(target.hot) },
+    ] {
+        let flags = (rustix::io::Errno::INVAL, ProbeError::Flags as u32);
+        let result = session.try_probe(wrong, &[]);
+        ensure!(result == Err(flags), "{} calls under way: {result:?}", wrong.active);
+    }
+    drop(session);
     let mut refusals = 0;
     for flags in [0, CODE_RETURN | CODE_STACK, CODE_POST] {
         let session = Session::start(BUFFER)?;

@@ -29,6 +29,8 @@ pub(crate) fn on(address: u64) -> CodeProbe {
         flags: 0,
         process: ANY,
         cpu: ANY,
+        active: 0,
+        reserved: 0,
         id: 0,
         error: 0,
         errno: 0,

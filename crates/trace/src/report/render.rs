@@ -124,7 +124,7 @@ impl Summary {
         let ProbeTotals { missed, faults, fetch_faults, .. } = self.probe_totals();
         self.verdict(out, colour, &[(self.dropped(), "dropped"), (missed, "missed")])?;
         if missed > 0 {
-            let text = "THIS TRACE IS NOT COMPLETE: hits inside of another probe's handler, or, of returns, with too many calls under way, are only counted.";
+            let text = "THIS TRACE IS NOT COMPLETE: hits inside of another probe's handler, or, of returns, with too many calls under way (--active follows more), are only counted.";
             writeln!(out, "{}", paint(colour, ALARM, text))?;
         }
         for (count, text) in [
