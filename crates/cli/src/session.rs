@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use trapline_abi::{Counters, RingGeometry, SessionKind, WATCH_READS, WATCH_WRITES, Watch, WatchError};
@@ -17,6 +17,9 @@ use crate::system::System;
 use crate::targets::Target;
 use crate::units::format_size;
 use crate::writer::Writer;
+
+/// How often it is looked whether what is traced is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What may end a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +132,21 @@ impl<'a> Waiting<'a> {
 
     /// Returns when the trace is to end: COMMAND has, or the output, or the time is up; or a signal came, which with a COMMAND is passed on
     /// and only ends the trace the second time.
-    pub(crate) fn for_the_end(&mut self, deadline: Option<Instant>) {
+    ///
+    /// Meanwhile it calls `look` once in a while.
+    pub(crate) fn for_the_end(&mut self, deadline: Option<Instant>, mut look: impl FnMut()) {
+        let mut next = Instant::now() + LOOK_EVERY;
         loop {
-            let wake = match deadline {
-                None => self.wake.recv().map_err(RecvTimeoutError::from),
-                Some(deadline) => self.wake.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            let until = deadline.map_or(next, |deadline| deadline.min(next));
+            let wake = match self.wake.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(wake) => wake,
+                Err(RecvTimeoutError::Timeout) if deadline != Some(until) => {
+                    look();
+                    next = Instant::now() + LOOK_EVERY;
+                    continue;
+                }
+                Err(_) => return,
             };
-            let Ok(wake) = wake else { return };
             let enough = if self.command.is_some() { 2 } else { 1 };
             self.note(wake);
             if !matches!(wake, Wake::Signal(_)) || self.signals >= enough {

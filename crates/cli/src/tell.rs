@@ -59,6 +59,11 @@ pub(crate) fn watching(target: &Target, watch: &Watch) {
     }
 }
 
+/// What has happened meanwhile to what is traced, so that the trace lacks something.
+pub(crate) fn loss(what: &str, then: &str) {
+    eprintln!("{BAD}trapline: {what}: the trace is not complete{BAD:#}; {then}");
+}
+
 /// That functions have no names.
 pub(crate) fn no_symbols() {
     eprintln!(
@@ -142,9 +147,35 @@ pub(crate) fn conclude(options: &Trace, destination: &Destination, finished: Fin
     }
     match failed {
         Some(source) => Err(Error::TraceEnded { path: destination.name(), source, kept, exact }),
-        None if dropped > 0 || totals.malformed > 0 || summary.not_watched() > 0 || counts.missed > 0 => {
-            Ok(Exit::Failed)
+        None => {
+            let lacks = [dropped, totals.malformed, summary.not_watched(), counts.missed, counts.gone];
+            Ok(if lacks.iter().any(|count| *count > 0) { Exit::Failed } else { Exit::Success })
         }
-        None => Ok(Exit::Success),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use trapline_trace::{ProbeTotals, Totals};
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn concluded(probes: ProbeTotals) -> Exit {
+        let command = Cli::parse_from(["trapline", "probe", "f", "--quiet"]).command;
+        let Command::Probe(options) = command else { panic!("not probe") };
+        let totals = Totals { probes, ..Totals::default() };
+        let mut summary = Summary::new();
+        summary.end(&totals);
+        let finished = Finished { summary, totals, own: 0, kept: 0, exact: true, failure: None };
+        conclude(&options.trace, &Destination::Stdout, finished).unwrap()
+    }
+
+    #[test]
+    fn a_trace_that_lacks_hits_or_a_module_ends_with_another_status_than_one_that_is_whole() {
+        assert_eq!(concluded(ProbeTotals { hits: 1, faults: 1, ..ProbeTotals::default() }), Exit::Success);
+        assert_eq!(concluded(ProbeTotals { missed: 1, ..ProbeTotals::default() }), Exit::Failed);
+        assert_eq!(concluded(ProbeTotals { gone: 1, ..ProbeTotals::default() }), Exit::Failed);
     }
 }

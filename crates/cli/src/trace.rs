@@ -64,6 +64,9 @@ pub(crate) trait Subject {
         None
     }
 
+    /// Looks, once in a while and at the end, whether what is traced is still there; tells it once if not.
+    fn look(&mut self, _control: &impl Control) {}
+
     /// What its probes counted, asked after the session was stopped.
     fn counted(&self, _control: &impl Control) -> ProbeTotals {
         ProbeTotals::default()
@@ -135,8 +138,9 @@ pub(crate) fn run<S: Subject>(system: &System, options: &Trace, subject: &mut S)
     }
     let mut waiting = Waiting::new(&woken, command.as_ref());
     let deadline = options.duration.map(|duration| Instant::now() + duration);
-    let stopped =
-        session::run(&device, &mut sources, &backlog, &mut writer, wake, || waiting.for_the_end(deadline));
+    let wait = || waiting.for_the_end(deadline, || subject.look(&device));
+    let stopped = session::run(&device, &mut sources, &backlog, &mut writer, wake, wait);
+    subject.look(&device);
     let stopped = stopped.map(|counters| Stopped { counters, probes: subject.counted(&device) });
     let finished = writer.finish(stopped.as_ref().ok());
     let traced = match stopped {

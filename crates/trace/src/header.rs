@@ -1,7 +1,7 @@
 //! What a trace says of itself: at its start where it was taken, at its end what was counted.
 
 use serde::{Deserialize, Serialize};
-use trapline_abi::{Counters, ProbeCounts, Way};
+use trapline_abi::{Counters, LIST_GONE, ListEntry, Way};
 
 use crate::{Device, Probe};
 
@@ -58,15 +58,19 @@ pub struct ProbeTotals {
     pub faults: u64,
     /// Arguments that could not be fetched.
     pub fetch_faults: u64,
+    /// Probes whose module went away: what it did once it was loaded again is missing.
+    #[serde(default)]
+    pub gone: u64,
 }
 
 impl ProbeTotals {
-    /// Adds what one probe counted.
-    pub fn add(&mut self, counts: &ProbeCounts) {
+    /// Adds one probe, as the module lists it.
+    pub fn add(&mut self, ListEntry { flags, counts, .. }: &ListEntry) {
         self.hits += counts.hits;
         self.missed += counts.missed;
         self.faults += counts.pre_faults + counts.post_faults;
         self.fetch_faults += counts.fetch_faults;
+        self.gone += u64::from(flags & LIST_GONE != 0);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use expect_test::{ExpectFile, expect_file};
-use trapline_abi::{Flags, HitPayload, Kind, ProbeCounts, Record, TaskPayload};
+use trapline_abi::{Flags, HitPayload, Kind, LIST_GONE, ListEntry, ProbeCounts, Record, TaskPayload};
 use trapline_trace::{
     Ending, Event, FileWriter, Format, Header, Human, Item, JsonLines, Layout, Merge, Mmiotrace, Moment,
     Names, ParquetFile, Probe, ProbeTotals, Registers, Sink, Summary, Symbols, Totals, TraceReader,
@@ -46,7 +46,8 @@ fn header() -> Header {
 
 fn totals() -> Totals {
     let mut probes = ProbeTotals::default();
-    probes.add(&ProbeCounts { hits: 3, missed: 1, fetch_faults: 2, pre_faults: 4, ..ProbeCounts::default() });
+    let counts = ProbeCounts { hits: 3, missed: 1, fetch_faults: 2, pre_faults: 4, ..ProbeCounts::default() };
+    probes.add(&ListEntry { flags: LIST_GONE, counts, ..ListEntry::from(0) });
     Totals { probes, ..Totals::default() }
 }
 

@@ -12,7 +12,7 @@ use super::Error;
 pub(crate) enum Exit {
     /// It was done. A reader that closed our output early is no failure.
     Success = 0,
-    /// Tracing failed or ended early, or the trace lacks something: records that were dropped, a mapping that could not be watched; what was written before is good.
+    /// Tracing failed or ended early, or the trace lacks something: records that were dropped, a mapping that could not be watched, a probed module that went away; what was written before is good.
     Failed = 1,
     /// The command line is wrong, or names something that is not there. clap's own status too.
     Usage = 2,

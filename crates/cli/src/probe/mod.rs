@@ -12,7 +12,7 @@ use std::io;
 
 use anstream::eprintln;
 use trapline_abi::{
-    ANY, CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, NAME_LENGTH, ProbeError, SessionKind,
+    ANY, CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, LIST_GONE, NAME_LENGTH, ProbeError, SessionKind,
 };
 use trapline_trace::{Header, Moment, ProbeTotals, Registers, Symbols};
 
@@ -21,6 +21,7 @@ use crate::device::Control;
 use crate::error::{Error, Result};
 use crate::module;
 use crate::system::System;
+use crate::tell;
 use crate::trace::{self, Subject, choose_output};
 use btf::{Btf, Parameter};
 use compile::{Place, Program, check, compile};
@@ -81,6 +82,7 @@ pub(crate) fn run(system: &System, options: &Options) -> Result<u8> {
         limit: options.max,
         symbols: Some(symbols),
         registers: Registers::none(),
+        is_gone: false,
         probes: Vec::new(),
         ids: Vec::new(),
     };
@@ -147,6 +149,8 @@ struct Hits {
     limit: Option<u64>,
     symbols: Option<Symbols>,
     registers: Registers,
+    /// Whether it was told that their module is gone.
+    is_gone: bool,
     /// The probes that were put, as the trace knows them, …
     probes: Vec<trapline_trace::Probe>,
     /// … and as the module does.
@@ -174,6 +178,30 @@ impl Hits {
             nearby,
             source: if probe.errno == 0 { source } else { io::Error::from_raw_os_error(probe.errno as i32) },
         }
+    }
+}
+
+/// What comes of it that a module goes away.
+const GONE: &str = "nothing is recorded of it any more, also if it is loaded again: probe it anew then";
+
+impl Hits {
+    /// That the module which is probed is gone, if it is since it was asked last.
+    fn gone(&mut self, control: &impl Control) -> Option<String> {
+        let module = match &self.spot.function {
+            // The kernel itself stays; and asking may be a hit.
+            Some((_, None, _)) => return None,
+            Some((_, Some(module), _)) => format!("the module {module}"),
+            None => "the module".into(),
+        };
+        let gone = |id: &u64| {
+            let entry = control.list(*id).ok().flatten();
+            entry.is_some_and(|entry| entry.id == *id && entry.flags & LIST_GONE != 0)
+        };
+        if self.is_gone || !self.ids.iter().any(gone) {
+            return None;
+        }
+        self.is_gone = true;
+        Some(format!("{module}, in which {} is probed, is gone", self.spot))
     }
 }
 
@@ -243,6 +271,12 @@ impl Subject for Hits {
         self.limit
     }
 
+    fn look(&mut self, control: &impl Control) {
+        if let Some(what) = self.gone(control) {
+            tell::loss(&what, GONE);
+        }
+    }
+
     fn counted(&self, control: &impl Control) -> ProbeTotals {
         let mut totals = ProbeTotals::default();
         for id in &self.ids {
@@ -250,7 +284,7 @@ impl Subject for Hits {
             if let Ok(Some(entry)) = control.list(*id)
                 && entry.id == *id
             {
-                totals.add(&entry.counts);
+                totals.add(&entry);
             }
         }
         totals

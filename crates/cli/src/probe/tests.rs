@@ -1,6 +1,6 @@
 //! The command on a machine in a folder and a module in memory: everything but the kernel.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use clap::Parser;
 use rustix::io::Errno;
@@ -23,6 +23,8 @@ fn options(line: &str) -> Options {
 struct Module {
     refusal: Option<(ProbeError, Errno)>,
     taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
+    /// Whether the module that is probed has gone.
+    is_gone: Cell<bool>,
 }
 
 impl Control for Module {
@@ -51,7 +53,8 @@ impl Control for Module {
 
     fn list(&self, id: u64) -> io::Result<Option<ListEntry>> {
         let counts = ProbeCounts { hits: id, missed: 1, ..ProbeCounts::default() };
-        Ok(Some(ListEntry { kind: ListKind::Code as u32, counts, ..ListEntry::from(id) }))
+        let flags = if self.is_gone.get() { LIST_GONE } else { 0 };
+        Ok(Some(ListEntry { kind: ListKind::Code as u32, flags, counts, ..ListEntry::from(id) }))
     }
 
     fn faults(&self, _watch: &mut FaultWatch) -> io::Result<()> {
@@ -80,6 +83,7 @@ fn hits(programs: Vec<(Moment, Program)>) -> Hits {
         limit: None,
         symbols: None,
         registers: Registers::none(),
+        is_gone: false,
         probes: Vec::new(),
         ids: Vec::new(),
     }
@@ -122,6 +126,21 @@ fn each_moment_is_a_probe_of_its_own_and_their_counts_are_added() {
     let told: Vec<(u32, Moment)> = header.probes.iter().map(|probe| (probe.id, probe.moment)).collect();
     assert_eq!(told, [(100, Moment::Before), (101, Moment::Return)]);
     assert_eq!(hits.counted(&module), ProbeTotals { hits: 201, missed: 2, ..ProbeTotals::default() });
+}
+
+#[test]
+fn a_module_that_goes_while_it_is_probed_is_told_once_and_counted() {
+    let mut hits = hits(vec![(Moment::Before, Program::default()), (Moment::Return, Program::default())]);
+    hits.spot.name = "dummy:dummy_setup".into();
+    hits.spot.function = Some(("dummy_setup".into(), Some("dummy".into()), hits.spot.address));
+    let module = Module::default();
+    hits.arm(&module, true).unwrap();
+    assert_eq!(hits.gone(&module), None);
+    module.is_gone.set(true);
+    let expected = "the module dummy, in which dummy:dummy_setup is probed, is gone";
+    assert_eq!(hits.gone(&module).as_deref(), Some(expected));
+    assert_eq!(hits.gone(&module), None);
+    assert_eq!(hits.counted(&module).gone, 2);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use trapline_abi::{
     AccessPayload, CodeProbe, FaultCounts, FaultWatch, Flags, HitPayload, Info, Kind, ListEntry, MapPayload,
@@ -147,7 +146,7 @@ fn trace(module: &Module, sink: Box<dyn Sink + Send>, deadline: Option<Duration>
     let mut writer = writer(sink);
     let mut waiting = Waiting::new(&woken, None);
     let deadline = deadline.map(|time| Instant::now() + time);
-    let wait = || waiting.for_the_end(deadline);
+    let wait = || waiting.for_the_end(deadline, || {});
     let counters =
         run(module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
     assert!(module.stopped.get());
@@ -221,7 +220,7 @@ fn no_more_events_are_written_than_asked_for_and_then_the_trace_ends() {
     let sink = JsonLines::new(Shared::default(), &Default::default()).unwrap();
     let mut writer = writer(Box::new(sink)).with_limit(Some(10));
     let mut waiting = Waiting::new(&woken, None);
-    let wait = || waiting.for_the_end(None);
+    let wait = || waiting.for_the_end(None, || {});
     run(&module, &mut [module.ring.clone()], &Backlog::new(None), &mut writer, wake, wait).unwrap();
     assert_eq!(writer.finish(Some(&Stopped::default())).kept, 10);
 }
@@ -280,6 +279,15 @@ fn reads_and_writes_are_both_recorded_unless_one_is_asked_for() {
     assert_eq!(flags(false, true), WATCH_WRITES);
 }
 
+#[test]
+fn while_a_trace_runs_it_is_looked_now_and_then_whether_what_is_traced_is_still_there() {
+    let (_wake, woken) = channel();
+    let mut looks = 0;
+    let deadline = Instant::now() + LOOK_EVERY * 5 / 2;
+    Waiting::new(&woken, None).for_the_end(Some(deadline), || looks += 1);
+    assert!((1..=2).contains(&looks) && Instant::now() >= deadline, "{looks}");
+}
+
 fn sleeper(wake: &Sender<Wake>) -> Traced {
     let command = Traced::start(&["sleep".into(), "30".into()]).unwrap();
     let (pid, wake) = (command.pid(), wake.clone());
@@ -296,7 +304,7 @@ fn a_signal_is_passed_to_the_command_whose_end_ends_the_trace() {
     let mut command = sleeper(&wake);
     let mut waiting = Waiting::new(&woken, Some(&command));
     wake.send(Wake::Signal(signal_hook::consts::SIGTERM)).unwrap();
-    waiting.for_the_end(None);
+    waiting.for_the_end(None, || {});
     assert_eq!(waiting.for_the_command(), None);
     assert_eq!(command.wait().unwrap(), 128 + 15);
 }
@@ -309,7 +317,7 @@ fn a_second_signal_ends_the_trace_without_waiting_for_a_command_that_does_not_li
     let mut waiting = Waiting::new(&woken, Some(&command));
     wake.send(Wake::Signal(signal_hook::consts::SIGTERM)).unwrap();
     wake.send(Wake::Signal(signal_hook::consts::SIGTERM)).unwrap();
-    waiting.for_the_end(None);
+    waiting.for_the_end(None, || {});
     assert_eq!(waiting.for_the_command(), Some(signal_hook::consts::SIGTERM));
     command.pass_on(signal_hook::consts::SIGTERM);
     rustix::process::kill_process(command.pid(), rustix::process::Signal::KILL).unwrap();
@@ -320,7 +328,7 @@ fn after_its_time_a_trace_ends_and_the_command_is_left_to_finish() {
     let (wake, woken) = channel();
     let mut command = sleeper(&wake);
     let mut waiting = Waiting::new(&woken, Some(&command));
-    waiting.for_the_end(Some(Instant::now() + Duration::from_millis(10)));
+    waiting.for_the_end(Some(Instant::now() + Duration::from_millis(10)), || {});
     command.pass_on(signal_hook::consts::SIGTERM);
     assert_eq!(waiting.for_the_command(), None);
     assert_eq!(command.wait().unwrap(), 128 + 15);

@@ -121,11 +121,18 @@ impl Summary {
 
     /// What was missed of the hits, and what did not go as it should.
     fn probe_counts(&self, out: &mut impl Write, colour: bool) -> io::Result<()> {
-        let ProbeTotals { missed, faults, fetch_faults, .. } = self.probe_totals();
+        let ProbeTotals { missed, faults, fetch_faults, gone, .. } = self.probe_totals();
         self.verdict(out, colour, &[(self.dropped(), "dropped"), (missed, "missed")])?;
         if missed > 0 {
             let text = "THIS TRACE IS NOT COMPLETE: hits inside of another probe's handler, or, of returns, with too many calls under way (--active follows more), are only counted.";
             writeln!(out, "{}", paint(colour, ALARM, text))?;
+        }
+        if gone > 0 {
+            let probes = counted(gone, "probe", "probes");
+            let text = format!(
+                "THIS TRACE IS NOT COMPLETE: the module of {probes} went away; what it did if it was loaded again is missing."
+            );
+            writeln!(out, "{}", paint(colour, ALARM, &text))?;
         }
         for (count, text) in [
             (fetch_faults, "arguments could not be fetched: (fault)"),
@@ -143,8 +150,10 @@ impl Summary {
         let at_least = if self.cut.is_some() { "at least " } else { "" };
         let parts: Vec<_> =
             counts.iter().map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
-        let is_whole =
-            self.cut.is_none() && self.not_watched == 0 && counts.iter().all(|(count, _)| *count == 0);
+        let is_whole = self.cut.is_none()
+            && self.not_watched == 0
+            && self.probe_totals().gone == 0
+            && counts.iter().all(|(count, _)| *count == 0);
         let style = if is_whole { FINE } else { ALARM };
         writeln!(out, "{}", paint(colour, style, &format!("{at_least}{}", parts.join(", "))))
     }

@@ -149,7 +149,14 @@ pub(super) const MADE: &[Row] = &[
             modprobe -r dummy
             trapline list
             wait $!",
-        says: &["its module is gone", "\n0 hits"],
+        status: 1,
+        says: &[
+            "its module is gone",
+            "trapline: the module dummy, in which dummy:dummy_setup is probed, is gone: the trace is not complete",
+            "nothing is recorded of it any more, also if it is loaded again",
+            "\n0 hits",
+            "THIS TRACE IS NOT COMPLETE: the module of 1 probe went away",
+        ],
         ..NOTHING
     },
 ];
