@@ -215,7 +215,7 @@ What to fetch, as in the kernel's probe events (Documentation/trace/kprobetrace.
   $arg1, $retval      an argument by its place; what the function returns, with --return
   $stack, $stack2     the stack pointer; an entry of the stack
   $comm               the task's name
-  @SYMBOL+8           memory at a symbol or an address
+  @SYMBOL+8           memory at a symbol or an address; a name that several have is refused
   +8(FETCH)           memory 8 bytes behind what FETCH gives; +u8(FETCH) in user space; may be nested
   \\5, \\\"text\"        a number, a text
 with NAME= before it and :TYPE behind it: u8 u16 u32 u64, s8 … signed, x8 … hexadecimal, char, string, ustring, symbol, symstr, \
