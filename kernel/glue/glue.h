@@ -119,6 +119,10 @@ void glue_unregister_kretprobes(struct glue_return **sites, size_t count);
 u64 glue_kretprobe_missed(const struct glue_return *site);
 u32 glue_kretprobe_flags(const struct glue_return *site);
 
+/* symbol.c */
+#define GLUE_MODULE_LENGTH 56
+void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH]);
+
 /* context.c */
 void glue_number_cpus(void);
 u64 glue_local_clock(void);

@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::fixed::Fixed;
 use crate::glue;
 use crate::kprobes::{Kprobes, ReturnSite, Site};
+use crate::list::module_of;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -262,13 +263,22 @@ impl Registry {
             reserved: 0,
             counts,
             name: label.name,
-            module: [0; MODULE_LENGTH],
+            module: owner_of(probe.handlers()),
         })
     }
 
     /// How many are registered.
     pub(crate) fn len(&mut self) -> usize {
         self.state().labels.len()
+    }
+}
+
+/// The name of the module whose handlers these are; nothing for a command's.
+fn owner_of(handlers: &CodeHandlers) -> [u8; MODULE_LENGTH] {
+    match *handlers {
+        CodeHandlers::Guarded { pre: Some(handler), .. }
+        | CodeHandlers::Guarded { post: Some(handler), .. } => module_of(handler as usize as u64),
+        _ => [0; MODULE_LENGTH],
     }
 }
 

@@ -46,6 +46,9 @@ unsafe extern "C" {
     pub(crate) fn glue_kretprobe_missed(site: *const c_void) -> u64;
     pub(crate) fn glue_kretprobe_flags(site: *const c_void) -> u32;
 
+    // symbol.c
+    pub(crate) fn glue_module_of(address: u64, name: *mut [u8; trapline_abi::MODULE_LENGTH]);
+
     // context.c: the trap side.
     pub(crate) safe fn glue_local_clock() -> u64;
     pub(crate) fn glue_current(task: *mut Task);

@@ -3,11 +3,12 @@
 //! Each question walks all there is, so that nothing has to be kept for whoever asks and may never come back; a thousand probes are a thousand short walks.
 
 use crate::api::{AccessProbe, PageFaultHandler};
+use crate::glue;
 use crate::platform::Kernel;
 use crate::state::State;
 use core::ffi::c_char;
 use core::sync::atomic::Ordering;
-use trapline_abi::{ListEntry, ListKind, NAME_LENGTH, ProbeCounts, SessionKind};
+use trapline_abi::{ListEntry, ListKind, MODULE_LENGTH, NAME_LENGTH, ProbeCounts, SessionKind};
 use trapline_engine::Engine;
 
 /// The best answer so far.
@@ -49,6 +50,14 @@ pub(crate) unsafe fn name_of(text: *const c_char) -> [u8; NAME_LENGTH] {
     name
 }
 
+/// The name of the module that a handler is of.
+pub(crate) fn module_of(handler: u64) -> [u8; MODULE_LENGTH] {
+    let mut name = [0; MODULE_LENGTH];
+    // SAFETY: a place of that length.
+    unsafe { glue::glue_module_of(handler, &mut name) };
+    name
+}
+
 impl State {
     /// What has the lowest number from `from` on.
     pub(crate) fn first_listed(&self, engine: &Engine<Kernel>, from: u64) -> Option<ListEntry> {
@@ -68,11 +77,14 @@ impl State {
             // SAFETY: every node is the first field of a `PageFaultHandler` (src/api/ registers no others), whose name stays while it is registered.
             let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
             // SAFETY: as above.
+            let handle = || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).handle };
+            // SAFETY: as above.
             let faults =
                 || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).faults.load(Ordering::Relaxed) };
             let counts = || ProbeCounts { pre_faults: faults(), ..ProbeCounts::default() };
             search.offer(id, || ListEntry {
                 name: name(),
+                module: handle().map_or([0; MODULE_LENGTH], |handle| module_of(handle as usize as u64)),
                 counts: counts(),
                 ..entry(ListKind::FaultHandler)
             });
@@ -97,7 +109,9 @@ impl State {
                 };
                 // SAFETY: as above.
                 let name = unsafe { name_of(module.name) };
-                ListEntry { address, length, name, counts, ..entry(ListKind::Access) }
+                let handler = module.pre.map(|pre| pre as usize).or(module.post.map(|post| post as usize));
+                let module = module_of(handler.unwrap_or(0) as u64);
+                ListEntry { address, length, name, module, counts, ..entry(ListKind::Access) }
             });
         }
     }

@@ -3,6 +3,7 @@
 
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/objtool.h>
 #include <linux/vmalloc.h>
 #include <asm/asm.h>
 #include <asm/smap.h>
@@ -17,6 +18,7 @@ static noinline __attribute__((noclone)) s64 load_probed(u64 address, u64 *value
 	stac();
 	asm volatile(".globl trapline_code_load_at\n"
 		     "trapline_code_load_at:\n\t"
+		     ANNOTATE_NOENDBR
 		     "movq (%[address]), %[value]\n\t"
 		     "jmp 2f\n"
 		     "1:\tmovq %[fault], %[error]\n"

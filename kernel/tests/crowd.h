@@ -18,6 +18,8 @@ struct calls {
 } ____cacheline_aligned;
 
 extern struct calls trapline_crowd_calls[MOST_CPUS];
+/* Probes that are registered, of all modules; and the most at once. */
+extern atomic_t trapline_crowd_present, trapline_crowd_most;
 u64 trapline_code_target(u64 value);
 
 static atomic64_t wrong;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A module of the crowd: 32 code probes of two users on the instruction that every CPU runs, which come and go at random. Loading it runs the test and fails if it does.
+ * A module of the crowd: 32 code probes of two users on the instruction that every CPU runs, which come, stay until those of the other module are there too, and then come and go at
+ * random. Loading it runs the test and fails if it does.
  *
- *	modprobe trapline_crowd && modprobe trapline_crowd_one changes=500
+ *	modprobe trapline_crowd && modprobe trapline_crowd_one changes=500 crowd=64
  *
  * changes   how often each user registers or unregisters one of its probes
+ * crowd     how many probes there are to be before the first goes
  *
  * The calls of each CPU are numbered, and the number is the argument. So a probe knows whether it has seen every call between the first and the last
  * it saw, each once and in order; and these must reach to its registration and its removal.
@@ -27,6 +29,9 @@
 
 static ulong changes = 500;
 module_param(changes, ulong, 0444);
+
+static int crowd = 64;
+module_param(crowd, int, 0444);
 
 /* What a probe has seen of one CPU; changed by that CPU alone. */
 struct seen {
@@ -97,8 +102,8 @@ static struct trapline_code_probe kind_of(int number)
 
 static void come(struct crowd_probe *probe, int number)
 {
+	int error, now, most;
 	unsigned int cpu;
-	int error;
 
 	memset(probe, 0, sizeof(*probe));
 	probe->probe = kind_of(number);
@@ -110,6 +115,10 @@ static void come(struct crowd_probe *probe, int number)
 		return;
 	}
 	probe->registered = true;
+	now = atomic_inc_return(&trapline_crowd_present);
+	for (most = atomic_read(&trapline_crowd_most); now > most;)
+		if (atomic_try_cmpxchg(&trapline_crowd_most, &most, now))
+			break;
 	for_each_online_cpu(cpu)
 		probe->begun[cpu] = READ_ONCE(trapline_crowd_calls[cpu].begun);
 }
@@ -125,6 +134,7 @@ static void leave(struct crowd_user *user, struct crowd_probe *probe, int number
 	trapline_unregister_code_probe(&probe->probe);
 	WRITE_ONCE(probe->open, false);
 	probe->registered = false;
+	atomic_dec(&trapline_crowd_present);
 	for_each_online_cpu(cpu) {
 		struct seen *seen = &probe->seen[cpu];
 
@@ -154,6 +164,14 @@ static int user_thread(void *data)
 	unsigned long i;
 	int number;
 
+	for (number = 0; number < PROBES; number++)
+		come(&user->probes[number], number);
+	for (i = 0; i < 3000 && atomic_read(&trapline_crowd_most) < crowd; i++)
+		msleep(10);
+	if (atomic_read(&trapline_crowd_most) < crowd)
+		COMPLAIN("there never were %d probes at once\n", crowd);
+	/* So many, for a while. */
+	msleep(100);
 	for (i = 0; i < changes; i++) {
 		number = get_random_u32() % PROBES;
 		if (user->probes[number].registered)

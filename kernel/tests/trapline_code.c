@@ -143,18 +143,19 @@ static const struct site sites[] = {
 	{ "entry", "int_pow", int_pow, entry_target, entry_result, cube, BY_FTRACE },
 };
 
-/* Whether hits come in the site's own way: by a jump from some time after the last probe came, so that is waited for. Where ftrace's place is depends on the kernel. */
+/* Whether hits come in the site's own way: by a jump from some time after the last probe came, so that is waited for. Behind an ENDBR, in kernels that have those. */
 static bool comes_by(const struct site *site)
 {
 	const u8 *text = site->address;
 	int tries;
 
 	OPTIMIZER_HIDE_VAR(text);
-	if (site->way == BY_FTRACE)
-		return READ_ONCE(text[0]) == BY_FTRACE || READ_ONCE(text[4]) == BY_FTRACE;
-	for (tries = 0; tries < 500 && READ_ONCE(*text) != site->way; tries++)
+	for (tries = 0; tries < 500; tries++) {
+		if (READ_ONCE(text[0]) == site->way || READ_ONCE(text[4]) == site->way)
+			return true;
 		msleep(10);
-	return READ_ONCE(*text) == site->way;
+	}
+	return false;
 }
 
 static u64 address_of_site(const struct site *site)

@@ -17,6 +17,9 @@
 
 struct calls trapline_crowd_calls[MOST_CPUS];
 EXPORT_SYMBOL_GPL(trapline_crowd_calls);
+atomic_t trapline_crowd_present, trapline_crowd_most;
+EXPORT_SYMBOL_GPL(trapline_crowd_present);
+EXPORT_SYMBOL_GPL(trapline_crowd_most);
 EXPORT_SYMBOL_GPL(trapline_code_target);
 
 static struct task_struct *callers[MOST_CPUS], *foreign;
@@ -119,7 +122,8 @@ static void __exit crowd_exit(void)
 		COMPLAIN("the text is not as it was\n");
 	if (!sum || !atomic64_read(&foreign_hits))
 		COMPLAIN("nothing happened\n");
-	pr_info("%llu calls, %llu of them seen by a foreign kprobe, %llu wrong\n", sum, (u64)atomic64_read(&foreign_hits), (u64)atomic64_read(&wrong));
+	pr_info("%llu calls, %llu of them seen by a foreign kprobe, up to %d probes at once, %llu wrong\n", sum, (u64)atomic64_read(&foreign_hits),
+		atomic_read(&trapline_crowd_most), (u64)atomic64_read(&wrong));
 }
 
 module_init(crowd_init);

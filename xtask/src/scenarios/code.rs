@@ -23,6 +23,11 @@ pub(super) const CROWD: Scenario = Scenario {
     check: crowd,
 };
 
+pub(super) const TRACED: Scenario = Scenario {
+    name: "handlers that fault inside of traced functions are abandoned, and every return goes where it belongs",
+    check: traced,
+};
+
 /// Hits of each test, all CPUs together.
 const HITS: u64 = 100_000;
 /// Tests that the module runs: by each way to the probed code; and, by a breakpoint, of the probed instruction's own faults and of other kinds of probes.
@@ -50,6 +55,36 @@ rmmod trapline"
     let log = outcome.log.text();
     let passed = log.lines().filter(|line| line.contains("trapline_code: ok ")).count();
     ensure!(passed == TESTS, "{passed} tests passed, expected {TESTS}:\n{log}");
+    Ok(())
+}
+
+/// By kretprobes in the first rounds, by the function_graph tracer as well in the second.
+fn traced(series: Series) -> Result<()> {
+    let outcome = succeeds(&Options {
+        // The tracer patches code: see `probes`.
+        one_thread: true,
+        ..Options::new(
+            series,
+            "set -e
+modprobe trapline_traced
+rounds=/sys/module/trapline_traced/parameters/rounds
+echo 1000 >$rounds
+cd /sys/kernel/tracing
+echo ':mod:trapline_traced' >set_ftrace_filter
+echo function_graph >current_tracer
+echo 1000 >$rounds
+echo innermost $(grep -c traced_innermost trace)
+echo nop >current_tracer
+echo 1000 >$rounds
+rmmod trapline_traced
+rmmod trapline",
+        )
+    })?;
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    let traced = said.lines().find_map(|line| line.strip_prefix("innermost "));
+    let traced: u64 = traced.context("the guest did not say what was traced")?.trim().parse()?;
+    // The ring may have lost some.
+    ensure!(traced > 500, "the tracer saw {traced} calls");
     Ok(())
 }
 

@@ -66,6 +66,7 @@ const ALL: &[&Scenario] = &[
     &forms::BESIDE,
     &forms::STEPPED,
     &code::CROWD,
+    &code::TRACED,
     &examples::AS_THEY_SAY,
     &events::EQUAL,
     &faults::TIMED,
