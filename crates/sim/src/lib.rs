@@ -5,7 +5,7 @@
 //! worker take turns, chosen from a seed at every access and every call of the platform, so a race that a seed has shown is shown again.
 //! Rejected: running the cores truly in parallel, since then no failure came twice.
 //!
-//! [`CodeMachine`] is the same for code probes, with breakpoints, single steps and handlers that fault.
+//! [`CodeMachine`] is the same for code probes, with breakpoints, single steps, returns and handlers that fault.
 //!
 //! [`conformance::ALL`] are scenarios over [`Machine`], the little that a test needs of a machine; the simulated one and a kernel in a virtual machine
 //! both implement it.
@@ -31,7 +31,7 @@ pub mod conformance;
 pub mod paging;
 
 pub use allocation::in_engine;
-pub use breakpoints::{CodeMachine, Do, Fix, Loop, Watch};
+pub use breakpoints::{Called, CodeMachine, Do, Fix, Handler, Loop, Watch};
 pub use machine::{
     Backing, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, PageSpec, ProbeSpec,
     Program, Reaction, Region, Vectors,

@@ -1,38 +1,9 @@
-//! Code probes on the simulated machine, each scenario under many seeds: every path of the state machine, with other cores and the writer in between.
+//! One thing at a time: what handlers, faults and hits inside of hits lead to.
 
+use crate::ways::*;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use trapline_abi::ProbeCounts;
-use trapline_sim::{CodeMachine, Do, Fix, Loop, Watch};
-
-const AT: u64 = 0x1000;
-const ELSEWHERE: u64 = 0x2000;
-const CORES: usize = 4;
-const TIMES: u64 = 20;
-const HITS: u64 = CORES as u64 * TIMES;
-
-fn under_seeds(scenario: impl Fn(&mut CodeMachine)) {
-    for seed in 0..25 {
-        let mut machine = CodeMachine::new(CORES, seed);
-        scenario(&mut machine);
-        assert!(machine.is_idle(), "seed {seed} leaves a core inside of a hit");
-    }
-}
-
-fn hit_on_all_cores(machine: &mut CodeMachine) {
-    machine.run(&[Loop { address: AT, times: TIMES }; CORES], |_| {});
-    for cpu in 0..CORES {
-        assert!(machine.executed(cpu) >= TIMES, "the original instruction is executed, whatever handlers do");
-    }
-}
-
-fn watch(pre: &[Do], post: &[Do], fix: Option<Fix>) -> Arc<Watch> {
-    Arc::new(Watch { pre: Some(pre.to_vec()), post: Some(post.to_vec()), fix, ..Watch::default() })
-}
-
-fn posts(watch: &Watch) -> u64 {
-    watch.posts.load(Ordering::Relaxed)
-}
+use trapline_sim::{Do, Fix, Handler, Watch};
 
 #[test]
 fn handlers_run_before_and_after_each_hit() {
@@ -76,20 +47,20 @@ fn a_fault_handler_fixes_declines_or_is_abandoned_with_its_handler() {
             let id = machine.add(AT, &probe);
             hit_on_all_cores(machine);
             assert_eq!(machine.counts(id), counts, "{fix:?}");
-            assert_eq!((posts(&probe), probe.asked.load(Ordering::Relaxed)), (after, HITS), "{fix:?}");
+            assert_eq!((posts(&probe), asked(&probe)), (after, HITS), "{fix:?}");
         });
     }
 }
 
 #[test]
 fn a_fault_of_the_stepped_instruction_goes_to_the_system_and_the_hit_begins_anew() {
-    under_seeds(|machine| {
+    under_seeds_of(&STEPPED, |machine| {
         let probe = watch(&[], &[], Some(Fix::Fixes));
         let id = machine.add(AT, &probe);
-        machine.fault_once(AT);
+        machine.fault(AT, 1);
         hit_on_all_cores(machine);
         assert_eq!(machine.counts(id).hits, HITS + 1, "once more, for the execution that faulted");
-        assert_eq!((posts(&probe), probe.asked.load(Ordering::Relaxed)), (HITS, 0));
+        assert_eq!((posts(&probe), asked(&probe)), (HITS, 0));
     });
 }
 
@@ -99,7 +70,7 @@ fn a_hit_inside_of_a_handler_is_missed_and_the_interrupted_hit_goes_on() {
         let outer = watch(&[Do::Execute(ELSEWHERE), Do::Execute(AT)], &[Do::Execute(ELSEWHERE)], None);
         let inner = watch(&[], &[], None);
         let (outer_id, inner_id) = (machine.add(AT, &outer), machine.add(ELSEWHERE, &inner));
-        machine.fault_once(ELSEWHERE);
+        machine.fault(ELSEWHERE, 1);
         hit_on_all_cores(machine);
         let of_outer = ProbeCounts { hits: HITS, missed: HITS, ..ProbeCounts::default() };
         assert_eq!(machine.counts(outer_id), of_outer);
@@ -135,34 +106,34 @@ fn a_probe_is_disabled_after_as_many_faults_as_it_is_allowed() {
 }
 
 #[test]
-fn probes_come_and_go_while_all_cores_hit_and_each_sees_every_hit_in_between() {
+fn probes_are_called_in_the_order_of_their_registration_whichever_have_gone() {
     under_seeds(|machine| {
-        let stays = watch(&[], &[], None);
-        let id = machine.add(AT, &stays);
-        machine.run(&[Loop { address: AT, times: TIMES }; CORES], |machine| {
-            for round in 0..6 {
-                let faults: &[Do] = if round % 2 == 0 { &[Do::Fault] } else { &[] };
-                let probes = [watch(faults, &[], None), watch(&[], &[], None)];
-                let ids = [&probes[0], &probes[1]].map(|probe| machine.add(AT, probe));
-                machine.remove(ids[0]);
-                machine.remove(ids[1]);
-                for probe in &probes {
-                    assert_contiguous(probe);
-                }
-            }
-        });
-        assert_eq!(machine.counts(id).hits, HITS);
-        assert_eq!(posts(&stays), HITS);
-        machine.remove(id);
-        assert!(machine.armed().is_empty());
+        let mut ids: Vec<u64> = (0..5).map(|_| machine.add(AT, &watch(&[], &[], None))).collect();
+        machine.remove(ids.remove(3));
+        machine.remove(ids.remove(0));
+        ids.push(machine.add(AT, &watch(&[], &[], None)));
+        hit_on_all_cores(machine);
+        let mut journal = machine.journal();
+        journal.sort_by_key(|call| (call.cpu, call.trap));
+        let wanted: Vec<(Handler, u64)> =
+            [Handler::Pre, Handler::Post].iter().flat_map(|one| ids.iter().map(|id| (*one, *id))).collect();
+        for hit in journal.chunk_by(|one, next| (one.cpu, one.trap) == (next.cpu, next.trap)) {
+            let order: Vec<(Handler, u64)> = hit.iter().map(|call| (call.handler, call.probe)).collect();
+            assert_eq!(order, wanted);
+        }
+        assert_eq!(journal.len() as u64, HITS * wanted.len() as u64);
     });
 }
 
-/// The calls that it saw of each core follow each other without a gap.
-fn assert_contiguous(probe: &Watch) {
-    let seen = probe.seen.lock().unwrap();
-    for cpu in 0..CORES {
-        let calls: Vec<u64> = seen.iter().filter(|(on, _)| *on == cpu).map(|(_, number)| *number).collect();
-        assert!(calls.windows(2).all(|two| two[1] == two[0] + 1), "cpu {cpu}: {calls:?}");
-    }
+#[test]
+fn a_probe_with_only_a_post_handler_is_called_after_each_hit() {
+    under_seeds(|machine| {
+        let probe = Arc::new(Watch { post: Some(Vec::new()), ..Watch::default() });
+        let (first, second) = (machine.add(AT, &watch(&[], &[], None)), machine.add(AT, &probe));
+        hit_on_all_cores(machine);
+        machine.remove(first);
+        hit_on_all_cores(machine);
+        assert_eq!(machine.counts(second), ProbeCounts { hits: 2 * HITS, ..ProbeCounts::default() });
+        assert_eq!(posts(&probe), 2 * HITS);
+    });
 }
