@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) faulty: Mutex<BTreeMap<u64, u64>>,
     /// What the system executes for each fault of an instruction.
     pub(super) on_fault: Mutex<Option<u64>>,
+    /// So many hooks are granted, then one is refused.
+    pub(super) refuse_after: Mutex<Option<u64>>,
     /// Calls of functions whose return is to come, by hook; one that is not in it is told of none.
     pub(super) under_way: Mutex<BTreeMap<u64, u64>>,
     pub(super) cores: Box<[Core]>,
@@ -68,6 +70,7 @@ impl World {
             text: Mutex::default(),
             faulty: Mutex::default(),
             on_fault: Mutex::default(),
+            refuse_after: Mutex::default(),
             under_way: Mutex::default(),
             cores: (0..cores).map(|_| Core::default()).collect(),
             journal: Mutex::default(),
@@ -119,6 +122,7 @@ impl World {
         if core.busy.fetch_add(1, Ordering::Relaxed) == 0 {
             core.traps.fetch_add(1, Ordering::Relaxed);
         }
+        self.scheduler.pause();
         let result = trap(core);
         core.busy.fetch_sub(1, Ordering::Relaxed);
         result

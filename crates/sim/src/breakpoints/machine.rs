@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trapline_abi::ProbeCounts;
 use trapline_engine::Owned;
-use trapline_engine::code::{Breakpoints, CodeControl, CodeProbe, Delivery, Stage};
+use trapline_engine::code::{Breakpoints, CodeControl, CodeProbe, Delivery, Phase, Stage};
 
 /// A machine of breakpoints.
 pub struct CodeMachine {
@@ -58,10 +58,24 @@ impl CodeMachine {
 
     /// Registers a probe at `address`; returns its number, which is above all before it.
     pub fn add(&mut self, address: u64, watch: &Arc<Watch>) -> u64 {
+        self.try_add(address, watch).expect("any address can be probed")
+    }
+
+    /// As [`CodeMachine::add`]; `None` if that is [refused](CodeMachine::refuse_after).
+    pub fn try_add(&mut self, address: u64, watch: &Arc<Watch>) -> Option<u64> {
         let probe = self.probe(watch);
         // SAFETY: the watch is kept until the probe was removed.
-        unsafe { self.control.add(&mut self.patcher, address, probe) }.expect("any address can be probed");
-        self.ids
+        let added = unsafe { self.control.add(&mut self.patcher, address, probe) };
+        if added.is_err() {
+            self.watches.remove(&self.ids);
+            watch.open.store(false, Ordering::Relaxed);
+        }
+        added.is_ok().then_some(self.ids)
+    }
+
+    /// Has the platform refuse to arm an instruction, or to tell of its steps, after it has granted that `times` times; once.
+    pub fn refuse_after(&mut self, times: u64) {
+        *lock(&self.world.refuse_after) = Some(times);
     }
 
     /// Registers a probe of the entry and the return of the function at `address`.
@@ -158,6 +172,11 @@ impl CodeMachine {
         lock(&self.world.text).armed().collect()
     }
 
+    /// Whether anybody asked to be told of the ends of steps at `address`; never where each is told.
+    pub fn tells_steps(&self, address: u64) -> bool {
+        lock(&self.world.text).tells_steps(address)
+    }
+
     /// How many instructions the engine takes for armed.
     pub fn points(&self) -> usize {
         self.control.points()
@@ -173,10 +192,14 @@ impl CodeMachine {
         lock(&self.world.journal).clone()
     }
 
-    /// Whether every core is outside of any hit.
+    /// Where the cores are in the life of a hit.
+    pub fn phases(&self) -> Vec<Phase> {
+        (0..self.world.cores.len()).map(|cpu| self.world.engine.phase(cpu)).collect()
+    }
+
+    /// Whether every core is outside of any hit, as far as the engine was told.
     pub fn is_idle(&self) -> bool {
-        (0..self.world.cores.len()).all(|cpu| {
-            let phase = self.world.engine.phase(cpu);
+        self.phases().iter().all(|phase| {
             // Where the engine is not told of every end, it learns of the last one by the next hit.
             let ended = phase.stage() == Stage::Stepping && self.world.delivery == Delivery::Alone;
             phase.reentered() == 0 && (phase.stage() == Stage::Idle || ended)

@@ -41,6 +41,14 @@ impl Patcher {
         hook
     }
 
+    /// Whether the platform grants a hook.
+    fn is_granted(&self) -> bool {
+        let mut refuse_after = lock(&self.0.refuse_after);
+        let refuses = *refuse_after == Some(0);
+        *refuse_after = refuse_after.and_then(|left| left.checked_sub(1));
+        !refuses
+    }
+
     fn remove(&self, address: u64, hook: u64) {
         self.0.scheduler.pause();
         lock(&self.0.text).remove(address, hook);
@@ -86,6 +94,9 @@ impl Breakpoints for Patcher {
         // SAFETY: alive until it is disarmed, as the caller vouches.
         let address = unsafe { point.as_ref() }.address();
         let point = point.as_ptr() as u64;
+        if !self.is_granted() {
+            return Err(());
+        }
         let hook = self.insert(address, Kind::Hit(point));
         Ok(Site { address, point, hook, step: None })
     }
@@ -98,6 +109,8 @@ impl Breakpoints for Patcher {
             // The end of every step is told.
         } else if by_ftrace {
             lock(&self.0.text).set_wants_step(site.hook, wanted);
+        } else if wanted && !self.is_granted() {
+            return Err(());
         } else if wanted {
             site.step = Some(self.insert(site.address, Kind::Step(site.point)));
         } else if let Some(step) = site.step.take() {
@@ -109,13 +122,17 @@ impl Breakpoints for Patcher {
 
     /// `glue_unregister_kprobes()`.
     fn disarm<'a>(&mut self, sites: impl Iterator<Item = &'a mut Site>) {
+        let mut any = false;
         for site in sites {
+            any = true;
             self.remove(site.address, site.hook);
             if let Some(step) = site.step.take() {
                 self.remove(site.address, step);
             }
         }
-        self.synchronize();
+        if any {
+            self.synchronize();
+        }
     }
 
     fn is_gone(&self, site: &Site) -> bool {

@@ -130,6 +130,12 @@ impl Text {
         }
     }
 
+    /// Whether anything at an address wants to be told of ends of steps.
+    pub(super) fn tells_steps(&self, address: u64) -> bool {
+        let hooks = self.places.get(&address).map_or(&[][..], |place| &place.hooks);
+        hooks.iter().any(|hook| matches!(hook.kind, Kind::Step(_)) || self.wants_step(hook.number))
+    }
+
     /// A hit that is delivered to nobody.
     pub(super) fn miss(&mut self, address: u64) {
         self.hooks_at(address).for_each(|hook| hook.missed += 1);

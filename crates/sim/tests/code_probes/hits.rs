@@ -3,6 +3,7 @@
 use crate::ways::*;
 use std::sync::Arc;
 use trapline_abi::ProbeCounts;
+use trapline_engine::code::Phase;
 use trapline_sim::{Do, Fix, Handler, Watch};
 
 #[test]
@@ -53,6 +54,22 @@ fn a_fault_handler_fixes_declines_or_is_abandoned_with_its_handler() {
 }
 
 #[test]
+fn fault_handlers_are_asked_about_every_fault_of_a_hit() {
+    under_seeds(|machine| {
+        let twice = [Do::Fault, Do::Interrupted, Do::Fault];
+        let fixes = [Fix::Declines, Fix::Fixes, Fix::Faults, Fix::Fixes];
+        let probes = fixes.map(|fix| watch(&twice, &twice, Some(fix)));
+        let ids = [0, 1, 2, 3].map(|at: usize| machine.add(AT, &probes[at]));
+        hit_on_all_cores(machine);
+        let hits = ProbeCounts { hits: HITS, ..ProbeCounts::default() };
+        let (fixed, given_up) =
+            (ProbeCounts { fixed: 4 * HITS, ..hits }, ProbeCounts { pre_faults: HITS, ..hits });
+        assert_eq!(ids.map(|id| machine.counts(id)), [given_up, fixed, given_up, fixed]);
+        assert_eq!([0, 1, 2, 3].map(|at: usize| asked(&probes[at])), [HITS, 4 * HITS, HITS, 4 * HITS]);
+    });
+}
+
+#[test]
 fn a_fault_of_the_stepped_instruction_goes_to_the_system_and_the_hit_begins_anew() {
     under_seeds_of(&STEPPED, |machine| {
         let probe = watch(&[], &[], Some(Fix::Fixes));
@@ -78,6 +95,11 @@ fn a_hit_inside_of_a_handler_is_missed_and_the_interrupted_hit_goes_on() {
         let of_inner = ProbeCounts { missed: 2 * HITS + 1, ..ProbeCounts::default() };
         assert_eq!(machine.counts(inner_id), of_inner);
         assert_eq!((posts(&outer), posts(&inner)), (HITS, 0));
+        // What came later has missed only what came after it.
+        let late = [AT, ELSEWHERE].map(|address| machine.add(address, &watch(&[], &[], None)));
+        hit_on_all_cores(machine);
+        assert_eq!(late.map(|id| machine.counts(id).missed), [HITS, 2 * HITS]);
+        assert_eq!([outer_id, inner_id].map(|id| machine.counts(id).missed), [2 * HITS, 4 * HITS + 1]);
     });
 }
 
@@ -135,5 +157,37 @@ fn a_probe_with_only_a_post_handler_is_called_after_each_hit() {
         hit_on_all_cores(machine);
         assert_eq!(machine.counts(second), ProbeCounts { hits: 2 * HITS, ..ProbeCounts::default() });
         assert_eq!(posts(&probe), 2 * HITS);
+    });
+}
+
+#[test]
+fn a_hit_without_post_handlers_is_over_before_the_step() {
+    under_seeds(|machine| {
+        machine.add(AT, &Arc::new(Watch { pre: Some(Vec::new()), ..Watch::default() }));
+        hit_on_all_cores(machine);
+        assert_eq!(machine.phases(), [Phase::IDLE; CORES]);
+        assert!(!machine.tells_steps(AT));
+    });
+}
+
+#[test]
+fn a_probe_that_the_platform_refuses_leaves_nothing_behind() {
+    under_seeds_of(&[Way::Alone], |machine| {
+        let both = || watch(&[], &[], None);
+        // To arm the instruction; to tell of its steps.
+        for granted in [0, 1] {
+            machine.refuse_after(granted);
+            assert_eq!(machine.try_add(AT, &both()), None);
+            assert_eq!((machine.armed(), machine.points()), (Vec::new(), 0));
+        }
+        let stays = machine.add(AT, &Arc::new(Watch { pre: Some(Vec::new()), ..Watch::default() }));
+        on_all_cores(machine, |machine| {
+            machine.refuse_after(0);
+            assert_eq!(machine.try_add(AT, &both()), None);
+            assert!(!machine.tells_steps(AT));
+        });
+        assert_eq!(machine.counts(stays), ProbeCounts { hits: HITS, ..ProbeCounts::default() });
+        assert_eq!(machine.journal().len() as u64, HITS);
+        assert!(machine.try_add(AT, &both()).is_some());
     });
 }

@@ -153,6 +153,7 @@ fn post_handlers_come_and_go_and_each_call_is_of_a_hit_that_its_probe_saw() {
                 } else {
                     machine.remove(both);
                 }
+                assert!(!machine.tells_steps(AT), "nobody wants to know");
                 assert_complete(machine, both);
             }
         });

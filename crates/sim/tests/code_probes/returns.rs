@@ -135,10 +135,11 @@ fn a_return_whose_probe_was_disabled_since_the_entry_is_told_of_no_more() {
                 machine.set_enabled(id, false);
                 before = told(machine);
             });
+            machine.run(&[Loop { address: AT, times: 1 }; CORES], |_| {});
             assert_eq!(told(machine), before, "none is called once it is disabled");
             machine.set_enabled(id, true);
         }
-        assert_eq!((machine.counts(hit_id).hits, posts(&hit)), (4, 4));
+        assert_eq!((machine.counts(hit_id).hits, posts(&hit)), (4 + 4 * CORES as u64, 4 + 4 * CORES as u64));
         assert_eq!(machine.counts(id).hits, 4);
     });
 }
