@@ -206,6 +206,11 @@ impl CodeMachine {
         })
     }
 
+    /// Lets the cores run for some turns.
+    pub fn pause(&self, turns: u64) {
+        (0..turns).for_each(|_| self.world.scheduler.pause());
+    }
+
     /// Lets the cores run until `done`; for the writer of [`CodeMachine::run`].
     pub fn wait_until(&self, mut done: impl FnMut(&Self) -> bool) {
         self.world.scheduler.wait_until(|| done(self));

@@ -1,13 +1,15 @@
 //! Instructions that go away with their module.
 
 use crate::ways::*;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trapline_sim::Handler;
+use trapline_sim::{Handler, Watch};
 
 #[test]
 fn probes_of_an_unloaded_module_are_called_no_more_and_the_address_can_be_probed_anew() {
     under_seeds(|machine| {
-        let old = [watch(&[], &[], None), watch(&[], &[], None)];
+        let no_post = Arc::new(Watch { pre: Some(Vec::new()), ..Watch::default() });
+        let old = [watch(&[], &[], None), no_post];
         let ids = [&old[0], &old[1]].map(|probe| machine.add(AT, probe));
         let elsewhere = machine.add(ELSEWHERE, &watch(&[], &[], None));
         let new = watch(&[], &[], None);

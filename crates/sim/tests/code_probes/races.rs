@@ -6,11 +6,14 @@ use trapline_abi::ProbeCounts;
 use trapline_sim::{CodeMachine, Do, Fix, Handler, Watch};
 
 const ROUNDS: u64 = 6;
+/// Turns in which a few hits happen.
+const SOME: u64 = 20;
 
 /// Adds two probes in each of the rounds and takes them away again; returns their numbers.
 fn come_and_go(machine: &mut CodeMachine, first: impl Fn(u64) -> Arc<Watch>) -> Vec<[u64; 2]> {
     let rounds = (0..ROUNDS).map(|round| {
         let ids = [first(round), watch(&[], &[], None)].map(|probe| machine.add(AT, &probe));
+        machine.pause(SOME);
         ids.into_iter().for_each(|id| machine.remove(id));
         ids
     });
@@ -41,8 +44,9 @@ fn probes_that_come_and_go_see_every_hit_in_between() {
 fn the_first_and_last_probe_of_an_instruction_comes_and_goes() {
     under_seeds(|machine| {
         on_all_cores(machine, |machine| {
-            for _ in 0..2 * ROUNDS {
+            for _ in 0..ROUNDS {
                 let id = machine.add(AT, &watch(&[], &[], None));
+                machine.pause(SOME);
                 machine.remove(id);
                 assert_complete(machine, id);
                 assert_eq!((machine.armed(), machine.points()), (Vec::new(), 0));
@@ -142,8 +146,9 @@ fn post_handlers_come_and_go_and_each_call_is_of_a_hit_that_its_probe_saw() {
         let stays = machine.add(AT, &Arc::new(Watch { pre: Some(Vec::new()), ..Watch::default() }));
         let mut ends = Vec::new();
         on_all_cores(machine, |machine| {
-            for round in 0..2 * ROUNDS {
+            for round in 0..ROUNDS {
                 let both = machine.add(AT, &watch(&[], &[], None));
+                machine.pause(SOME);
                 if round % 3 == 0 {
                     let end = Arc::new(Watch { post: Some(Vec::new()), ..Watch::default() });
                     let id = machine.add(AT, &end);
