@@ -152,6 +152,11 @@ fn post_handlers_come_and_go_and_each_call_is_of_a_hit_that_its_probe_saw() {
                 if round % 3 == 0 {
                     let end = Arc::new(Watch { post: Some(Vec::new()), ..Watch::default() });
                     let id = machine.add(AT, &end);
+                    machine.pause(SOME);
+                    assert!(
+                        posts(&end) <= machine.counts(id).hits,
+                        "an end of a hit that it was not there for"
+                    );
                     machine.remove(both);
                     machine.remove(id);
                     ends.push(id);
@@ -172,5 +177,23 @@ fn post_handlers_come_and_go_and_each_call_is_of_a_hit_that_its_probe_saw() {
                 assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "{end} on {cpu}: {numbers:?}");
             }
         }
+    });
+}
+
+#[test]
+fn a_probe_that_is_disabled_is_still_told_of_the_ends_of_its_hits() {
+    under_seeds(|machine| {
+        let probes = [watch(&[], &[], None), watch(&[], &[], None)];
+        let [toggled, stays] = [0, 1].map(|at: usize| machine.add(AT, &probes[at]));
+        on_all_cores(machine, |machine| {
+            for round in 0..4 * ROUNDS {
+                machine.pause(SOME / 4);
+                machine.set_enabled(toggled, round % 2 == 1);
+            }
+        });
+        assert_orderly(machine, &[]);
+        assert_complete(machine, stays);
+        assert_eq!(machine.counts(toggled).hits, posts(&probes[0]));
+        assert_eq!((machine.counts(stays).hits, posts(&probes[1])), (HITS, HITS));
     });
 }

@@ -40,6 +40,8 @@ fn a_recursive_functions_entries_and_returns_come_with_what_they_carry_beside_hi
         let returns = [1, 2].map(|at| machine.add_return(AT, &probes[at]));
         let inner = machine.add(ELSEWHERE, &probes[3]);
         let last = machine.add(AT, &probes[4]);
+        let end = Arc::new(Watch { post: Some(Vec::new()), ..Watch::default() });
+        let end_id = machine.add_return(AT, &end);
         hit_on_all_cores(machine);
         let counts = ProbeCounts { hits: CALLS, ..ProbeCounts::default() };
         assert_eq!([hit, returns[0], returns[1], last].map(|id| machine.counts(id)), [counts; 4]);
@@ -48,7 +50,8 @@ fn a_recursive_functions_entries_and_returns_come_with_what_they_carry_beside_hi
             (machine.counts(inner).hits, posts(&probes[3])),
             (2 * HITS * (NESTED - 1), 2 * HITS * (NESTED - 1))
         );
-        assert_orderly(machine, &returns);
+        assert_eq!((machine.counts(end_id), posts(&end)), (counts, CALLS));
+        assert_orderly(machine, &[returns[0], returns[1], end_id]);
         returns.into_iter().for_each(|id| assert_paired(machine, id));
     });
 }
