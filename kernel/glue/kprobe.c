@@ -109,6 +109,16 @@ static bool is_own(unsigned long address)
 	return own;
 }
 
+/* Like all memory of ours, from where a test can refuse it. */
+static void *zeroed(size_t size)
+{
+	void *memory = glue_kvmalloc(size, 8);
+
+	if (memory)
+		memset(memory, 0, size);
+	return memory;
+}
+
 /* Where a kprobe on a symbol stands, as the kernel looks it up for one: it is registered, but never armed. */
 int glue_kprobe_address(const char *symbol, u32 offset, u64 *address)
 {
@@ -142,7 +152,7 @@ bool notrace glue_original_byte(u64 address, u8 *byte)
 static void free_site(struct glue_site *site)
 {
 	hash_del_rcu(&site->node);
-	kfree_rcu(site, rcu);
+	kvfree_rcu(site, rcu);
 }
 
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error)
@@ -153,7 +163,7 @@ struct glue_site *glue_register_kprobe(u64 address, const void *point, int *erro
 		*error = -EPERM;
 		return NULL;
 	}
-	site = kzalloc(sizeof(*site), GFP_KERNEL);
+	site = zeroed(sizeof(*site));
 	if (!site) {
 		*error = -ENOMEM;
 		return NULL;
@@ -283,7 +293,7 @@ static int notrace on_return(struct kretprobe_instance *instance, struct pt_regs
 static void return_free(struct glue_return *site)
 {
 	free_percpu(site->under_way);
-	kfree(site);
+	kvfree(site);
 }
 
 static bool is_under_way(const struct glue_return *site)
@@ -325,14 +335,14 @@ struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size
 		*error = -EPERM;
 		return NULL;
 	}
-	site = kzalloc(sizeof(*site), GFP_KERNEL);
+	site = zeroed(sizeof(*site));
 	if (!site) {
 		*error = -ENOMEM;
 		return NULL;
 	}
 	site->under_way = alloc_percpu(long);
 	if (!site->under_way) {
-		kfree(site);
+		kvfree(site);
 		*error = -ENOMEM;
 		return NULL;
 	}

@@ -5,9 +5,14 @@
  *
  *	modprobe trapline_traced
  *	echo 1000 >/sys/module/trapline_traced/parameters/rounds
+ *
+ * And functions that are redirected, as live patches do it, and probed:
+ *
+ *	echo 1000 >/sys/module/trapline_traced/parameters/patched
  */
 #define pr_fmt(fmt) "trapline_traced: " fmt
 
+#include <linux/ftrace.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/vmalloc.h>
@@ -105,6 +110,79 @@ static int set_rounds(const char *text, const struct kernel_param *parameter)
 
 static const struct kernel_param_ops rounds_ops = { .set = set_rounds };
 module_param_cb(rounds, &rounds_ops, NULL, 0200);
+
+noinline u64 trapline_traced_old(u64 number);
+
+u64 trapline_traced_old(u64 number)
+{
+	WRITE_ONCE(result_of_nothing, number);
+	return number + 1;
+}
+
+static noinline u64 traced_new(u64 number)
+{
+	WRITE_ONCE(result_of_nothing, number);
+	return number + 1000;
+}
+
+static void redirect(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *ftrace_registers)
+{
+	struct pt_regs *registers = ftrace_get_regs(ftrace_registers);
+
+	if (registers)
+		registers->ip = (unsigned long)traced_new;
+}
+
+static struct ftrace_ops patch = { .func = redirect, .flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY };
+static u64 pre_calls, post_calls;
+
+static void count_pre(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	pre_calls++;
+}
+
+static void count_post(struct trapline_code_probe *probe, const struct pt_regs *registers)
+{
+	post_calls++;
+}
+
+/* The probe that is there when the patch comes, and the one that comes after it. */
+static int set_patched(const char *text, const struct kernel_param *parameter)
+{
+	struct trapline_code_probe probes[2] = {
+		{ .symbol = "trapline_traced_old", .pre = count_pre, .post = count_post },
+		{ .symbol = "trapline_traced_old", .pre = count_pre, .post = count_post },
+	};
+	u64 calls, i, wrong = 0;
+	int error = kstrtou64(text, 0, &calls);
+
+	if (error)
+		return error;
+	pre_calls = post_calls = 0;
+	error = trapline_register_code_probe(&probes[0]);
+	if (error)
+		return error;
+	error = ftrace_set_filter(&patch, "trapline_traced_old", strlen("trapline_traced_old"), 1) ?: register_ftrace_function(&patch);
+	if (error)
+		goto no_patch;
+	error = trapline_register_code_probe(&probes[1]);
+	if (error)
+		goto no_second;
+	for (i = 0; i < calls; i++)
+		wrong += trapline_traced_old(i) != i + 1000;
+	trapline_unregister_code_probe(&probes[1]);
+	pr_info("%llu calls of a patched function: %llu wrong, %llu and %llu of 2 probes\n", calls, wrong, pre_calls, post_calls);
+	if (wrong || pre_calls != 2 * calls || post_calls != 2 * calls)
+		error = -EIO;
+no_second:
+	unregister_ftrace_function(&patch);
+no_patch:
+	trapline_unregister_code_probe(&probes[0]);
+	return error;
+}
+
+static const struct kernel_param_ops patched_ops = { .set = set_patched };
+module_param_cb(patched, &patched_ops, NULL, 0200);
 
 static int __init traced_init(void)
 {

@@ -24,7 +24,7 @@ pub(super) const CROWD: Scenario = Scenario {
 };
 
 pub(super) const TRACED: Scenario = Scenario {
-    name: "handlers that fault inside of traced functions are abandoned, and every return goes where it belongs",
+    name: "handlers that fault inside of traced functions are abandoned, every return goes where it belongs, and a patched function can be probed",
     check: traced,
 };
 
@@ -58,7 +58,7 @@ rmmod trapline"
     Ok(())
 }
 
-/// By kretprobes in the first rounds, by the function_graph tracer as well in the second.
+/// Traced by kretprobes in the first rounds, by the function_graph tracer as well in the second.
 fn traced(series: Series) -> Result<()> {
     let outcome = succeeds(&Options {
         // The tracer patches code: see `probes`.
@@ -76,6 +76,7 @@ echo 1000 >$rounds
 echo innermost $(grep -c traced_innermost trace)
 echo nop >current_tracer
 echo 1000 >$rounds
+echo 1000 >/sys/module/trapline_traced/parameters/patched
 rmmod trapline_traced
 rmmod trapline",
         )

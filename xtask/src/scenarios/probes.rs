@@ -106,6 +106,19 @@ fn killed(series: Series) -> Result<()> {
     wait $holder || true
     as_before
     trapline list | grep -q 'nothing is probed'
+done
+for how in --pre --post --return --stack --max=1000000; do
+    trapline probe $how trapline_target:trapline_target_hot --quiet --output /tmp/trace &
+    holder=$!
+    for try in $(seq 500); do
+        if trapline list | grep trapline_target_hot > /tmp/listed; then break; fi
+        sleep 0.01
+    done
+    kill -9 $holder
+    wait $holder || true
+    test -s /tmp/listed
+    as_before
+    trapline list | grep -q 'nothing is probed'
 done",
     )
 }

@@ -142,6 +142,35 @@ pub(super) const MADE: &[Row] = &[
         ..NOTHING
     },
     Row {
+        name: "no memory for a probe, whichever piece of it",
+        before: "modprobe trapline_target",
+        command: "for granted in $(seq 0 100); do
+                (exec 3>/sys/kernel/debug/trapline_target/refuse; echo $granted >&3
+                    exec trapline probe trapline_target:trapline_target_hot value=%di:u64 --quiet --format json --output /dev/null -- true) >said 2>&1
+                status=$?
+                trapline list | grep -q 'nothing is probed' || exit 99
+                test $status = 0 && exit
+                cat said
+                test $status = 1 && test $(wc -l <said) = 1 || exit 98
+            done",
+        status: 0,
+        says: &[
+            "trapline: can't start a trace with",
+            "a smaller --buffer needs less memory",
+            "trapline: can't probe trapline_target:trapline_target_hot",
+            "there is not enough kernel memory for another probe",
+        ],
+        after: "rmmod trapline_target",
+    },
+    Row {
+        name: "what recovery hangs on",
+        command: "trapline probe fixup_exception; test $? = 2 || exit 99
+            trapline probe page_fault_oops",
+        status: 2,
+        says: &["can't probe fixup_exception", "can't probe page_fault_oops", "it runs while a probe is served"],
+        ..NOTHING
+    },
+    Row {
         name: "a module that goes away while it is probed",
         before: "modprobe dummy",
         command: "trapline probe dummy:dummy_setup --duration 3s >/dev/null &
