@@ -364,7 +364,7 @@ struct trapline_return_probe {
 };
 
 /**
- * Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
+ * Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags, or is there already; for all faults also
  * `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
  *
  * # Safety
@@ -389,7 +389,7 @@ void trapline_synchronize(void);
 /**
  * Registers an access probe: when it returns 0, every access to its bytes is trapped, on all CPUs.
  *
- * Else `-EINVAL` (length 0, wraps, no direction), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
+ * Else `-EINVAL` (length 0, wraps, no direction, registered already), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
  * neither from `ioremap` nor from `vmalloc`), `-EOPNOTSUPP` (a page larger than 2 MiB), `-EIO` (no second mapping with the same cache
  * attributes), `-ENOMEM`.
  *
@@ -426,7 +426,7 @@ void trapline_unregister_access_probes(struct trapline_access_probe *const *prob
 /**
  * Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
  *
- * Else `-EINVAL` (no handler; nothing that may be probed), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
+ * Else `-EINVAL` (no handler; nothing that may be probed; registered already), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
  * code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
  *
  * # Safety

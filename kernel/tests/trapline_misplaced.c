@@ -15,7 +15,7 @@
 
 static char *where = "";
 module_param(where, charp, 0444);
-MODULE_PARM_DESC(where, "text, module, direct-map, task-stack, interrupt-stack, unmapped, nothing or around, if not at an address");
+MODULE_PARM_DESC(where, "text, module, direct-map, task-stack, interrupt-stack, unmapped, nothing, around or twice, if not at an address");
 
 static ulong address;
 module_param(address, ulong, 0444);
@@ -55,6 +55,32 @@ static void on_hit(struct trapline_code_probe *self, const struct pt_regs *regis
 
 static struct trapline_code_probe code_probe = { .pre = on_hit, .name = KBUILD_MODNAME };
 
+static bool on_fault(struct trapline_page_fault_handler *handler, const struct trapline_page_fault *fault, struct pt_regs *registers)
+{
+	return false;
+}
+
+/* Each kind of thing that is registered already, alone and in an array; what is refused is left as it is. */
+static int register_twice(void)
+{
+	struct trapline_access_probe *both[] = { &probe, &probe };
+	struct trapline_page_fault_handler handler = { .handle = on_fault };
+	void *area = vmalloc(PAGE_SIZE);
+	bool refused;
+
+	if (!area)
+		return -ENOMEM;
+	probe.start = (ulong)area;
+	refused = trapline_register_access_probes(both, 2) == -EINVAL;
+	refused &= !trapline_register_access_probe(&probe) && trapline_register_access_probe(&probe) == -EINVAL;
+	trapline_unregister_access_probe(&probe);
+	refused &= !trapline_register_page_fault_handler(&handler) && trapline_register_page_fault_handler(&handler) == -EINVAL;
+	refused &= !trapline_unregister_page_fault_handler(&handler) && trapline_unregister_page_fault_handler(&handler) == -EINVAL;
+	trapline_synchronize();
+	vfree(area);
+	return refused ? -EINVAL : -EIO;
+}
+
 static int __init misplaced_init(void)
 {
 	void *freed;
@@ -66,6 +92,8 @@ static int __init misplaced_init(void)
 		return trapline_register_code_probe(&code_probe);
 	}
 
+	if (!strcmp(where, "twice"))
+		return register_twice();
 	if (address)
 		probe.start = address;
 	else if (!strcmp(where, "text"))

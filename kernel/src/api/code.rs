@@ -16,7 +16,7 @@ const _: () = assert!(size_of::<Exception>() == size_of::<trapline_engine::code:
 
 /// Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
 ///
-/// Else `-EINVAL` (no handler; nothing that may be probed), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
+/// Else `-EINVAL` (no handler; nothing that may be probed; registered already), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
 /// code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
 ///
 /// # Safety

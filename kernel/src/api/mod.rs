@@ -37,7 +37,7 @@ const _: () = assert!(size_of::<FaultHandler>() == 24, "`reserved` is the engine
 const SUPPLY: u32 = Decision::Supply as u32;
 const DROP: u32 = Decision::Drop as u32;
 
-/// Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags; for all faults also
+/// Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags, or is there already; for all faults also
 /// `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
 ///
 /// # Safety
@@ -60,9 +60,12 @@ unsafe fn register_handler(handler: *mut PageFaultHandler) -> Result<(), Errno> 
         return Err(Errno::INVALID);
     }
     let node = node.cast::<FaultHandler>();
+    let mut state = Guard::lock();
+    if state.control.each_handler(engine).any(|registered| registered == node) {
+        return Err(Errno::INVALID);
+    }
     // SAFETY: `reserved` is the first field, as large as a node and no less aligned, and ours.
     unsafe { node.write(FaultHandler::new(handle_page_fault)) };
-    let mut state = Guard::lock();
     if !all {
         // SAFETY: in no list, stays where it is until it is unregistered, and its function may be called, as the caller vouches.
         unsafe { state.control.register_handler(engine, node) };
@@ -104,7 +107,7 @@ pub extern "C" fn trapline_synchronize() {
 
 /// Registers an access probe: when it returns 0, every access to its bytes is trapped, on all CPUs.
 ///
-/// Else `-EINVAL` (length 0, wraps, no direction), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
+/// Else `-EINVAL` (length 0, wraps, no direction, registered already), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
 /// neither from `ioremap` nor from `vmalloc`), `-EOPNOTSUPP` (a page larger than 2 MiB), `-EIO` (no second mapping with the same cache
 /// attributes), `-ENOMEM`.
 ///
@@ -206,9 +209,18 @@ unsafe fn register_probes(probes: *const *mut AccessProbe, count: usize) -> Resu
         };
         wanted.push(Probe { start, length, reads, writes, record, handlers });
     }
+    let mut sorted = Vec::new();
+    sorted.try_reserve_exact(probes.len()).map_err(|_| Errno::NO_MEMORY)?;
+    sorted.extend_from_slice(probes);
+    sorted.sort_unstable();
     let mut state = Guard::lock();
     if state.self_test != SelfTest::Passed {
         return Err(Errno::PERM);
+    }
+    let twice = sorted.windows(2).any(|two| two[0] == two[1]);
+    let is_wanted = |probe: &Probe| sorted.binary_search(&probe.handlers.data.cast()).is_ok();
+    if twice || state.control.each_probe().any(|(_, probe)| is_wanted(probe)) {
+        return Err(Errno::INVALID);
     }
     let result =
         wanted.iter().try_for_each(|probe| ranges::cover(engine, &mut state, probe)).and_then(|()| {

@@ -215,6 +215,7 @@ pub(super) const MADE: &[Row] = &[
             refused where=nothing 'Invalid argument'
             refused where=around 'Invalid argument'
             refused where=unmapped 'Bad address'
+            refused where=twice 'Invalid argument'
             refused where=text 'Bad address'
             refused where=module 'Bad address'
             refused where=direct-map 'Bad address'
