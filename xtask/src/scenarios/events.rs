@@ -1,8 +1,9 @@
 //! `trapline probe` beside the kernel's own probe events: for the same place, arguments and run, both must tell the same, line by line.
 //!
 //! A probe event stands in the kernel while `trapline probe` runs a workload with the same arguments. Compared is what the workload's own processes did:
-//! it begins after both probes are set and ends before either is gone. Lines are compared by process, in their order; only the times are left out, and the name
-//! of the task as the kernel's trace has it, which it looks up later: `$comm` is fetched instead.
+//! it begins after both probes are set and ends before either is gone. Lines are compared by process, in their order. The two look at the clock one after the other, so
+//! a hit's time is compared with those of the hits before and after it, as the kernel tells them. Left out is the name of the task as the kernel's trace has it, which
+//! it looks up later: `$comm` is fetched instead.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -63,7 +64,7 @@ const CASES: &[Case] = &[
         fetch: r#"'who=$comm' 'dfd=%di:s32' 'filename=+0(%si):string' 'user=+0(%si):ustring' 'u=+u0(%si):x32' 'how=+0(%dx):x64[3]' '+8(%dx)' \
             'bits=+0(%dx):b2@0/32' 'sp=$stack' 'caller=$stack0:symbol' 's1=$stack1:u16' 'third=$arg3' 'minus=\-5:s64' 'byte=\300:u8' \
             'banner=@linux_banner:x8[5]' 'in=@linux_banner+6:u32' 'line=+0(@saved_command_line):string' 'bad=+0(\16):string' 'nested=+4(+0(%sp)):x32' \
-            'strings=+0(@saved_command_line):u8[3]'"#,
+            'bytes=+0(@saved_command_line):u8[3]' 'strings=@envp_init:string[2]'"#,
         kernel: None,
         least: 20,
         in_interrupt: Some(false),
@@ -156,6 +157,8 @@ done
 echo inside $inside
 test -n \"$inside\"
 echo 4096 > $tracing/buffer_size_kb
+# The kernel log's clock; the default lacks the offset that it got when the kernel found it stable.
+echo global > $tracing/trace_clock
 "
     );
     for (number, Case { spec, at_return, fetch, kernel, .. }) in CASES.iter().enumerate() {
@@ -198,8 +201,30 @@ echo $(cat first) $(cat last) > /out/{number}.span
     Ok(())
 }
 
-/// Lines of each process, in their order.
-type Lines = BTreeMap<u32, Vec<String>>;
+/// What is told of a hit: when, in microseconds, and the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    cpu: u32,
+    time: u64,
+    text: String,
+}
+
+/// Hits of each process, in their order.
+type Lines = BTreeMap<u32, Vec<Told>>;
+
+/// Whether `ours` is told of number `number` of what the kernel tells of, at a time that is between its neighbours'. CPUs have a clock each.
+fn same(ours: Option<&Told>, kernels: &[Told], number: usize) -> bool {
+    let here = &kernels[number];
+    let beside = |other: Option<&Told>| other.filter(|other| other.cpu == here.cpu).map(|other| other.time);
+    let before = number.checked_sub(1).and_then(|at| beside(kernels.get(at)));
+    let after = beside(kernels.get(number + 1));
+    ours.is_some_and(|ours| {
+        ours.text == here.text
+            && ours.cpu == here.cpu
+            && before.is_none_or(|time| time <= ours.time)
+            && after.is_none_or(|time| ours.time <= time)
+    })
+}
 
 impl Case {
     fn compare(&self, folder: &Path, number: usize) -> Result<()> {
@@ -220,11 +245,12 @@ impl Case {
         ensure!(count(&ours) >= self.least, "{} hits, expected {} at least", count(&ours), self.least);
         for (process, kernels) in &kernels {
             let ours = ours.get(process).map_or(&[][..], Vec::as_slice);
-            for (number, kernels) in kernels.iter().enumerate() {
-                let ours = ours.get(number).map_or("nothing", String::as_str);
+            for number in 0..kernels.len() {
+                let ours = ours.get(number);
                 ensure!(
-                    ours == kernels,
-                    "process {process}, hit {number}:\n  kernel   {kernels}\n  trapline {ours}"
+                    same(ours, kernels, number),
+                    "process {process}, hit {number}:\n  kernel   {:?}\n  trapline {ours:?}",
+                    &kernels[number.saturating_sub(1)..kernels.len().min(number + 2)]
                 );
             }
         }
@@ -243,6 +269,7 @@ impl Case {
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
     Hit {
+        time_ns: u64,
         cpu: u32,
         pid: u32,
         comm: String,
@@ -281,7 +308,18 @@ fn ours(json: &str, case: &Case) -> Result<Lines> {
     let mut ended = false;
     for line in json.lines() {
         match serde_json::from_str(line).with_context(|| format!("no line of JSON: {line}"))? {
-            Line::Hit { cpu, pid, comm, moment, probe, function, function_offset, flags, arguments } => {
+            Line::Hit {
+                time_ns,
+                cpu,
+                pid,
+                comm,
+                moment,
+                probe,
+                function,
+                function_offset,
+                flags,
+                arguments,
+            } => {
                 // Between fork and exec, a process of the workload is still called as the command is.
                 if comm == "trapline" {
                     continue;
@@ -294,7 +332,7 @@ fn ours(json: &str, case: &Case) -> Result<Lines> {
                 let place =
                     format!("{}+{:#x}", function.unwrap_or_default(), function_offset.unwrap_or_default());
                 let place = if moment == "return" { format!("<- {probe}") } else { place };
-                let mut text = format!("[{cpu}] ({place})");
+                let mut text = format!("({place})");
                 for Argument { name, form, value } in arguments {
                     let quoted = matches!(form.as_str(), "string" | "ustring" | "symstr");
                     match value {
@@ -303,7 +341,7 @@ fn ours(json: &str, case: &Case) -> Result<Lines> {
                         Some(value) => write!(text, " {name}={value}")?,
                     }
                 }
-                lines.entry(pid).or_default().push(text);
+                lines.entry(pid).or_default().push(Told { cpu, time: time_ns / 1000, text });
             }
             Line::End { dropped, malformed, probes } => {
                 ensure!(dropped == 0 && malformed == 0, "{dropped} records dropped, {malformed} malformed");
@@ -326,7 +364,9 @@ fn kernels(trace: &str, case: &Case) -> Result<Lines> {
             let (place, arguments) = event.split_once(')')?;
             let (task, rest) = head.split_once(" [")?;
             let process: u32 = task.trim().rsplit_once('-')?.1.parse().ok()?;
-            let cpu: u32 = rest.split_once(']')?.0.parse().ok()?;
+            let (cpu, rest) = rest.split_once(']')?;
+            let (seconds, fraction) = rest.split_whitespace().nth(1)?.split_once('.')?;
+            let time = seconds.parse::<u64>().ok()? * 1_000_000 + fraction.parse::<u64>().ok()?;
             // Its size is behind the offset; where it returns to is not known where several return probes meet.
             let place = match place.split_once(" <- ") {
                 Some((_, function)) if case.at_return => format!("<- {function}"),
@@ -334,11 +374,11 @@ fn kernels(trace: &str, case: &Case) -> Result<Lines> {
                 // With indirect branch tracking the kernel puts a probe of a function behind its `endbr64`, and says so.
                 _ => place.split('/').next()?.replace("+0x4", "+0x0"),
             };
-            Some((process, format!("[{cpu}] ({place}){arguments}")))
+            Some((process, Told { cpu: cpu.parse().ok()?, time, text: format!("({place}){arguments}") }))
         };
-        let Some((process, text)) = parse() else { bail!("the kernel's trace has the line {line}") };
-        if !text.contains(r#" who="trapline""#) {
-            lines.entry(process).or_default().push(text);
+        let Some((process, told)) = parse() else { bail!("the kernel's trace has the line {line}") };
+        if !told.text.contains(r#" who="trapline""#) {
+            lines.entry(process).or_default().push(told);
         }
     }
     Ok(lines)
@@ -350,11 +390,12 @@ mod tests {
 
     #[test]
     fn the_kernels_line_and_ours_read_the_same() {
-        let kernel = "# tracer: nop\n#\n     cat-149     [002] d..1.    12.345678: event: (vfs_read+0x0/0x300) who=\"cat\" bad=(fault)\n";
-        let ours_line = r#"{"time_ns":7,"cpu":2,"pid":149,"tgid":149,"comm":"cat","kind":"hit","probe":"vfs_read","moment":"before","ip":"0x1","function":"vfs_read","function_offset":0,"flags":[],"arguments":[{"name":"who","type":"string","value":"cat"},{"name":"bad","type":"x64"}]}"#;
+        let kernel = "# tracer: nop\n#\n     cat-149     [002] d..1.    12.000345: event: (vfs_read+0x0/0x300) who=\"cat\" bad=(fault)\n";
+        let ours_line = r#"{"time_ns":12000345999,"cpu":2,"pid":149,"tgid":149,"comm":"cat","kind":"hit","probe":"vfs_read","moment":"before","ip":"0x1","function":"vfs_read","function_offset":0,"flags":[],"arguments":[{"name":"who","type":"string","value":"cat"},{"name":"bad","type":"x64"}]}"#;
         let end = r#"{"kind":"end","ended":0,"performed":[0,0,0],"dropped":0,"windows":0,"probes":{"hits":1,"missed":0,"faults":0,"fetch_faults":1},"malformed":0,"late":0}"#;
         let text = format!("{ours_line}\n{end}\n");
-        let expected = Lines::from([(149, vec!["[2] (vfs_read+0x0) who=\"cat\" bad=(fault)".into()])]);
+        let text_of_both = "(vfs_read+0x0) who=\"cat\" bad=(fault)".to_owned();
+        let expected = Lines::from([(149, vec![Told { cpu: 2, time: 12_000_345, text: text_of_both }])]);
         assert_eq!(kernels(kernel, &CASES[0]).unwrap(), expected);
         assert_eq!(ours(&text, &CASES[0]).unwrap(), expected);
         assert!(ours(ours_line, &CASES[0]).is_err(), "a trace that is cut off is not compared");
@@ -364,10 +405,26 @@ mod tests {
 
     #[test]
     fn a_return_is_told_by_its_function() {
-        let kernel = " sh-1 [000] ..... 1.0: event: (__x64_sys_openat+0x6a/0xa0 <- do_sys_openat2) fd=3\n";
+        let kernel =
+            " sh-1 [000] ..... 1.000007: event: (__x64_sys_openat+0x6a/0xa0 <- do_sys_openat2) fd=3\n";
         assert_eq!(
             kernels(kernel, &CASES[2]).unwrap(),
-            Lines::from([(1, vec!["[0] (<- do_sys_openat2) fd=3".into()])])
+            Lines::from([(
+                1,
+                vec![Told { cpu: 0, time: 1_000_007, text: "(<- do_sys_openat2) fd=3".into() }]
+            )])
         );
+    }
+
+    #[test]
+    fn a_hit_is_told_at_a_time_between_its_neighbours_on_its_cpu() {
+        let told = |cpu, time| Told { cpu, time, text: String::new() };
+        let kernels = [told(0, 10), told(0, 20), told(1, 5)];
+        assert!(same(Some(&told(0, 15)), &kernels, 1));
+        assert!(same(Some(&told(0, 25)), &kernels, 1), "another CPU's clock says nothing");
+        assert!(!same(Some(&told(0, 9)), &kernels, 1));
+        assert!(!same(Some(&told(0, 21)), &kernels, 0));
+        assert!(!same(Some(&told(1, 15)), &kernels, 1));
+        assert!(!same(None, &kernels, 1));
     }
 }
