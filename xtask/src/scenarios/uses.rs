@@ -28,6 +28,16 @@ pub(super) const OF_PROBES: Scenario = Scenario {
 
 const PROBES: &[Row] = &[
     Row {
+        name: "as many calls under way as a return probe is told to follow",
+        before: "mkfifo fifo
+            echo 'cat fifo & cat fifo & cat fifo & sleep 0.5; echo > fifo; wait' > waiting",
+        command: "trapline probe fifo_open --return --active 8 --output many -- sh waiting || exit 99
+            trapline probe fifo_open --return --active 1 --output few -- sh waiting",
+        status: 1,
+        says: &["4 hits in", "0 missed", "1 hit in", "3 missed", "--active follows more"],
+        after: "rm fifo",
+    },
+    Row {
         name: "a parameter by its name, before the function and at its return",
         command: "trapline probe ksys_read fd 'got=$retval:s64' --pre --return -- head -n 1 /etc/passwd",
         says: &["ksys_read", "fd=3", " <- ksys_read", "got="],
