@@ -3,7 +3,6 @@
 #ifndef TRAPLINE_CODE_FAULTS_H
 #define TRAPLINE_CODE_FAULTS_H
 
-#include <linux/bottom_half.h>
 #include <linux/objtool.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -91,7 +90,8 @@ static noinline void mess_and_fault(enum fault_kind kind)
 	rcu_read_lock();
 	migrate_disable();
 	preempt_disable();
-	local_bh_disable();
+	/* As local_bh_disable(), which a debugging kernel would not like here. */
+	__preempt_count_add(SOFTIRQ_DISABLE_OFFSET);
 	pagefault_disable();
 	asm volatile("movq $0x55, %%rbx; movq $0x77, %%r12; movq $0x88, %%r13; movq $0x99, %%r14; movq $0xaa, %%r15; std"
 		     : : : "rbx", "r12", "r13", "r14", "r15", "memory");
@@ -99,7 +99,7 @@ static noinline void mess_and_fault(enum fault_kind kind)
 	/* Not reached, but for a fault that was fixed. */
 	asm volatile("cld");
 	pagefault_enable();
-	_local_bh_enable();
+	__preempt_count_sub(SOFTIRQ_DISABLE_OFFSET);
 	preempt_enable();
 	migrate_enable();
 	rcu_read_unlock();
