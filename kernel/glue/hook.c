@@ -11,7 +11,7 @@
  *
  * A general protection fault (#GP) that has no fixup the kernel shows to kprobes before it gives up: it may be of an instruction that is being stepped over, whose hit
  * has to be reset. So a handler that raised one is abandoned after that, by a die notifier (gp_try_fixup_and_notify()). For a page fault the kernel asks kprobes
- * first of all (do_kern_addr_fault()); for other exceptions never, so a handler must not run into a probed instruction that divides by zero or is invalid.
+ * first of all (do_kern_addr_fault()); for others never, so a handler must not run into a probed instruction that raises another exception.
  *
  * Order: copies in slots and armed pages, which a handler may touch like anybody; then the fault handler of the probe whose handler faulted; then the kernel's own
  * exception table; then the handler is abandoned.

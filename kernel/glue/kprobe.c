@@ -20,6 +20,7 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <asm/text-patching.h>
 #include "glue.h"
 #include "guard.h"
 
@@ -27,8 +28,10 @@ struct glue_site {
 	struct kprobe main;
 	struct kprobe post;
 	const void *point;
-	bool wants_post;
 	bool by_ftrace;
+	/* Whether somebody wants to be called after the instruction: by ftrace, and else, where `post` is registered. */
+	bool posts_at_entry;
+	bool posts;
 	struct hlist_node node;
 	struct rcu_head rcu;
 };
@@ -37,9 +40,9 @@ struct glue_site {
 static DEFINE_HASHTABLE(armed_sites, 8);
 
 /* Whether a breakpoint led here: what one by a jump came in is no NMI, but for code that only runs in NMIs. */
-static __always_inline bool enter(const struct glue_site *site)
+static __always_inline bool enter(const struct glue_site *site, const struct glue_guard *guard)
 {
-	bool by_breakpoint = !site->by_ftrace && in_nmi();
+	bool by_breakpoint = guard->preempt_count & NMI_MASK && !site->by_ftrace;
 
 	if (by_breakpoint)
 		this_cpu_inc(glue_breakpoints);
@@ -62,30 +65,31 @@ static noinline void notrace step_over_entry(const struct glue_site *site, struc
 	registers->ip = ip;
 }
 
-static int notrace on_hit(struct kprobe *kprobe, struct pt_regs *registers)
+/* The handlers of kprobes have no arrays, and no time for a canary of the stack. */
+static int notrace __no_stack_protector on_hit(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, main);
 	struct glue_guard guard __uninitialized;
 	bool by_breakpoint;
 
 	guard_begin(&guard);
-	by_breakpoint = enter(site);
+	by_breakpoint = enter(site, &guard);
 	trapline_hit(site->point, registers, &guard);
-	if (site->by_ftrace && READ_ONCE(site->wants_post))
+	if (READ_ONCE(site->posts_at_entry))
 		step_over_entry(site, registers, &guard);
 	leave(by_breakpoint);
 	guard_end(&guard);
 	return 0;
 }
 
-static void notrace on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
+static void notrace __no_stack_protector on_stepped(struct kprobe *kprobe, struct pt_regs *registers, unsigned long unused)
 {
 	const struct glue_site *site = container_of(kprobe, struct glue_site, post);
 	struct glue_guard guard __uninitialized;
 	bool by_breakpoint;
 
 	guard_begin(&guard);
-	by_breakpoint = enter(site);
+	by_breakpoint = enter(site, &guard);
 	trapline_stepped(site->point, registers, &guard);
 	leave(by_breakpoint);
 	guard_end(&guard);
@@ -133,16 +137,17 @@ int glue_kprobe_address(const char *symbol, u32 offset, u64 *address)
 }
 
 /*
- * What was where a breakpoint is now. In traps; RCU readers need no lock there, as interrupts are off. One whose breakpoint is there has its opcode, and one at a time is
- * made (prepare_kprobe() before arm_kprobe()).
+ * What was where a breakpoint is now, if that is one of ours. In traps; RCU readers need no lock there, as interrupts are off. Its opcode is there before its breakpoint is
+ * (prepare_kprobe() before arm_kprobe()). Return probes, which stand at a function's beginning, are not among them.
  */
 bool notrace glue_original_byte(u64 address, u8 *byte)
 {
 	const struct glue_site *site;
 
 	hash_for_each_possible_rcu_notrace(armed_sites, site, node, address) {
-		if ((u64)(unsigned long)site->main.addr == address) {
-			*byte = site->main.opcode;
+		/* One of a module that is gone knows what was there before. */
+		if ((u64)(unsigned long)site->main.addr == address && !(READ_ONCE(site->main.flags) & KPROBE_FLAG_GONE)) {
+			*byte = READ_ONCE(site->main.opcode);
 			return true;
 		}
 	}
@@ -171,6 +176,8 @@ struct glue_site *glue_register_kprobe(u64 address, const void *point, int *erro
 	site->point = point;
 	site->main.addr = (kprobe_opcode_t *)(unsigned long)address;
 	site->main.pre_handler = on_hit;
+	/* As if nothing were known of it, until the kernel has looked: another's breakpoint may be there. */
+	site->main.opcode = INT3_INSN_OPCODE;
 	hash_add_rcu(armed_sites, &site->node, address);
 	*error = register_kprobe(&site->main);
 	if (*error) {
@@ -187,11 +194,11 @@ int glue_kprobe_set_post(struct glue_site *site, bool wanted)
 	int error = 0;
 
 	if (site->by_ftrace) {
-		WRITE_ONCE(site->wants_post, wanted);
+		WRITE_ONCE(site->posts_at_entry, wanted);
 		return 0;
 	}
 	if (!wanted) {
-		WRITE_ONCE(site->wants_post, false);
+		site->posts = false;
 		unregister_kprobe(&site->post);
 		return 0;
 	}
@@ -199,8 +206,7 @@ int glue_kprobe_set_post(struct glue_site *site, bool wanted)
 	site->post.addr = site->main.addr;
 	site->post.post_handler = on_stepped;
 	error = register_kprobe(&site->post);
-	if (!error)
-		WRITE_ONCE(site->wants_post, true);
+	site->posts = !error;
 	return error;
 }
 
@@ -215,7 +221,7 @@ void glue_unregister_kprobes(struct glue_site **sites, size_t count)
 		return;
 	for (i = 0; i < count; i++) {
 		kprobes[number++] = &sites[i]->main;
-		if (sites[i]->wants_post && !sites[i]->by_ftrace)
+		if (sites[i]->posts)
 			kprobes[number++] = &sites[i]->post;
 	}
 	unregister_kprobes(kprobes, number);
@@ -258,7 +264,7 @@ struct glue_return {
 };
 
 /* Return probes are each a kretprobe of its own: what it carries from entry to return is the kernel's to keep. */
-static int notrace on_entry(struct kretprobe_instance *instance, struct pt_regs *registers)
+static int notrace __no_stack_protector on_entry(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
 	const struct glue_return *site = container_of(get_kretprobe(instance), struct glue_return, kretprobe);
 	struct glue_guard guard __uninitialized;
@@ -273,7 +279,7 @@ static int notrace on_entry(struct kretprobe_instance *instance, struct pt_regs 
 	return 0;
 }
 
-static int notrace on_return(struct kretprobe_instance *instance, struct pt_regs *registers)
+static int notrace __no_stack_protector on_return(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
 	/* NULL once it is being unregistered, with calls still under way. */
 	const struct kretprobe *kretprobe = get_kretprobe(instance);

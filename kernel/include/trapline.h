@@ -368,7 +368,7 @@ struct trapline_return_probe {
  * `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
  *
  * # Safety
- * `handler` is valid, is not registered, and is as this file's beginning says.
+ * `handler` is valid and is as this file's beginning says.
  */
 int32_t trapline_register_page_fault_handler(struct trapline_page_fault_handler *handler);
 
@@ -394,7 +394,7 @@ void trapline_synchronize(void);
  * attributes), `-ENOMEM`.
  *
  * # Safety
- * `probe` is valid, is not registered, and is as this file's beginning says.
+ * `probe` is valid and is as this file's beginning says.
  */
 int32_t trapline_register_access_probe(struct trapline_access_probe *probe);
 
@@ -430,7 +430,7 @@ void trapline_unregister_access_probes(struct trapline_access_probe *const *prob
  * code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
  *
  * # Safety
- * `probe` is valid, is not registered, and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
+ * `probe` is valid and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
  */
 int32_t trapline_register_code_probe(struct trapline_code_probe *probe);
 

@@ -11,32 +11,25 @@ use trapline_insn::Registers;
 #[repr(C)]
 pub(crate) struct Guard {
     flags: u64,
-    rest: [u64; 4],
+    rest: [MaybeUninit<u64>; 4],
 }
 
-/// How to get back from a call; what was there before until it is made.
-pub(crate) struct Frame(UnsafeCell<MaybeUninit<Back>>);
+/// How to get back from a call. Until it is made no stack is near 0, so nothing is taken for its own.
+#[derive(Default)]
+pub(crate) struct Frame(UnsafeCell<Back>);
 
 /// Where an exception returns to that ends a call.
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct Back {
     stack: u64,
     ip: u64,
 }
 
-impl Default for Frame {
-    #[inline(always)]
-    fn default() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::uninit()))
-    }
-}
-
 impl Frame {
-    /// # Safety
-    /// Its call is running.
-    unsafe fn back(&self) -> &Back {
-        // SAFETY: written before the call began, and by nobody since.
-        unsafe { (*self.0.get()).assume_init_ref() }
+    fn back(&self) -> Back {
+        // SAFETY: initialised, and written by this CPU alone, which is here.
+        unsafe { self.0.get().read_volatile() }
     }
 }
 
@@ -57,9 +50,9 @@ impl Calls for KernelCalls {
 
     fn guarding<T>(&self, calls: impl FnOnce(&Guard) -> T) -> T {
         let mut guard = MaybeUninit::uninit();
-        // SAFETY: it fills all of the guard that is read again.
+        // SAFETY: a place for it.
         unsafe { glue::glue_guard_begin(guard.as_mut_ptr()) };
-        // SAFETY: all of it is numbers, and what C leaves out Rust does not read.
+        // SAFETY: the flags are noted whatever the kernel's configuration; the rest may be anything.
         let result = calls(unsafe { &*guard.as_ptr() });
         // SAFETY: from above, in the same context.
         unsafe { glue::glue_guard_end(guard.as_ptr()) };
@@ -73,8 +66,8 @@ impl Calls for KernelCalls {
     unsafe fn call(&self, guard: &Guard, frame: &Frame, call: &Call) -> Option<u64> {
         let [first, second, third] = call.arguments;
         let (result, abandoned): (u64, u64);
-        // SAFETY: a function that may be called, as the caller vouches. `Frame` is laid out as written here. The thunk calls what r11 points to, as every indirect call
-        // in the kernel does; the stack is aligned at it as the calling convention wants, by an even number of pushes.
+        // SAFETY: a function that may be called, as the caller vouches. `Back` is laid out as written here. The thunk calls what r11 points to, as every indirect call
+        // of the Rust half does (-Zretpoline-external-thunk; kernels with mitigations have it). The pushes leave the stack's alignment as it is.
         unsafe {
             asm!(
                 "push rbx",
@@ -109,13 +102,12 @@ impl Calls for KernelCalls {
     }
 
     fn is_in(&self, guard: &Guard, frame: &Frame, registers: &Registers) -> bool {
-        // SAFETY: of a call that is running.
+        // SAFETY: both are valid.
         unsafe { glue::glue_is_guarded(guard, frame.back().stack, registers) }
     }
 
-    fn abandon(&self, guard: &Guard, frame: &Frame, registers: &mut Registers) {
-        // SAFETY: as above.
-        let back = unsafe { frame.back() };
+    unsafe fn abandon(&self, guard: &Guard, frame: &Frame, registers: &mut Registers) {
+        let back = frame.back();
         (registers.rsp, registers.rip, registers.rcx) = (back.stack, back.ip, 1);
         registers.rflags = guard.flags & !INTERRUPTS;
     }

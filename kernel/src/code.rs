@@ -276,9 +276,10 @@ impl Registry {
 /// The name of the module whose handlers these are; nothing for a command's.
 fn owner_of(handlers: &CodeHandlers) -> [u8; MODULE_LENGTH] {
     match *handlers {
-        CodeHandlers::Guarded { pre: Some(handler), .. }
-        | CodeHandlers::Guarded { post: Some(handler), .. } => module_of(handler as usize as u64),
-        _ => [0; MODULE_LENGTH],
+        CodeHandlers::Guarded { pre, post, .. } => {
+            module_of([pre.map(|handler| handler as usize), post.map(|handler| handler as usize)])
+        }
+        CodeHandlers::Trusted { .. } => module_of([]),
     }
 }
 

@@ -50,11 +50,13 @@ pub(crate) unsafe fn name_of(text: *const c_char) -> [u8; NAME_LENGTH] {
     name
 }
 
-/// The name of the module that a handler is of.
-pub(crate) fn module_of(handler: u64) -> [u8; MODULE_LENGTH] {
+/// The name of the module that handlers are of, by the first that there is; nothing if there is none.
+pub(crate) fn module_of<const N: usize>(handlers: [Option<usize>; N]) -> [u8; MODULE_LENGTH] {
     let mut name = [0; MODULE_LENGTH];
-    // SAFETY: a place of that length.
-    unsafe { glue::glue_module_of(handler, &mut name) };
+    if let Some(handler) = handlers.into_iter().flatten().next() {
+        // SAFETY: a place of that length.
+        unsafe { glue::glue_module_of(handler as u64, &mut name) };
+    }
     name
 }
 
@@ -84,7 +86,7 @@ impl State {
             let counts = || ProbeCounts { pre_faults: faults(), ..ProbeCounts::default() };
             search.offer(id, || ListEntry {
                 name: name(),
-                module: handle().map_or([0; MODULE_LENGTH], |handle| module_of(handle as usize as u64)),
+                module: module_of([handle().map(|handle| handle as usize)]),
                 counts: counts(),
                 ..entry(ListKind::FaultHandler)
             });
@@ -109,8 +111,10 @@ impl State {
                 };
                 // SAFETY: as above.
                 let name = unsafe { name_of(module.name) };
-                let handler = module.pre.map(|pre| pre as usize).or(module.post.map(|post| post as usize));
-                let module = module_of(handler.unwrap_or(0) as u64);
+                let module = module_of([
+                    module.pre.map(|handler| handler as usize),
+                    module.post.map(|handler| handler as usize),
+                ]);
                 ListEntry { address, length, name, module, counts, ..entry(ListKind::Access) }
             });
         }

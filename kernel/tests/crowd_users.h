@@ -166,7 +166,7 @@ static int user_thread(void *data)
 
 	for (number = 0; number < PROBES; number++)
 		come(&user->probes[number], number);
-	for (i = 0; i < 3000 && atomic_read(&trapline_crowd_most) < crowd; i++)
+	for (i = 0; i < 12000 && atomic_read(&trapline_crowd_most) < crowd; i++)
 		msleep(10);
 	if (atomic_read(&trapline_crowd_most) < crowd)
 		COMPLAIN("there never were %d probes at once\n", crowd);

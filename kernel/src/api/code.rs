@@ -20,7 +20,7 @@ const _: () = assert!(size_of::<Exception>() == size_of::<trapline_engine::code:
 /// code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
 ///
 /// # Safety
-/// `probe` is valid, is not registered, and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
+/// `probe` is valid and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn trapline_register_code_probe(probe: *mut CodeProbe) -> i32 {
     // SAFETY: an array of one, as the caller vouches.

@@ -41,7 +41,7 @@ const DROP: u32 = Decision::Drop as u32;
 /// `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
 ///
 /// # Safety
-/// `handler` is valid, is not registered, and is as this file's beginning says.
+/// `handler` is valid and is as this file's beginning says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn trapline_register_page_fault_handler(handler: *mut PageFaultHandler) -> i32 {
     // SAFETY: as the caller vouches.
@@ -112,7 +112,7 @@ pub extern "C" fn trapline_synchronize() {
 /// attributes), `-ENOMEM`.
 ///
 /// # Safety
-/// `probe` is valid, is not registered, and is as this file's beginning says.
+/// `probe` is valid and is as this file's beginning says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn trapline_register_access_probe(probe: *mut AccessProbe) -> i32 {
     // SAFETY: an array of one, as the caller vouches.

@@ -30,7 +30,16 @@ const PROBES: &[Row] = &[
     Row {
         name: "as many calls under way as a return probe is told to follow",
         before: "mkfifo fifo
-            echo 'cat fifo & cat fifo & cat fifo & sleep 0.5; echo > fifo; wait' > waiting",
+            cat > waiting <<'WAITING'
+cat fifo & cat fifo & cat fifo &
+# Until all three wait in open() or openat().
+for try in $(seq 200); do
+  test $(grep -lE '^(2|257) ' /proc/[0-9]*/syscall 2>/dev/null | wc -l) = 3 && break
+  sleep 0.1
+done
+echo > fifo
+wait
+WAITING",
         command: "trapline probe fifo_open --return --active 8 --output many -- sh waiting || exit 99
             trapline probe fifo_open --return --active 1 --output few -- sh waiting",
         status: 1,

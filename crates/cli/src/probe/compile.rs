@@ -4,8 +4,10 @@ use trapline_abi::{MAX_ARGUMENTS, MAX_STACK, MAX_STEPS, MAX_STRING, MAX_WORDS, O
 use trapline_trace::{Item, Layout, Moment, Symbols};
 
 use super::btf::Parameter;
+use super::fetch_error::FetchError;
+use super::form::{Form, FormKind};
 use super::names;
-use super::syntax::{Argument, Fetch, FetchError, Form, FormKind};
+use super::syntax::{Argument, Fetch};
 
 /// What the arguments of a probe may refer to.
 pub(super) struct Place<'a> {

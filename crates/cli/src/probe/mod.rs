@@ -3,6 +3,8 @@
 mod boundaries;
 mod btf;
 mod compile;
+mod fetch_error;
+mod form;
 mod names;
 mod spec;
 mod syntax;
@@ -27,8 +29,8 @@ use btf::{Btf, Parameter};
 use compile::{Place, Program, check, compile};
 use spec::Spot;
 
+pub(crate) use fetch_error::FetchError;
 pub(crate) use spec::SpecError;
-pub(crate) use syntax::FetchError;
 
 /// Probes; gives the exit status, which is COMMAND's if there is one.
 ///

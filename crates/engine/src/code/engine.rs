@@ -19,7 +19,7 @@ use trapline_insn::Registers;
 struct Cpu {
     /// A [`Phase`].
     phase: AtomicU64,
-    /// Hits so far.
+    /// Number of the last hit that has one; never 0, which is what a new probe has entered.
     hits: AtomicU64,
     /// The innermost running call: a [`Running`] in its caller's stack frame.
     running: AtomicPtr<()>,
@@ -29,7 +29,7 @@ impl Cpu {
     fn new() -> Self {
         Self {
             phase: AtomicU64::new(Phase::IDLE.to_word()),
-            hits: AtomicU64::new(0),
+            hits: AtomicU64::new(1),
             running: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
@@ -119,11 +119,12 @@ impl<P: Calls> CodeEngine<P> {
             point.probes(&trap).filter_map(|probe| probe.on(&trap)).for_each(|counts| count(&counts.missed));
             return HitVerdict::Missed;
         }
-        let number = local::add(&cpu.hits, 1).wrapping_add(1);
+        // It tells whose post handlers are due. Where nobody has one the hit needs none.
+        let number = point.posts(&trap).then(|| local::add(&cpu.hits, 1).wrapping_add(1));
         let mut posts = false;
         let hit = Hit { trap: &trap, cpu, registers, carried: core::ptr::null_mut(), guard };
         for probe in point.probes(&trap).filter(|probe| probe.is_enabled()) {
-            if self.before(&hit, probe, number) {
+            if self.before(&hit, probe, number) && number.is_some() {
                 posts |= probe.handlers().has_post();
             }
         }
@@ -179,7 +180,7 @@ impl<P: Calls> CodeEngine<P> {
         // Left as it is found: a hit of the same instruction may be under way, whose post handlers are still to come. It has a number; an entry needs none.
         let outer = cpu.phase();
         cpu.set(outer.reset().hit().0);
-        let wanted = self.before(&Hit { trap: &trap, cpu, registers, carried, guard }, probe, 0);
+        let wanted = self.before(&Hit { trap: &trap, cpu, registers, carried, guard }, probe, None);
         cpu.set(outer);
         wanted
     }
@@ -214,7 +215,7 @@ impl<P: Calls> CodeEngine<P> {
 
     /// Calls the pre handler of `probe`; returns whether it ran to its end, or there is none.
     #[inline(always)]
-    fn before(&self, hit: &Hit<'_, P>, probe: &CodeProbe, number: u64) -> bool {
+    fn before(&self, hit: &Hit<'_, P>, probe: &CodeProbe, number: Option<u64>) -> bool {
         let Some(counts) = probe.on(hit.trap) else { return false };
         count(&counts.hits);
         let ran = match *probe.handlers() {
@@ -227,7 +228,9 @@ impl<P: Calls> CodeEngine<P> {
             _ => true,
         };
         if ran {
-            counts.entered.store(number, Ordering::Relaxed);
+            if let Some(number) = number {
+                counts.entered.store(number, Ordering::Relaxed);
+            }
         } else {
             count(&counts.pre_faults);
         }
@@ -309,8 +312,7 @@ impl<P: Calls> CodeEngine<P> {
             at = running.outer;
         }
         // SAFETY: as the caller vouches.
-        self.platform
-            .guarding(|guard| unsafe { self.run(cpu, guard, Caller::Other(call.arguments[0]), call) })
+        unsafe { self.guarded(call) }
     }
 
     /// The innermost call of this CPU, if `registers` are of it.
@@ -369,7 +371,8 @@ impl<P: Calls> CodeEngine<P> {
     pub unsafe fn abandon(&self, registers: &mut Registers) -> bool {
         let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return false };
         let Some(running) = self.innermost(cpu, registers) else { return false };
-        self.platform.abandon(running.guard, &running.frame, registers);
+        // SAFETY: theirs is this call's frame, as was just found.
+        unsafe { self.platform.abandon(running.guard, &running.frame, registers) };
         true
     }
 

@@ -17,8 +17,13 @@ pub struct Point {
     probes: Published<List>,
 }
 
-/// Probes in the order of their registration; null where one was struck out.
-struct List(Box<[AtomicPtr<CodeProbe>]>);
+/// The probes of an instruction as they were published.
+struct List {
+    /// In the order of their registration; null where one was struck out.
+    probes: Box<[AtomicPtr<CodeProbe>]>,
+    /// Whether any of them has a post handler; those that were struck out count.
+    posts: bool,
+}
 
 impl Point {
     /// An instruction with no probes.
@@ -34,9 +39,15 @@ impl Point {
     /// The probes that are registered now, in order.
     #[inline(always)]
     pub(crate) fn probes<'t>(&self, trap: &'t Trap) -> impl Iterator<Item = &'t CodeProbe> {
-        let list = self.probes.read(trap).map_or(&[][..], |list| &list.0);
+        let list = self.probes.read(trap).map_or(&[][..], |list| &list.probes);
         // Acquire pairs with the publication of the list, or is of a null. SAFETY: not struck out when it was loaded in this trap, so alive until the trap ends.
         list.iter().filter_map(|probe| unsafe { probe.load(Ordering::Acquire).as_ref() })
+    }
+
+    /// Whether any of them may have a post handler.
+    #[inline(always)]
+    pub(crate) fn posts(&self, trap: &Trap) -> bool {
+        self.probes.read(trap).is_some_and(|list| list.posts)
     }
 
     /// Publishes a list with `probe` at its end. The one before may still be in use by traps.
@@ -45,13 +56,17 @@ impl Point {
     /// Called by the one writer. `probe` is alive until it was struck out and every trap since then has ended.
     pub(crate) unsafe fn append(&self, probe: NonNull<CodeProbe>) -> Result<RetiredList, OutOfMemory> {
         // SAFETY: the caller is the one writer, and frees nothing meanwhile.
-        let before = unsafe { self.probes.current() }.map_or(&[][..], |list| &list.0);
+        let before = unsafe { self.probes.current() }.map_or(&[][..], |list| &list.probes);
         let kept = || before.iter().map(|one| one.load(Ordering::Relaxed)).filter(|one| !one.is_null());
         let mut all = Vec::new();
         all.try_reserve_exact(kept().count() + 1)?;
         all.extend(kept().chain([probe.as_ptr()]).map(AtomicPtr::new));
         // Capacity equals length, so this does not reallocate.
-        let list = Owned::new(List(all.into_boxed_slice()))?;
+        // SAFETY: alive, as the caller vouches for `probe`, and those that were published and not struck out by the invariant.
+        let has_post =
+            |one: &AtomicPtr<CodeProbe>| unsafe { (*one.load(Ordering::Relaxed)).handlers().has_post() };
+        let posts = all.iter().any(has_post);
+        let list = Owned::new(List { probes: all.into_boxed_slice(), posts })?;
         Ok(RetiredList(self.probes.replace(Some(list))))
     }
 
@@ -62,7 +77,7 @@ impl Point {
     pub(crate) unsafe fn strike(&self, probe: NonNull<CodeProbe>) {
         // SAFETY: the caller is the one writer, and frees nothing meanwhile.
         let Some(list) = (unsafe { self.probes.current() }) else { return };
-        for one in list.0.iter().filter(|one| one.load(Ordering::Relaxed) == probe.as_ptr()) {
+        for one in list.probes.iter().filter(|one| one.load(Ordering::Relaxed) == probe.as_ptr()) {
             one.store(core::ptr::null_mut(), Ordering::Release);
         }
     }

@@ -40,7 +40,10 @@ pub trait Calls: Sync {
     fn is_in(&self, guard: &Self::Guard, frame: &Self::Frame, registers: &Registers) -> bool;
 
     /// Changes `registers`, those that the exception returns to, so that the call of `frame` ends.
-    fn abandon(&self, guard: &Self::Guard, frame: &Self::Frame, registers: &mut Registers);
+    ///
+    /// # Safety
+    /// They are [of that call](Calls::is_in), which is running.
+    unsafe fn abandon(&self, guard: &Self::Guard, frame: &Self::Frame, registers: &mut Registers);
 }
 
 /// What was decided about a handler's exception; the platform applies it.

@@ -122,7 +122,7 @@ impl Calls for Link {
         registers.rsp == frame.id.get()
     }
 
-    fn abandon(&self, guard: &Guard, frame: &Frame, _: &mut Registers) {
+    unsafe fn abandon(&self, guard: &Guard, frame: &Frame, _: &mut Registers) {
         assert_eq!(guard.0, frame.guard.get(), "put back to another context");
         frame.abandoned.set(true);
     }

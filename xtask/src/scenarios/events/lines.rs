@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-/// What is told of a hit: when, in microseconds, and the rest.
+/// What is told of a hit: when, in microseconds, rounded as the kernel does it (`ns2usecs()`), and the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     cpu: u32,
@@ -108,7 +108,7 @@ pub(super) fn ours(json: &str, expected: Option<bool>) -> Result<Lines> {
                         Some(value) => write!(text, " {name}={value}")?,
                     }
                 }
-                lines.entry(pid).or_default().push(Told { cpu, time: time_ns / 1000, text });
+                lines.entry(pid).or_default().push(Told { cpu, time: (time_ns + 500) / 1000, text });
             }
             Line::End { dropped, malformed, probes } => {
                 ensure!(dropped == 0 && malformed == 0, "{dropped} records dropped, {malformed} malformed");
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_kernels_line_and_ours_read_the_same() {
         let kernel = "# tracer: nop\n#\n     cat-149     [002] d..1.    12.000345: event: (vfs_read+0x0/0x300) who=\"cat\" bad=(fault)\n";
-        let ours_line = r#"{"time_ns":12000345999,"cpu":2,"pid":149,"tgid":149,"comm":"cat","kind":"hit","probe":"vfs_read","moment":"before","ip":"0x1","function":"vfs_read","function_offset":0,"flags":[],"arguments":[{"name":"who","type":"string","value":"cat"},{"name":"bad","type":"x64"}]}"#;
+        let ours_line = r#"{"time_ns":12000345499,"cpu":2,"pid":149,"tgid":149,"comm":"cat","kind":"hit","probe":"vfs_read","moment":"before","ip":"0x1","function":"vfs_read","function_offset":0,"flags":[],"arguments":[{"name":"who","type":"string","value":"cat"},{"name":"bad","type":"x64"}]}"#;
         let end = r#"{"kind":"end","ended":0,"performed":[0,0,0],"dropped":0,"windows":0,"probes":{"hits":1,"missed":0,"faults":0,"fetch_faults":1},"malformed":0,"late":0}"#;
         let text = format!("{ours_line}\n{end}\n");
         let text_of_both = "(vfs_read+0x0) who=\"cat\" bad=(fault)".to_owned();

@@ -152,7 +152,8 @@ pub(super) const MADE: &[Row] = &[
                 test $status = 0 && exit
                 cat said
                 test $status = 1 && test $(wc -l <said) = 1 || exit 98
-            done",
+            done
+            exit 97",
         status: 0,
         says: &[
             "trapline: can't start a trace with",

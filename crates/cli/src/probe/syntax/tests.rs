@@ -1,6 +1,9 @@
 //! What is understood of what a person writes, and what is told of a mistake.
 
+use trapline_trace::Format;
+
 use super::*;
+use crate::probe::form::FormKind;
 
 fn fetch(text: &str) -> Fetch {
     parse(text).unwrap_or_else(|error| panic!("{error}")).fetch
