@@ -37,6 +37,8 @@ const TITLES: [&str; COLUMNS] = [
 ];
 /// The first and the last column of counts.
 const COUNTS: RangeInclusive<usize> = 5..=11;
+/// Those of what seldom happens: a column with nothing but zeros is left out, so that the table fits a terminal.
+const SELDOM: RangeInclusive<usize> = 7..=11;
 
 /// Prints the table; that there is no module, or no probe, is an answer too.
 pub(crate) fn run(system: &System) -> Result<()> {
@@ -92,9 +94,13 @@ fn write(
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(entries.iter().map(|entry| row(entry, symbols, owner(entry))));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
+    let happened =
+        |column: &usize| !SELDOM.contains(column) || rows[1..].iter().any(|row| row[*column] != "0");
+    let shown: Vec<(usize, usize)> =
+        (0..COLUMNS).filter(happened).map(|column| (column, width(column))).collect();
     for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+        let cells = shown.iter().map(|&(column, width)| {
+            let cell = &row[column];
             let right = column == 0 || COUNTS.contains(&column);
             if right { format!("{cell:>width$}") } else { format!("{cell:width$}") }
         });
@@ -226,12 +232,28 @@ mod tests {
         let owner = |entry: &ListEntry| owner_text(&system, entry);
         write(&mut out, false, &[code, access, handler], &symbols, owner).unwrap();
         let expected = "\
-id  kind         where         name        owner          hits  missed  pre-faults  post-faults  fetch-faults  fixed  dropped  how
- 7  code         vfs_read+0x4  vfs_read+4  trapline[812]  1234       5           1            2             3      4        0  jump-optimised, with stack, DISABLED
-12  access       0x1000+0x10               module e1000e  1234       5           1            2             3      4        0
-13  page faults  everywhere    watcher?    a module       1234       5           1            2             3      4        0
+id  kind         where         name        owner          hits  missed  pre-faults  post-faults  fetch-faults  fixed  how
+ 7  code         vfs_read+0x4  vfs_read+4  trapline[812]  1234       5           1            2             3      4  jump-optimised, with stack, DISABLED
+12  access       0x1000+0x10               module e1000e  1234       5           1            2             3      4
+13  page faults  everywhere    watcher?    a module       1234       5           1            2             3      4
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_has_not_happened_takes_no_room() {
+        let quiet = ListEntry { counts: ProbeCounts::default(), ..entry(1, ListKind::Access, "") };
+        let mut out = Vec::new();
+        write(&mut out, false, &[quiet], &Symbols::default(), |_| "x[1]".into()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with("id  kind    where               name  owner  hits  missed  how\n"),
+            "{text}"
+        );
+        let dropping = ListEntry { counts: ProbeCounts { dropped: 7, ..quiet.counts }, ..quiet };
+        let mut out = Vec::new();
+        write(&mut out, false, &[quiet, dropping], &Symbols::default(), |_| "x[1]".into()).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains("hits  missed  dropped  how\n"));
     }
 
     #[test]
