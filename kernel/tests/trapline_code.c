@@ -326,6 +326,7 @@ static void one_of_several(const struct site *site)
 
 #include "code_access.h"
 #include "code_returns.h"
+#include "code_maps.h"
 #include "code_order.h"
 #include "code_steps.h"
 
@@ -356,6 +357,7 @@ static int __init code_init(void)
 	returns(site);
 	return_beside_post(site);
 	returns_switched(site);
+	maps(site);
 	in_order(site);
 	registered_twice(site);
 	reads_user_memory(site);

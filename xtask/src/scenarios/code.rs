@@ -31,7 +31,7 @@ pub(super) const TRACED: Scenario = Scenario {
 /// Hits of each test, all CPUs together.
 const HITS: u64 = 100_000;
 /// Tests that the module runs: by each way to the probed code; and, by a breakpoint, of the probed instruction's own faults and of other kinds of probes.
-const TESTS: usize = 3 * (7 * 3 + 5 + 4 + 7 * 2 + 4 + 3) - BY_JUMP_NOT + 9 + 2;
+const TESTS: usize = 3 * (7 * 3 + 5 + 4 + 7 * 2 + 4 + 4) - BY_JUMP_NOT + 9 + 2;
 /// Those with a post handler: by a jump there is none.
 const BY_JUMP_NOT: usize = 7 * 2 + 3;
 
