@@ -1,6 +1,6 @@
-//! Any bytes, any registers: nothing panics, both decoders agree on length and operands, what runs accesses
-//! what was announced, and a redirected copy is the same instruction. `cargo +nightly fuzz run
-//! insn_never_panics_and_agrees_with_iced`.
+//! Any bytes, any registers: nothing panics, both decoders agree on length and operands, what runs
+//! accesses what was announced, and a redirected copy is the same instruction. `cargo +nightly fuzz
+//! run insn_never_panics_and_agrees_with_iced`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

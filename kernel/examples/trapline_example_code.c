@@ -2,10 +2,12 @@
 /*
  * Example: code probes whose handlers fault.
  *
- * Two probes stand on one function. The handler of the first dereferences NULL at every hit: it is abandoned each time, and counted. The second reads where nothing is mapped,
- * too, but its fault handler supplies the value, so it goes on to its end. The function does not notice either of them.
+ * Two probes stand on one function. The handler of the first dereferences NULL at every hit: it is
+ * abandoned each time, and counted. The second reads where nothing is mapped, too, but its fault
+ * handler supplies the value, so it goes on to its end. The function does not notice either of
+ * them.
  *
- *	insmod trapline.ko; insmod trapline_example_code.ko
+ * 	insmod trapline.ko; insmod trapline_example_code.ko
  */
 #include <linux/atomic.h>
 #include <linux/module.h>

@@ -2,10 +2,11 @@
 /*
  * Example: a page-fault handler.
  *
- * The page after an area from vmalloc() is never mapped. Reading it is a fault that nobody resolves: an oops. Here a handler claims such faults, gives the reader a
- * value, and lets it go on behind the instruction.
+ * The page after an area from vmalloc() is never mapped. Reading it is a fault that nobody
+ * resolves: an oops. Here a handler claims such faults, gives the reader a value, and lets it go on
+ * behind the instruction.
  *
- *	insmod trapline.ko; insmod trapline_example_fault.ko
+ * 	insmod trapline.ko; insmod trapline_example_fault.ko
  */
 #include <linux/atomic.h>
 #include <linux/mm.h>
@@ -30,7 +31,10 @@ static u64 read_word(const void *from)
 	return value;
 }
 
-/* Runs in the fault, with interrupts off: it decides by what it is given, and changes nothing but the registers. */
+/*
+ * Runs in the fault, with interrupts off: it decides by what it is given, and changes nothing but
+ * the registers.
+ */
 static bool beyond(struct trapline_page_fault_handler *self, const struct trapline_page_fault *fault, struct pt_regs *registers)
 {
 	u64 end = (u64)(unsigned long)self->data + PAGE_SIZE;

@@ -2,19 +2,22 @@
 /*
  * Example: pages that are filled when they are first touched.
  *
- * An area from vmalloc() is made not present. Whoever touches a page of it raises a fault, which the handler serves: it fills the page with data of its own, here each
- * word's own offset in the area, makes it present and claims the fault. The area is read through /proc/trapline_example_pages; reading it again finds the pages there.
+ * An area from vmalloc() is made not present. Whoever touches a page of it raises a fault, which
+ * the handler serves: it fills the page with data of its own, here each word's own offset in the
+ * area, makes it present and claims the fault. The area is read through
+ * /proc/trapline_example_pages; reading it again finds the pages there.
  *
- *	insmod trapline.ko; insmod trapline_example_pages.ko; cmp /proc/trapline_example_pages ...
+ * 	insmod trapline.ko; insmod trapline_example_pages.ko; cmp /proc/trapline_example_pages ...
  *
- * The handler is asked about all faults, so it serves the area before the kernel looks at the fault at all. It needs no lock: a page's entry goes from not present to
- * present once, and whoever fills it a second time meanwhile fills it with the same. No other CPU can have kept the old entry: what is not present is not kept.
+ * The handler is asked about all faults, so it serves the area before the kernel looks at the fault
+ * at all. It needs no lock: a page's entry goes from not present to present once, and whoever fills
+ * it a second time meanwhile fills it with the same. No other CPU can have kept the old entry: what
+ * is not present is not kept.
  */
 #include <linux/atomic.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
-#include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/pgtable.h>
@@ -54,14 +57,6 @@ static ssize_t area_read(struct file *file, char __user *to, size_t count, loff_
 
 static const struct proc_ops operations = { .proc_read = area_read, .proc_lseek = default_llseek };
 
-/* What the kernel's headers keep from modules, although it is exported. */
-void __flush_tlb_all(void);
-
-static void flush_this_cpu(void *unused)
-{
-	__flush_tlb_all();
-}
-
 static int take_away(void)
 {
 	unsigned int page, level;
@@ -77,7 +72,7 @@ static int take_away(void)
 		entries[page] = entry;
 		set_pte(entry, __pte(0));
 	}
-	on_each_cpu(flush_this_cpu, NULL, 1);
+	trapline_flush_tlb();
 	return 0;
 }
 

@@ -2,10 +2,11 @@
 /*
  * Example: access probes with handlers.
  *
- * Three probes on memory of this module's own: one that watches, one that supplies what is read, one that drops what is written. On a device's registers it is the same,
- * with what ioremap() returned.
+ * Three probes on memory of this module's own: one that watches, one that supplies what is read,
+ * one that drops what is written. On a device's registers it is the same, with what ioremap()
+ * returned.
  *
- *	insmod trapline.ko; insmod trapline_example_probe.ko
+ * 	insmod trapline.ko; insmod trapline_example_probe.ko
  */
 #include <linux/atomic.h>
 #include <linux/mm.h>

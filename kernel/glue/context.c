@@ -2,9 +2,11 @@
 /*
  * The trap side: what a trap asks about the context that it interrupted.
  *
- * Interrupts are off in all of these, and any may run in NMI context: nothing here locks, waits or faults without a fixup. A fault that is fixed up
- * passes through our own hook, which leaves alone what is not on an armed page.
+ * Interrupts are off in all of these, and any may run in NMI context: nothing here locks, waits or
+ * faults without a fixup. A fault that is fixed up passes through our own hook, which leaves alone
+ * what is not on an armed page.
  */
+#include <linux/delay.h>
 #include <linux/irq_work.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
@@ -19,6 +21,7 @@
 #include <asm/msr.h>
 #include <asm/page.h>
 #include <asm/sync_core.h>
+#include "compat.h"
 #include "glue.h"
 
 /* Each CPU's number: Rust reads it by one instruction (src/cpu.rs). */
@@ -37,6 +40,12 @@ u64 notrace glue_local_clock(void)
 	return local_clock();
 }
 
+/* It counts the time stamp counter, or loops, and waits for nobody. */
+void notrace glue_udelay(u32 microseconds)
+{
+	udelay(microseconds);
+}
+
 DEFINE_PER_CPU(u32, glue_breakpoints);
 
 void notrace glue_current(struct glue_task *task)
@@ -53,7 +62,10 @@ void notrace glue_current(struct glue_task *task)
 			  in_serving_softirq();
 }
 
-/* A kernel address that a load may try without more than a page fault: a non-canonical one is a #GP, of which the fixup warns. */
+/*
+ * A kernel address that a load may try without more than a page fault: a non-canonical one is a
+ * #GP, of which the fixup warns.
+ */
 static bool notrace is_kernel_address(u64 address)
 {
 	return (s64)address < 0 && __is_canonical_address(address, boot_cpu_data.x86_virt_bits);
@@ -80,10 +92,14 @@ fault:
 }
 
 /*
- * Memory that the interrupted instruction addressed. A user address means that it was copying from or to user space, with SMAP open; page faults are disabled
- * meanwhile, so that a page that is not there is an error and not a sleep.
+ * Memory that the interrupted instruction addressed. A user address means that it was copying from
+ * or to user space, with SMAP open; page faults are disabled meanwhile, so that a page that is not
+ * there is an error and not a sleep.
  */
-/* Whether user addresses are those of the current process: a kernel thread borrows the memory of whoever ran before it. */
+/*
+ * Whether user addresses are those of the current process: a kernel thread borrows the memory of
+ * whoever ran before it.
+ */
 static bool notrace has_own_memory(void)
 {
 	return current->mm && __pa(current->mm->pgd) == read_cr3_pa();
@@ -236,7 +252,7 @@ u64 notrace glue_fs_base(void)
 {
 	u64 base;
 
-	rdmsrl(MSR_FS_BASE, base);
+	rdmsrq(MSR_FS_BASE, base);
 	return base;
 }
 
@@ -273,7 +289,10 @@ void glue_kernel_fpu_end(void)
 	kernel_fpu_end();
 }
 
-/* A repair needs to send interrupts to other CPUs and wait, so it goes from the trap by way of an interrupt to a worker. */
+/*
+ * A repair needs to send interrupts to other CPUs and wait, so it goes from the trap by way of an
+ * interrupt to a worker.
+ */
 static void repair(struct work_struct *unused)
 {
 	trapline_repair();

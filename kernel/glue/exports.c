@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What other modules may use: the functions of include/trapline.h, which Rust defines (src/api/). */
+/*
+ * What other modules may use: the functions of include/trapline.h, which Rust defines (src/api/).
+ */
 #include <linux/export.h>
 #include <linux/module.h>
 #include "trapline.h"
@@ -7,6 +9,7 @@
 EXPORT_SYMBOL_GPL(trapline_register_page_fault_handler);
 EXPORT_SYMBOL_GPL(trapline_unregister_page_fault_handler);
 EXPORT_SYMBOL_GPL(trapline_synchronize);
+EXPORT_SYMBOL_GPL(trapline_flush_tlb);
 EXPORT_SYMBOL_GPL(trapline_register_access_probe);
 EXPORT_SYMBOL_GPL(trapline_unregister_access_probe);
 EXPORT_SYMBOL_GPL(trapline_register_access_probes);

@@ -2,17 +2,21 @@
 /*
  * All page faults, of user and kernel mode, before anybody deals with them.
  *
- * Two places, for two purposes. *Looking*: the kernel's own tracepoints exceptions:page_fault_user and page_fault_kernel, the first thing that handle_page_fault()
- * does; all that the CPU told is there. *Claiming*: ftrace with IPMODIFY on kmmio_handler(), which follows at once and whose answer 1 ends the fault. It is called
- * only while kmmio has probes, so one of length 0 is registered, which watches nothing. It is not told the error code (in the frame orig_ax is -1 by then), so the
- * tracepoint leaves that for it. Each is switched in only while somebody needs it.
+ * Two places, for two purposes. *Looking*: the kernel's own tracepoints exceptions:page_fault_user
+ * and page_fault_kernel, the first thing that handle_page_fault() does; all that the CPU told is
+ * there. *Claiming*: ftrace with IPMODIFY on kmmio_handler(), which follows at once and whose
+ * answer 1 ends the fault. It is called only while kmmio has probes, so one of length 0 is
+ * registered, which watches nothing. It is not told the error code (in the frame orig_ax is -1 by
+ * then), so the tracepoint leaves that for it. Each is switched in only while somebody needs it.
  *
- * Rejected: kmmio_handler() for looking too, since a call by way of ftrace with all registers costs several times a tracepoint's; a table of interrupts of our
- * own unless it is asked for (gate.c), since page-table isolation and FRED bypass it.
+ * Rejected: kmmio_handler() for looking too, since a call by way of ftrace with all registers costs
+ * several times a tracepoint's; a table of interrupts of our own unless it is asked for (gate.c),
+ * since page-table isolation and FRED bypass it.
  *
- * Why this is safe where it runs: interrupts are off from the CPU's exception to here and on to the end of kmmio_handler(), in every context. Nothing here
- * locks, waits, or touches memory that may fault. A fault nested in between (another probe on the same tracepoint reads user memory) has another frame, by which what
- * was left is found.
+ * Why this is safe where it runs: interrupts are off from the CPU's exception to here and on to the
+ * end of kmmio_handler(), in every context. Nothing here locks, waits, or touches memory that may
+ * fault. A fault nested in between (another probe on the same tracepoint reads user memory) has
+ * another frame, by which what was left is found.
  */
 #define pr_fmt(fmt) "trapline: " fmt
 
@@ -29,11 +33,13 @@
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 #include <linux/uaccess.h>
-#include <linux/vmalloc.h>
-#include "control.h"
 #include "glue.h"
+#include "locks.h"
 
-/* What the tracepoint leaves for the hook: the last faults of this CPU that may be nested in one another. */
+/*
+ * What the tracepoint leaves for the hook: the last faults of this CPU that may be nested in one
+ * another.
+ */
 #define LEFT 8
 
 struct left {
@@ -44,10 +50,15 @@ struct left {
 
 static DEFINE_PER_CPU(struct left, left);
 
-static bool looking, claiming;
-/* Whether a study looks by the tracepoints, not only what claiming needs of them. */
-static bool studying;
-/* Whether kmmio has probes of others, so that the original must run; once true its tables are set up, and remain so. */
+/*
+ * Whether the hook asks handlers, and whether a study looks by the tracepoints: the switches that
+ * src/faults.rs sets.
+ */
+static bool claiming, studying;
+/*
+ * Whether kmmio has probes of others, so that the original must run; once true its tables are set
+ * up, and remain so.
+ */
 static bool others;
 /* Whether the probe of length 0 is registered. */
 static bool switched_on;
@@ -95,7 +106,10 @@ static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, 
 	registers = (struct pt_regs *)call->di;
 	if (!READ_ONCE(switched_on))
 		WRITE_ONCE(others, true);
-	/* The newest first: a frame in user mode has the same address each time, and one that nobody asked about may lie here still. */
+	/*
+	 * The newest first: a frame in user mode has the same address each time, and one that
+	 * nobody asked about may lie here still.
+	 */
 	for (i = 0; i < LEFT; i++) {
 		unsigned int at = (here->next - 1 - i) % LEFT;
 
@@ -112,7 +126,10 @@ static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, 
 		}
 		break;
 	}
-	/* Without probes of others the original must not run: its tables may never have been set up. */
+	/*
+	 * Without probes of others the original must not run: its tables may never have been set
+	 * up.
+	 */
 	if (!READ_ONCE(others))
 		call->ip = (unsigned long)trapline_decline;
 }
@@ -120,7 +137,7 @@ static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, 
 /* Whoever registers a probe with kmmio has set up its tables before: that is mmiotrace. */
 static void notrace on_register_kmmio_probe(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops, struct ftrace_regs *registers)
 {
-	if (!control_is_mine())
+	if (!lock_is_mine(GLUE_PATCHING))
 		WRITE_ONCE(others, true);
 }
 
@@ -142,7 +159,10 @@ static int install(struct ftrace_ops *hook, char *name)
 	return error;
 }
 
-/* Pages that are ours, for what must have an address: the probe of length 0, and behind them an address that always faults. */
+/*
+ * Pages that are ours, for what must have an address: the probe of length 0, and behind them an
+ * address that always faults.
+ */
 static void *page;
 static struct kmmio_probe nothing;
 
@@ -155,14 +175,16 @@ static void fault_once(void)
 		pr_warn("a guard page of vmalloc() can be read\n");
 }
 
-static int claims_install(void)
+/* Needs the tracepoints, which note what the hook is not told. */
+int glue_claim_faults(void)
 {
 	static char handler_name[] = "kmmio_handler", register_name[] = "register_kmmio_probe";
 	int error;
 
-	page = vzalloc(PAGE_SIZE);
+	page = glue_vmalloc(PAGE_SIZE);
 	if (!page)
 		return -ENOMEM;
+	WRITE_ONCE(claiming, true);
 	WRITE_ONCE(others, false);
 	error = install(&others_hook, register_name);
 	if (error)
@@ -182,22 +204,30 @@ static int claims_install(void)
 no_claim_hook:
 	unregister_ftrace_function(&others_hook);
 no_others_hook:
-	vfree(page);
+	WRITE_ONCE(claiming, false);
+	glue_vfree(page);
 	return error;
 }
 
-static void claims_remove(void)
+void glue_claim_no_faults(void)
 {
 	unregister_kmmio_probe(&nothing);
-	/* From here on kmmio_handler() is called no more, but for others' probes; this waits for those who were on their way to it. */
+	/*
+	 * From here on kmmio_handler() is called no more, but for others' probes; this waits for
+	 * those who were on their way to it.
+	 */
 	synchronize_rcu();
 	unregister_ftrace_function(&claim_hook);
 	unregister_ftrace_function(&others_hook);
-	/* And for CPUs that have left the hook and still run trapline_resume() or trapline_decline(). */
+	/*
+	 * And for CPUs that have left the hook and still run trapline_resume() or
+	 * trapline_decline().
+	 */
 	synchronize_rcu();
 	WRITE_ONCE(switched_on, false);
+	WRITE_ONCE(claiming, false);
 	irq_work_sync(&loop_warning);
-	vfree(page);
+	glue_vfree(page);
 }
 
 static struct tracepoint *user_faults, *kernel_faults;
@@ -210,7 +240,7 @@ static void find(struct tracepoint *tracepoint, void *unused)
 		kernel_faults = tracepoint;
 }
 
-static int look_install(void)
+int glue_look_at_faults(void)
 {
 	int error;
 
@@ -228,49 +258,24 @@ static int look_install(void)
 	return error;
 }
 
-static void look_remove(void)
+void glue_look_at_no_faults(void)
 {
 	tracepoint_probe_unregister(kernel_faults, on_kernel_fault, NULL);
 	tracepoint_probe_unregister(user_faults, on_user_fault, NULL);
 	tracepoint_synchronize_unregister();
 }
 
-/* What serves a fault. Its address, not its name: a kernel that names it otherwise does not link with us. */
+/*
+ * What serves a fault. Its address, not its name: a kernel that names it otherwise does not link
+ * with us.
+ */
 u64 glue_handle_mm_fault(void)
 {
 	return (u64)(unsigned long)handle_mm_fault;
 }
 
-/* Makes it so, under the control lock: claiming needs looking. Switching off never fails. */
-int glue_hook_all_faults(bool study, bool claim)
+/* As all that switches, under the patching lock. */
+void glue_set_studying(bool on)
 {
-	bool look = study || claim;
-	int error, result = 0;
-
-	WRITE_ONCE(studying, study);
-	if (look && !looking) {
-		error = look_install();
-		if (error)
-			return error;
-		looking = true;
-	}
-	if (claim && !claiming) {
-		WRITE_ONCE(claiming, true);
-		result = claims_install();
-		if (result) {
-			/* Nobody claims, so nobody looks but a study. */
-			WRITE_ONCE(claiming, false);
-			claim = false;
-			look = study;
-		}
-	}
-	if (!claim && claiming) {
-		claims_remove();
-		WRITE_ONCE(claiming, false);
-	}
-	if (!look && looking) {
-		look_remove();
-		looking = false;
-	}
-	return result;
+	WRITE_ONCE(studying, on);
 }

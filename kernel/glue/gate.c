@@ -2,10 +2,12 @@
 /*
  * Switching each CPU to a table of interrupts of our own, and back (gate_entry.S, src/gate.rs).
  *
- * CPUs are switched by their own hotplug callbacks: the online ones at once, others when they come, and each back before it goes offline. They run in a thread of
- * that CPU, so that whoever was in trapline_gate() there, with interrupts off, has left it when they have run.
+ * CPUs are switched by their own hotplug callbacks: the online ones at once, others when they come,
+ * and each back before it goes offline. They run in a thread of that CPU, so that whoever was in
+ * trapline_gate() there, with interrupts off, has left it when they have run.
  *
- * A table is put back whatever the CPU has by then: after this no CPU may get to our text. Who put in another meanwhile is told in the log, and counted.
+ * A table is put back whatever the CPU has by then: after this no CPU may get to our text. Who put
+ * in another meanwhile is told in the log, and counted.
  */
 #define pr_fmt(fmt) "trapline: " fmt
 
@@ -25,7 +27,9 @@
 static struct desc_ptr ours;
 static DEFINE_PER_CPU(struct desc_ptr, before);
 static enum cpuhp_state state;
-/* Whether the CPUs that are online are being switched: a foreign table is then a reason to give up. */
+/*
+ * Whether the CPUs that are online are being switched: a foreign table is then a reason to give up.
+ */
 static bool beginning;
 static u32 lost;
 
@@ -51,8 +55,9 @@ bool glue_has_fred(void)
 }
 
 /*
- * Whether trapline_gate() does all that this CPU's kernel entry must do before the first return: it sets GS by WRGSBASE, and does nothing against branch predictions that
- * user mode has trained for returns.
+ * Whether trapline_gate() does all that this CPU's kernel entry must do before the first return: it
+ * sets GS by WRGSBASE, and does nothing against branch predictions that user mode has trained for
+ * returns.
  */
 bool glue_has_plain_entry(void)
 {
@@ -116,7 +121,10 @@ static int gate_offline(unsigned int cpu)
 	return 0;
 }
 
-/* KVM on Intel notes the table that it finds as it loads, and puts that in after each exit of a guest, for as long as it is there. It must not note ours. */
+/*
+ * KVM on Intel notes the table that it finds as it loads, and puts that in after each exit of a
+ * guest, for as long as it is there. It must not note ours.
+ */
 static int on_module(struct notifier_block *block, unsigned long event, void *data)
 {
 	const struct module *module = data;
@@ -129,7 +137,10 @@ static int on_module(struct notifier_block *block, unsigned long event, void *da
 
 static struct notifier_block module_block = { .notifier_call = on_module };
 
-/* Switches all CPUs, now and to come, to this table. Returns -EBUSY, and all as before, if one has not the kernel's own. */
+/*
+ * Switches all CPUs, now and to come, to this table. Returns -EBUSY, and all as before, if one has
+ * not the kernel's own.
+ */
 int glue_gate_switch(u64 table, u16 limit)
 {
 	int result = register_module_notifier(&module_block);
@@ -150,7 +161,10 @@ int glue_gate_switch(u64 table, u16 limit)
 	return 0;
 }
 
-/* Returns when no CPU has our table and none is in trapline_gate(): on how many another's had been put in meanwhile. */
+/*
+ * Returns when no CPU has our table and none is in trapline_gate(): on how many another's had been
+ * put in meanwhile.
+ */
 u32 glue_gate_switch_back(void)
 {
 	cpuhp_remove_state(state);

@@ -2,8 +2,9 @@
 /*
  * What the two halves of the module call of each other.
  *
- * glue_*: C, called from Rust: one kernel function each, named after it, without a decision of its own. Their Rust declarations are in src/glue.rs.
- * trapline_*: Rust (src/entry.rs, src/device.rs, src/api/), called from here.
+ * glue_*: C, called from Rust: one kernel function each, named after it, without a decision of its
+ * own. Their Rust declarations are in src/glue.rs. trapline_*: Rust (src/entry.rs, src/device.rs,
+ * src/api/), called from here.
  */
 #ifndef TRAPLINE_GLUE_H
 #define TRAPLINE_GLUE_H
@@ -20,7 +21,10 @@ struct trapline_fault_words {
 	u64 address;
 };
 
-/* What trapline_trap() and trapline_claim() answer: engine's Verdict and Claim. What trapline_handler_fault() answers: engine's Recovery. */
+/*
+ * What trapline_trap() and trapline_claim() answer: engine's Verdict and Claim. What
+ * trapline_handler_fault() answers: engine's Recovery.
+ */
 enum trapline_verdict {
 	TRAPLINE_NOT_OURS = 0,
 	TRAPLINE_RESUME = 1,
@@ -42,12 +46,9 @@ struct glue_guard;
 
 #define GLUE_GUARD_SIZE 40
 
-/* kprobe.c: how many sites are taken down at once. */
-#define GLUE_SITES 32
-#define GLUE_OPTIMIZED 1
-#define GLUE_FTRACE 2
-#define GLUE_GONE 4
-
+/* kprobe.c */
+struct kprobe;
+struct kretprobe;
 struct glue_site;
 struct glue_return;
 
@@ -109,13 +110,24 @@ void glue_restore(const struct glue_guard *guard);
 /* kprobe.c */
 int glue_kprobe_address(const char *symbol, u32 offset, u64 *address);
 struct glue_site *glue_register_kprobe(u64 address, const void *point, int *error);
-int glue_kprobe_set_post(struct glue_site *site, bool wanted);
-void glue_unregister_kprobes(struct glue_site **sites, size_t count);
+bool glue_within_module(u64 address);
+bool glue_is_in_function(u64 address, const char *function);
+void glue_set_posts_at_entry(struct glue_site *site, bool wanted);
+int glue_register_post_kprobe(struct glue_site *site);
+struct kprobe *glue_main_kprobe(struct glue_site *site);
+struct kprobe *glue_post_kprobe(struct glue_site *site);
+void glue_unregister_kprobes(struct kprobe **kprobes, u32 count);
+void glue_free_site(struct glue_site *site);
 bool glue_original_byte(u64 address, u8 *byte);
 u64 glue_kprobe_missed(const struct glue_site *site);
 u32 glue_kprobe_flags(const struct glue_site *site);
 struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error);
-void glue_unregister_kretprobes(struct glue_return **sites, size_t count);
+struct kretprobe *glue_kretprobe(struct glue_return *site);
+void glue_disable_kretprobe(struct glue_return *site);
+s64 glue_calls_under_way(const struct glue_return *site);
+void glue_msleep(u32 milliseconds);
+void glue_unregister_kretprobes(struct kretprobe **kretprobes, u32 count);
+void glue_free_return(struct glue_return *site);
 u64 glue_kretprobe_missed(const struct glue_return *site);
 u32 glue_kretprobe_flags(const struct glue_return *site);
 
@@ -126,8 +138,12 @@ void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH]);
 /* context.c */
 void glue_number_cpus(void);
 u64 glue_local_clock(void);
+void glue_udelay(u32 microseconds);
 void glue_current(struct glue_task *task);
-/* Breakpoints whose probes are being served on this CPU: the kernel counts each as a non-maskable and as a hard interrupt (irqentry_nmi_enter()). */
+/*
+ * Breakpoints whose probes are being served on this CPU: the kernel counts each as a non-maskable
+ * and as a hard interrupt (irqentry_nmi_enter()).
+ */
 DECLARE_PER_CPU(u32, glue_breakpoints);
 bool glue_get_kernel_nofault(u64 address, u64 *value);
 bool glue_get_kernel_byte_nofault(u64 address, u8 *value);
@@ -156,14 +172,17 @@ int glue_gate_switch(u64 table, u16 limit);
 u32 glue_gate_switch_back(void);
 
 /* faults.c */
-int glue_hook_all_faults(bool study, bool claim);
+int glue_look_at_faults(void);
+void glue_look_at_no_faults(void);
+int glue_claim_faults(void);
+void glue_claim_no_faults(void);
+void glue_set_studying(bool on);
 u64 glue_handle_mm_fault(void);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);
 u64 glue_entry_not_present(u64 entry, u32 level);
 u64 glue_entry_physical(u64 entry, u32 level);
-void glue_flush_tlb_all_cpus(void);
 void glue_synchronize_rcu(void);
 u64 *glue_page_table_root(u32 *levels);
 u64 *glue_page_table_below(u64 entry);
@@ -172,6 +191,9 @@ u64 glue_vmemmap_start(void);
 u64 glue_vmalloc_start(void);
 u64 glue_vmalloc_end(void);
 
+/* tlb.c */
+void glue_flush_tlb_all_cpus(void);
+
 /* mapping.c */
 u64 glue_ioremap_prot(u64 physical, u64 length, u64 entry, u32 level);
 void glue_iounmap(u64 address);
@@ -179,7 +201,16 @@ u64 glue_vmap_alias(u64 address, u64 pages);
 void glue_vunmap(u64 address);
 bool glue_same_cache_attributes(u64 one, u32 one_level, u64 other, u32 other_level);
 bool glue_is_ram(u64 physical, u64 length);
+
+/* ours.c */
+bool glue_is_ours(u64 first, u64 last);
+bool glue_is_task_stack(u64 start, u64 length);
+bool glue_is_percpu(u64 address);
 bool glue_is_boot_memory(u64 physical);
+
+/* locks.c */
+void glue_lock(u32 lock);
+void glue_unlock(u32 lock);
 
 /* memory.c */
 void *glue_kvmalloc(size_t size, size_t align);
@@ -189,17 +220,13 @@ void glue_vfree(void *memory);
 void *glue_vmalloc_user(size_t size);
 int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page);
 u64 glue_totalram_bytes(void);
-bool glue_is_task_stack(u64 first, u64 last);
 u32 glue_nr_cpu_ids(void);
 bool glue_has_smap(void);
 u32 glue_current_tgid(void);
-void glue_control_lock(void);
-void glue_control_unlock(void);
 void glue_set_tracking(bool on);
-void glue_code_lock(void);
-void glue_code_unlock(void);
 bool glue_copy_from_user(void *to, u64 from, size_t length);
 bool glue_copy_to_user(u64 to, const void *from, size_t length);
 void glue_warn(const u8 *text, size_t length);
+void glue_warn_number(const u8 *text, size_t length, u64 number);
 
 #endif

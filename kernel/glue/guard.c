@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The context of handlers that may fault (calls.rs calls them): whose fault it is, and putting back what one has left behind that was abandoned.
+ * The context of handlers that may fault (calls.rs calls them): whose fault it is, and putting back
+ * what one has left behind that was abandoned.
  *
- * Interrupts are off here and stay off, so the CPU is fixed and only NMIs nest. Locks that the handler took stay taken, as no kernel can know what they guard; so
- * does the FPU, if it was between kernel_fpu_begin() and its end.
+ * Interrupts are off here and stay off, so the CPU is fixed and only NMIs nest. Locks that the
+ * handler took stay taken, as no kernel can know what they guard; so does the FPU, if it was
+ * between kernel_fpu_begin() and its end.
  */
 #include <linux/bug.h>
 #include <linux/llist.h>
 #include <linux/ptrace.h>
-#include <linux/rethook.h>
 #include <linux/thread_info.h>
-#include <linux/version.h>
+#include "compat.h"
 #include "glue.h"
 #include "guard.h"
 
-/* Faults are the handler's own only where they came in the same context: not in an interrupt's that came on top of it. */
+/*
+ * Faults are the handler's own only where they came in the same context: not in an interrupt's that
+ * came on top of it.
+ */
 #define CONTEXT (NMI_MASK | HARDIRQ_MASK)
 
 void notrace glue_guard_begin(struct glue_guard *guard)
@@ -34,20 +38,22 @@ bool notrace glue_is_guarded(const struct glue_guard *guard, u64 stack, const st
 }
 
 #ifdef CONFIG_RETHOOK
-/* As rethook_recycle(), which modules can't call. One whose return probe is being removed stays allocated. */
+/*
+ * As rethook_recycle(), which modules can't call. One whose return probe is being removed stays
+ * allocated.
+ */
 static void notrace recycle(struct rethook_node *node)
 {
 	if (!READ_ONCE(node->rethook->handler))
 		return;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
-	objpool_push(node, &node->rethook->pool);
-#else
-	freelist_add(&node->freelist, &node->rethook->pool);
-#endif
+	compat_rethook_push(node);
 }
 #endif
 
-/* The functions that the handler was in will not return: whoever keeps their return addresses would take the next function's return for theirs. */
+/*
+ * The functions that the handler was in will not return: whoever keeps their return addresses would
+ * take the next function's return for theirs.
+ */
 static void notrace forget_returns(const struct glue_guard *guard)
 {
 #ifdef CONFIG_RETHOOK

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The context that handlers are called in: interrupts are off, and what one that is abandoned may have left behind is noted. */
+/*
+ * The context that handlers are called in: interrupts are off, and what one that is abandoned may
+ * have left behind is noted.
+ */
 #ifndef TRAPLINE_GUARD_H
 #define TRAPLINE_GUARD_H
 
@@ -14,11 +17,17 @@
 struct glue_guard {
 	/* The direction, AC; interrupts as they were before. */
 	u64 flags;
-	/* Calls that are under way whose return somebody waits for: return probes, and the function_graph tracer. */
+	/*
+	 * Calls that are under way whose return somebody waits for: return probes, and the
+	 * function_graph tracer.
+	 */
 	struct llist_node *rethooks;
 	int graph_stack;
 	int graph_depth;
-	/* Counts, of preemption-off sections (and with it those of softirqs), page faults off, RCU readers, migration off. */
+	/*
+	 * Counts, of preemption-off sections (and with it those of softirqs), page faults off, RCU
+	 * readers, migration off.
+	 */
 	u32 preempt_count;
 	u32 pagefault_disabled;
 	int rcu_depth;
@@ -27,8 +36,9 @@ struct glue_guard {
 };
 
 /*
- * Interrupts are off by a breakpoint, and as the probed code has them by ftrace and by a jump. One look at the flags tells all, but where interrupts are the
- * hypervisor's matter. From here a fault on a user address is an error at once: no handler waits for a page.
+ * Interrupts are off by a breakpoint, and as the probed code has them by ftrace and by a jump. One
+ * look at the flags tells all, but where interrupts are the hypervisor's matter. From here a fault
+ * on a user address is an error at once: no handler waits for a page.
  */
 static __always_inline void guard_begin(struct glue_guard *guard)
 {

@@ -6,22 +6,34 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <asm/pgtable.h>
+#include "compat.h"
 #include "glue.h"
+#include "ours.h"
 
 static unsigned long protection(u64 entry, u32 level)
 {
 	return level == PG_LEVEL_2M ? pgprot_val(pgprot_large_2_4k(__pgprot(pmd_flags(__pmd(entry))))) : pte_flags(__pte(entry));
 }
 
-/* With the cache attributes of `entry`, the original's: two mappings of one page with different ones are undefined (Intel SDM vol. 3, 12.12.4). */
+/*
+ * With the cache attributes of `entry`, the original's: two mappings of one page with different
+ * ones are undefined (Intel SDM vol. 3, 12.12.4).
+ */
 u64 glue_ioremap_prot(u64 physical, u64 length, u64 entry, u32 level)
 {
-	return (u64)(unsigned long)ioremap_prot(physical, length, protection(entry, level));
+	void __iomem *alias = compat_ioremap_prot(physical, length, __pgprot(protection(entry, level)));
+
+	if (alias && !ours_note((void __force *)alias, length)) {
+		iounmap(alias);
+		alias = NULL;
+	}
+	return (u64)(unsigned long)alias;
 }
 
 void glue_iounmap(u64 address)
 {
 	iounmap((void __iomem *)(unsigned long)address);
+	ours_forget((void *)(unsigned long)address);
 }
 
 bool glue_same_cache_attributes(u64 one, u32 one_level, u64 other, u32 other_level)
@@ -44,6 +56,10 @@ u64 glue_vmap_alias(u64 address, u64 pages)
 			goto out;
 	}
 	alias = vmap(list, pages, VM_MAP, PAGE_KERNEL);
+	if (alias && !ours_note(alias, pages * PAGE_SIZE)) {
+		vunmap(alias);
+		alias = NULL;
+	}
 out:
 	kvfree(list);
 	return (u64)(unsigned long)alias;
@@ -52,17 +68,7 @@ out:
 void glue_vunmap(u64 address)
 {
 	vunmap((void *)(unsigned long)address);
-}
-
-/*
- * Whether this page of RAM is the kernel's own since it booted, so that it was never given out by an allocator: such are the per-CPU areas, in which the stacks
- * for interrupts lie, which are mapped into the vmalloc range too (arch/x86/kernel/irq_64.c, map_irq_stack).
- */
-bool glue_is_boot_memory(u64 physical)
-{
-	unsigned long pfn = physical >> PAGE_SHIFT;
-
-	return pfn_valid(pfn) && PageReserved(pfn_to_page(pfn));
+	ours_forget((void *)(unsigned long)address);
 }
 
 /* Whether any byte of the range is system RAM. */

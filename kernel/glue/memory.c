@@ -1,83 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Memory, the locks and other services of the control side. All in process context; all may sleep. */
+/*
+ * Memory and other services of the control side. All in process context; all may sleep.
+ */
 #include <linux/cpumask.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/cpufeature.h>
-#include "control.h"
 #include "glue.h"
+#include "ours.h"
 
-static DEFINE_MUTEX(control);
-static struct task_struct *control_owner;
-
-void glue_control_lock(void)
+/* Memory that was allocated just now, noted as ours; NULL if that can't be. */
+static void *noted(void *memory, size_t size)
 {
-	mutex_lock(&control);
-	WRITE_ONCE(control_owner, current);
-}
-
-void glue_control_unlock(void)
-{
-	WRITE_ONCE(control_owner, NULL);
-	mutex_unlock(&control);
-}
-
-bool notrace control_is_mine(void)
-{
-	/* Only the current task can make this true or false for itself. */
-	return READ_ONCE(control_owner) == current;
+	if (!memory || ours_note(memory, size))
+		return memory;
+	kvfree(memory);
+	return NULL;
 }
 
 /*
- * The code probes' lock, taken with the control lock held or without. A lock of their own: registering a kprobe waits for CPU hotplug, in which a driver may call
- * ioremap(), which takes the control lock.
+ * Rust's allocations. Sizes that are powers of two are naturally aligned, from kmalloc() as from
+ * vmalloc().
  */
-static DEFINE_MUTEX(code);
-
-void glue_code_lock(void)
-{
-	mutex_lock(&code);
-}
-
-void glue_code_unlock(void)
-{
-	mutex_unlock(&code);
-}
-
-/* Rust's allocations. Sizes that are powers of two are naturally aligned, from kmalloc() as from vmalloc(). */
 void *glue_kvmalloc(size_t size, size_t align)
 {
 	if (align > PAGE_SIZE)
 		return NULL;
 	if (align > ARCH_KMALLOC_MINALIGN)
 		size = roundup_pow_of_two(max(size, align));
-	return kvmalloc(size, GFP_KERNEL);
+	return noted(kvmalloc(size, GFP_KERNEL), size);
 }
 
 void glue_kvfree(void *memory)
 {
 	kvfree(memory);
+	ours_forget(memory);
 }
 
 void *glue_vmalloc(size_t size)
 {
-	return vzalloc(size);
+	return noted(vzalloc(size), size);
 }
 
 void glue_vfree(void *memory)
 {
 	vfree(memory);
+	ours_forget(memory);
 }
 
 void *glue_vmalloc_user(size_t size)
 {
-	return vmalloc_user(size);
+	return noted(vmalloc_user(size), size);
 }
 
 int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page)
@@ -88,22 +65,6 @@ int glue_remap_vmalloc_range(struct vm_area_struct *area, void *memory, u64 page
 u64 glue_totalram_bytes(void)
 {
 	return (u64)totalram_pages() << PAGE_SHIFT;
-}
-
-/* Whether any byte of the range is on a task's stack, where an exception would push its frame onto the page that raised it. */
-bool glue_is_task_stack(u64 first, u64 last)
-{
-	struct task_struct *process, *thread;
-	bool found = false;
-
-	rcu_read_lock();
-	for_each_process_thread(process, thread) {
-		u64 stack = (u64)(unsigned long)READ_ONCE(thread->stack);
-
-		found |= stack && first < stack + THREAD_SIZE && last >= stack;
-	}
-	rcu_read_unlock();
-	return found;
 }
 
 u32 glue_nr_cpu_ids(void)
@@ -134,4 +95,9 @@ bool glue_copy_to_user(u64 to, const void *from, size_t length)
 void glue_warn(const u8 *text, size_t length)
 {
 	pr_warn("%.*s\n", (int)length, text);
+}
+
+void glue_warn_number(const u8 *text, size_t length, u64 number)
+{
+	pr_warn("%.*s%llu\n", (int)length, text, number);
 }

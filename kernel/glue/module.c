@@ -7,7 +7,10 @@
 #include <asm/cpufeature.h>
 #include "glue.h"
 
-/* A failed self-test refuses sessions, not loading: the command then tells the person what is wrong. */
+/*
+ * A failed self-test refuses sessions, not loading: the command then tells the person what is
+ * wrong.
+ */
 static void __init report_self_test(u32 outcome)
 {
 	switch (outcome) {
@@ -65,7 +68,10 @@ no_step:
 	return error;
 }
 
-/* Not reached while the device is open or another module uses our symbols: both hold references to this module. */
+/*
+ * Not reached while the device is open or another module uses our symbols: both hold references to
+ * this module.
+ */
 static void __exit trapline_module_exit(void)
 {
 	device_remove();

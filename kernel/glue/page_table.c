@@ -2,20 +2,16 @@
 /*
  * Page-table entries: finding them, and what "not present" looks like.
  *
- * Entries are changed by compare-and-exchange in Rust (src/page_tables.rs); the layout of an entry is the kernel's business and stays here.
+ * Entries are changed by compare-and-exchange in Rust (src/page_tables.rs); the layout of an entry
+ * is the kernel's business and stays here.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/rcupdate.h>
-#include <linux/smp.h>
 #include <linux/vmalloc.h>
 #include <asm/io.h>
 #include <asm/special_insns.h>
-#include <asm/tlbflush.h>
 #include "glue.h"
-
-/* Exported to modules, but its prototype is hidden from them. */
-void __flush_tlb_all(void);
 
 u64 *glue_lookup_address(u64 address, u32 *level)
 {
@@ -27,10 +23,12 @@ u64 *glue_lookup_address(u64 address, u32 *level)
 }
 
 /*
- * `entry` without its present bit, as the kernel itself writes such an entry for PROT_NONE: the frame number inverted, so that a speculative walk (L1TF)
- * does not find a line of ours or anybody's, and the PROTNONE bit set, so that all code that looks at the tables takes it for what it is, a
- * mapping: pte_present() holds, pte_pfn() is right, and vunmap() of a mapping that is still armed warns of nothing. (kmmio clears the entry to zero, and then
- * cannot tell an armed page from an unmapped one.)
+ * `entry` without its present bit, as the kernel itself writes such an entry for PROT_NONE: the
+ * frame number inverted, so that a speculative walk (L1TF) does not find a line of ours or
+ * anybody's, and the PROTNONE bit set, so that all code that looks at the tables takes it for what
+ * it is, a mapping: pte_present() holds, pte_pfn() is right, and vunmap() of a mapping that is
+ * still armed warns of nothing. (kmmio clears the entry to zero, and then cannot tell an armed page
+ * from an unmapped one.)
  */
 u64 glue_entry_not_present(u64 entry, u32 level)
 {
@@ -51,17 +49,6 @@ u64 glue_entry_not_present(u64 entry, u32 level)
 u64 glue_entry_physical(u64 entry, u32 level)
 {
 	return level == PG_LEVEL_2M ? PFN_PHYS(pmd_pfn(__pmd(entry))) : PFN_PHYS(pte_pfn(__pte(entry)));
-}
-
-static void flush_this_cpu(void *unused)
-{
-	/* All of it, with global entries: INVLPG would miss what other address spaces' PCIDs hold of kernel pages under PTI. */
-	__flush_tlb_all();
-}
-
-void glue_flush_tlb_all_cpus(void)
-{
-	on_each_cpu(flush_this_cpu, NULL, 1);
 }
 
 /* Expedited: a driver's ioremap() and the person at the terminal wait for it. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Running a copy of an instruction with an interrupted context's registers, and the slots that such copies live in.
+ * Running a copy of an instruction with an interrupted context's registers, and the slots that such
+ * copies live in.
  *
- * The slots are part of this module's text, so no executable mapping is ever made; they are written through a data mapping of the same pages, by their own CPU
- * alone (src/slots.rs). A slot is: popf; the copy; jmp trapline_slot_done. The jump is direct. The way in is a return, through the kernel's return
- * thunk, since after it no register is left for the address of an indirect jump; flags are loaded behind it because the thunk may change them
- * (call depth tracking counts by a shift).
+ * The slots are part of this module's text, so no executable mapping is ever made; they are written
+ * through a data mapping of the same pages, by their own CPU alone (src/slots.rs). A slot is: popf;
+ * the copy; jmp trapline_slot_done. The jump is direct. The way in is a return, through the
+ * kernel's return thunk, since after it no register is left for the address of an indirect jump;
+ * flags are loaded behind it because the thunk may change them (call depth tracking counts by a
+ * shift).
  *
- * A fault in a slot is sent to trapline_slot_fault by the fault hook: the stack is then as it is at trapline_slot_done.
+ * A fault in a slot is sent to trapline_slot_fault by the fault hook: the stack is then as it is at
+ * trapline_slot_done.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
@@ -16,7 +20,10 @@
 /* CF, PF, AF, ZF, SF and OF. */
 #define ARITHMETIC_FLAGS 0x8d5
 
-/* u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot): 1 if the copy ran, 0 if it faulted. */
+/*
+ * u32 trapline_run_slot(struct pt_regs *registers, const u8 *slot): 1 if the copy ran, 0 if it
+ * faulted.
+ */
 SYM_FUNC_START(trapline_run_slot)
 	pushq	%rbp
 	pushq	%rbx

@@ -2,8 +2,9 @@
 /*
  * The end of a single step: a debug exception (#DB) with the BS bit in DR6.
  *
- * In kernel mode it comes in NMI-like context (exc_debug_kernel()), so nothing here or behind it waits. Our priority is the highest, so that the in-tree
- * kmmio, which complains about steps that are not its own, is not asked about ours.
+ * In kernel mode it comes in NMI-like context (exc_debug_kernel()), so nothing here or behind it
+ * waits. Our priority is the highest, so that the in-tree kmmio, which complains about steps that
+ * are not its own, is not asked about ours.
  */
 #include <linux/err.h>
 #include <linux/kdebug.h>
@@ -19,7 +20,10 @@ static int notrace on_die(struct notifier_block *block, unsigned long event, voi
 
 	if (event != DIE_DEBUG)
 		return NOTIFY_DONE;
-	/* The exception's caller passes DR6 by a pointer dressed up as an error: see notify_debug(). */
+	/*
+	 * The exception's caller passes DR6 by a pointer dressed up as an error: see
+	 * notify_debug().
+	 */
 	dr6 = (unsigned long *)ERR_PTR(arguments->err);
 	if (!(*dr6 & DR_STEP) || !trapline_debug_exception(arguments->regs))
 		return NOTIFY_DONE;

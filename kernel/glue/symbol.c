@@ -4,7 +4,10 @@
 #include <linux/string.h>
 #include "glue.h"
 
-/* As "function+0x10/0x20 [module]" has it, since modules can't ask for less; nothing for the kernel itself. Zero-padded. */
+/*
+ * As "function+0x10/0x20 [module]" has it, since modules can't ask for less; nothing for the kernel
+ * itself. Zero-padded.
+ */
 void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH])
 {
 	char symbol[KSYM_SYMBOL_LEN];

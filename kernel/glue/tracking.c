@@ -2,10 +2,12 @@
 /*
  * Mappings that come and go: ftrace with IPMODIFY on mmiotrace_ioremap() and mmiotrace_iounmap().
  *
- * Every ioremap() and iounmap() calls these two, built in with CONFIG_MMIOTRACE, at the right moments: after the mapping is made but before the driver
- * has its address, and before the mapping is torn down. While a session watches they are redirected to our own functions, which thereby run as ordinary
- * functions of the calling task and may sleep, as a callback of ftrace must not. Otherwise the original runs, so mmiotrace itself goes on working
- * when nobody watches. Rejected: ioremap() itself, of which there are many variants and compilers inline.
+ * Every ioremap() and iounmap() calls these two, built in with CONFIG_MMIOTRACE, at the right
+ * moments: after the mapping is made but before the driver has its address, and before the mapping
+ * is torn down. While a session watches they are redirected to our own functions, which thereby run
+ * as ordinary functions of the calling task and may sleep, as a callback of ftrace must not.
+ * Otherwise the original runs, so mmiotrace itself goes on working when nobody watches. Rejected:
+ * ioremap() itself, of which there are many variants and compilers inline.
  */
 #define pr_fmt(fmt) "trapline: " fmt
 
@@ -22,7 +24,7 @@
 #include <linux/stacktrace.h>
 #include <linux/string.h>
 #include "glue.h"
-#include "control.h"
+#include "locks.h"
 
 static bool tracking;
 /* Tasks between the decision to redirect and the end of the redirected function. */
@@ -31,7 +33,7 @@ static atomic_t inside = ATOMIC_INIT(0);
 /* Our own aliases are made and unmapped under the control lock, and are nobody's business. */
 static bool notrace wanted(void)
 {
-	return READ_ONCE(tracking) && !control_is_mine();
+	return READ_ONCE(tracking) && !lock_is_mine(GLUE_CONTROL);
 }
 
 /* Names that a function which only passes a mapping on may begin with. */
@@ -137,6 +139,9 @@ void tracking_remove(void)
 	unregister_ftrace_function(&ioremap_hook);
 	while (atomic_read(&inside))
 		msleep(1);
-	/* And the last instructions after the count went down: no task sleeps there, so tasks' RCU waits for them. */
+	/*
+	 * And the last instructions after the count went down: no task sleeps there, so tasks' RCU
+	 * waits for them.
+	 */
 	synchronize_rcu_tasks();
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Trapline's interface for other kernel modules: page-fault handlers, access probes and code probes.
+ * Trapline's interface for other kernel modules: page-fault handlers, access probes and code
+ * probes.
  *
- * Generated from src/api/ and ../crates/api/src/raw.rs: change those, then `UPDATE_EXPECT=1 cargo test -p xtask --test header`.
+ * Generated from src/api/ and ../crates/api/src/raw.rs: change those, then `UPDATE_EXPECT=1 cargo
+ * test -p xtask --test header`.
  *
- * Functions are called in process context and may sleep. Handlers run in the exception, with interrupts off, maybe in NMI context, on any CPU: they must
- * not sleep, allocate, or take a lock that the code they interrupted may hold. One that faults is abandoned and counted, and the interrupted code goes on; what it leaves undone
- * in data of its own, or in locks it holds, stays so. What handlers are given is valid until they return.
+ * Functions are called in process context and may sleep. Handlers run in the exception, with
+ * interrupts off, maybe in NMI context, on any CPU: they must not sleep, allocate, or take a lock
+ * that the code they interrupted may hold. One that faults is abandoned and counted, and the
+ * interrupted code goes on; what it leaves undone in data of its own, or in locks it holds, stays
+ * so. What handlers are given is valid until they return.
  *
- * An object handed to a register function stays where it is, and untouched, until its unregister function has returned; a page-fault handler until
- * trapline_synchronize() has returned after that.
+ * An object handed to a register function stays where it is, and untouched, until its unregister
+ * function has returned; a page-fault handler until trapline_synchronize() has returned after that.
  */
 
 #ifndef TRAPLINE_H
@@ -20,9 +24,11 @@
 struct pt_regs;
 
 /**
- * Called for every page fault, in user mode too, before anybody deals with it; without it, only for those in kernel mode that nobody has resolved.
+ * Called for every page fault, in user mode too, before anybody deals with it; without it, only
+ * for those in kernel mode that nobody has resolved.
  *
- * A claim by which nothing changes, so that the same thread faults on the same address with the same registers, is honoured for a second and then no more.
+ * A claim by which nothing changes, so that the same thread faults on the same address with the
+ * same registers, is honoured for a second and then no more.
  */
 #define TRAPLINE_ALL_FAULTS 1
 
@@ -50,7 +56,8 @@ enum trapline_decision {
      */
     TRAPLINE_DECISION_PASS = 0,
     /**
-     * A read gets the value that the handler stored, and the device is not read; or that value is written instead of the instruction's.
+     * A read gets the value that the handler stored, and the device is not read; or that value is
+     * written instead of the instruction's.
      */
     TRAPLINE_DECISION_SUPPLY = 1,
     /**
@@ -60,8 +67,9 @@ enum trapline_decision {
 };
 
 /**
- * A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if
- * there is none.
+ * A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has
+ * resolved: the kernel is about to look for an exception-table entry, and to oops if there is
+ * none.
  */
 struct trapline_page_fault {
     /**
@@ -87,8 +95,8 @@ struct trapline_page_fault_handler {
      */
     uint32_t flags;
     /**
-     * Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
-     * `ip`.
+     * Returns whether it claims the fault: the interrupted code then goes on with `registers` as
+     * the handler left them, at the same instruction unless it changed `ip`.
      */
     bool (*handle)(struct trapline_page_fault_handler *handler,
                    const struct trapline_page_fault *fault,
@@ -124,7 +132,8 @@ struct trapline_access {
      */
     const struct pt_regs *registers;
     /**
-     * The bytes that will be or were written, or were read, lowest address first; none before a read and for an access that the CPU makes by itself.
+     * The bytes that will be or were written, or were read, lowest address first; none before a
+     * read and for an access that the CPU makes by itself.
      */
     const uint8_t *value;
     /**
@@ -144,12 +153,14 @@ struct trapline_access {
 /**
  * An access probe: a range of bytes, and what is called when one of them is accessed.
  *
- * Any number of probes may cover a byte, each registered and unregistered by itself. All pre handlers are called, in the order of registration; the first that
- * does not let the access pass decides.
+ * Any number of probes may cover a byte, each registered and unregistered by itself. All pre
+ * handlers are called, in the order of registration; the first that does not let the access pass
+ * decides.
  */
 struct trapline_access_probe {
     /**
-     * Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and keeps until it has unregistered.
+     * Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and
+     * keeps until it has unregistered.
      */
     uint64_t start;
     /**
@@ -165,7 +176,8 @@ struct trapline_access_probe {
      */
     uint32_t mapping;
     /**
-     * Called before the access; may be NULL. To supply a value it stores it in `value`, zero-extended to 8 bytes.
+     * Called before the access; may be NULL. To supply a value it stores it in `value`,
+     * zero-extended to 8 bytes.
      */
     enum trapline_decision (*pre)(struct trapline_access_probe *probe,
                                   const struct trapline_access *access,
@@ -201,7 +213,8 @@ struct trapline_access_probe {
  */
 struct trapline_exception {
     /**
-     * Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
+     * Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general
+     * protection, 14 page fault.
      */
     uint64_t vector;
     /**
@@ -217,11 +230,14 @@ struct trapline_exception {
 /**
  * A code probe: an instruction, and what is called before and after it.
  *
- * Any number of probes may be at an instruction, each registered and unregistered by itself. All pre handlers are called before it, in the order of registration, then all post
- * handlers. A handler that faults is abandoned, and the post handler of its probe is not called for this hit; the others are called all the same. A probe
- * without post handler lets the kernel replace its breakpoint by a jump.
+ * Any number of probes may be at an instruction, each registered and unregistered by itself. All
+ * pre handlers are called before it, in the order of registration, then all post handlers. A
+ * handler that faults is abandoned, and the post handler of its probe is not called for this hit;
+ * the others are called all the same. A probe without post handler lets the kernel replace its
+ * breakpoint by a jump.
  *
- * `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit inside of a handler is missed.
+ * `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit
+ * inside of a handler is missed.
  */
 struct trapline_code_probe {
     /**
@@ -249,8 +265,9 @@ struct trapline_code_probe {
      */
     void (*post)(struct trapline_code_probe *probe, const struct pt_regs *registers);
     /**
-     * Called when one of the two has faulted, with the registers of the handler at the fault; may be NULL. Returns whether it has dealt with the fault: the
-     * handler then goes on with the registers as they are now. May fault itself; both are abandoned then.
+     * Called when one of the two has faulted, with the registers of the handler at the fault; may
+     * be NULL. Returns whether it has dealt with the fault: the handler then goes on with the
+     * registers as they are now. May fault itself; both are abandoned then.
      */
     bool (*fault)(struct trapline_code_probe *probe,
                   struct pt_regs *registers,
@@ -282,7 +299,8 @@ struct trapline_counts {
      */
     uint64_t hits;
     /**
-     * Hits that the kernel could not deliver: inside of another probe's handler, or, for a return probe, with too many calls under way.
+     * Hits that the kernel could not deliver: inside of another probe's handler, or, for a return
+     * probe, with too many calls under way.
      */
     uint64_t missed;
     /**
@@ -308,7 +326,8 @@ struct trapline_counts {
 };
 
 /**
- * A return probe: a function, and what is called when it is entered and when it returns. For its handlers the same holds as for those of a code probe.
+ * A return probe: a function, and what is called when it is entered and when it returns. For its
+ * handlers the same holds as for those of a code probe.
  */
 struct trapline_return_probe {
     /**
@@ -320,7 +339,8 @@ struct trapline_return_probe {
      */
     const char *symbol;
     /**
-     * Called when the function is entered; may be NULL. If it faults, the return of this call is not told of.
+     * Called when the function is entered; may be NULL. If it faults, the return of this call is
+     * not told of.
      */
     void (*entry)(struct trapline_return_probe *probe, const struct pt_regs *registers, void *carried);
     /**
@@ -334,7 +354,8 @@ struct trapline_return_probe {
                   struct pt_regs *registers,
                   const struct trapline_exception *exception);
     /**
-     * Bytes that are carried from the entry handler to the return handler of the same call, 4096 at most: `carried` points to them.
+     * Bytes that are carried from the entry handler to the return handler of the same call, 4096
+     * at most: `carried` points to them.
      */
     size_t carried;
     /**
@@ -364,8 +385,10 @@ struct trapline_return_probe {
 };
 
 /**
- * Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no function or unknown flags, or is there already; for all faults also
- * `-EBUSY` (somebody else redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of page faults), `-ENOMEM`.
+ * Puts `handler` at the head of the list of page-fault handlers. Returns 0; `-EINVAL` if it has no
+ * function or unknown flags, or is there already; for all faults also `-EBUSY` (somebody else
+ * redirects `kmmio_handler`), `-EOPNOTSUPP` (the kernel has no such function, or no tracepoints of
+ * page faults), `-ENOMEM`.
  *
  * # Safety
  * `handler` is valid and is as this file's beginning says.
@@ -373,8 +396,8 @@ struct trapline_return_probe {
 int32_t trapline_register_page_fault_handler(struct trapline_page_fault_handler *handler);
 
 /**
- * Takes `handler` out of the list. It may still be running, on any CPU, until `trapline_synchronize()` has returned. Returns 0, or
- * `-EINVAL` if it was not registered.
+ * Takes `handler` out of the list. It may still be running, on any CPU, until
+ * `trapline_synchronize()` has returned. Returns 0, or `-EINVAL` if it was not registered.
  *
  * # Safety
  * Every registered handler is valid.
@@ -387,11 +410,19 @@ int32_t trapline_unregister_page_fault_handler(struct trapline_page_fault_handle
 void trapline_synchronize(void);
 
 /**
+ * Takes from every CPU's TLB what it keeps of the page tables, all of it: for a module that made a
+ * kernel page not present, whose faults it serves. The kernel exports no function for that. Not
+ * for handlers: it waits for all CPUs.
+ */
+void trapline_flush_tlb(void);
+
+/**
  * Registers an access probe: when it returns 0, every access to its bytes is trapped, on all CPUs.
  *
- * Else `-EINVAL` (length 0, wraps, no direction, registered already), `-EPERM` (executable or kernel-stack memory, or the self-test at load failed), `-EFAULT` (not mapped, or
- * neither from `ioremap` nor from `vmalloc`), `-EOPNOTSUPP` (a page larger than 2 MiB), `-EIO` (no second mapping with the same cache
- * attributes), `-ENOMEM`.
+ * Else `-EINVAL` (length 0, wraps, no direction, registered already), `-EPERM` (memory that must
+ * not fault, as stacks are; the kernel log says why; or the self-test at load failed), `-EFAULT`
+ * (not mapped, or neither from `ioremap` nor from `vmalloc`), `-EOPNOTSUPP` (a page larger than 2
+ * MiB), `-EIO` (no second mapping with the same cache attributes), `-ENOMEM`.
  *
  * # Safety
  * `probe` is valid and is as this file's beginning says.
@@ -407,13 +438,13 @@ int32_t trapline_register_access_probe(struct trapline_access_probe *probe);
 void trapline_unregister_access_probe(struct trapline_access_probe *probe);
 
 /**
- * Registers `count` access probes at once: all of them, or none. Errors as for `trapline_register_access_probe()`.
+ * Registers `count` access probes at once: all of them, or none. Errors as for
+ * `trapline_register_access_probe()`.
  *
  * # Safety
  * `probes` is an array of `count` pointers, each as for `trapline_register_access_probe()`.
  */
-int32_t trapline_register_access_probes(struct trapline_access_probe *const *probes,
-                                        size_t count);
+int32_t trapline_register_access_probes(struct trapline_access_probe *const *probes, size_t count);
 
 /**
  * Takes `count` access probes away at once.
@@ -424,18 +455,23 @@ int32_t trapline_register_access_probes(struct trapline_access_probe *const *pro
 void trapline_unregister_access_probes(struct trapline_access_probe *const *probes, size_t count);
 
 /**
- * Registers a code probe: when it returns 0, every execution of its instruction comes to its handlers, on all CPUs.
+ * Registers a code probe: when it returns 0, every execution of its instruction comes to its
+ * handlers, on all CPUs.
  *
- * Else `-EINVAL` (no handler; nothing that may be probed; registered already), `-ENOENT` (no such symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own
- * code, or what it hangs on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's `register_kprobe()` says.
+ * Else `-EINVAL` (no handler; nothing that may be probed; registered already), `-ENOENT` (no such
+ * symbol), `-EILSEQ` (inside of an instruction), `-EPERM` (Trapline's own code, or what it hangs
+ * on), `-EBUSY` (another user of the address can't share it), `-ENOMEM`, or what else the kernel's
+ * `register_kprobe()` says.
  *
  * # Safety
- * `probe` is valid and is as this file's beginning says; its handlers are sound but for exceptions that they may raise.
+ * `probe` is valid and is as this file's beginning says; its handlers are sound but for exceptions
+ * that they may raise.
  */
 int32_t trapline_register_code_probe(struct trapline_code_probe *probe);
 
 /**
- * Takes a code probe away: when it returns, none of its handlers is running or will run; an instruction that nobody else probes is as it was.
+ * Takes a code probe away: when it returns, none of its handlers is running or will run; an
+ * instruction that nobody else probes is as it was.
  *
  * # Safety
  * `probe` was registered and not unregistered since.
@@ -443,7 +479,8 @@ int32_t trapline_register_code_probe(struct trapline_code_probe *probe);
 void trapline_unregister_code_probe(struct trapline_code_probe *probe);
 
 /**
- * Registers `count` code probes: all of them, or none. Errors as for `trapline_register_code_probe()`.
+ * Registers `count` code probes: all of them, or none. Errors as for
+ * `trapline_register_code_probe()`.
  *
  * # Safety
  * `probes` is an array of `count` pointers, each as for `trapline_register_code_probe()`.
@@ -459,7 +496,8 @@ int32_t trapline_register_code_probes(struct trapline_code_probe *const *probes,
 void trapline_unregister_code_probes(struct trapline_code_probe *const *probes, size_t count);
 
 /**
- * Has the handlers of a code probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+ * Has the handlers of a code probe called again, after it was disabled by its owner or by its
+ * limit, which begins to count anew.
  *
  * # Safety
  * `probe` is registered.
@@ -483,7 +521,8 @@ void trapline_disable_code_probe(struct trapline_code_probe *probe);
 void trapline_code_probe_counts(const struct trapline_code_probe *probe, struct trapline_counts *counts);
 
 /**
- * Registers a return probe. Errors as for `trapline_register_code_probe()`; `-EINVAL` too if `address` is not a function's first instruction.
+ * Registers a return probe. Errors as for `trapline_register_code_probe()`; `-EINVAL` too if
+ * `address` is not a function's first instruction.
  *
  * # Safety
  * As for `trapline_register_code_probe()`.
@@ -491,7 +530,8 @@ void trapline_code_probe_counts(const struct trapline_code_probe *probe, struct 
 int32_t trapline_register_return_probe(struct trapline_return_probe *probe);
 
 /**
- * Takes a return probe away: when it returns, none of its handlers is running or will run. Calls that are under way return untold.
+ * Takes a return probe away: when it returns, none of its handlers is running or will run. Calls
+ * that are under way return untold.
  *
  * # Safety
  * `probe` was registered and not unregistered since.
@@ -499,7 +539,8 @@ int32_t trapline_register_return_probe(struct trapline_return_probe *probe);
 void trapline_unregister_return_probe(struct trapline_return_probe *probe);
 
 /**
- * Registers `count` return probes: all of them, or none. Errors as for `trapline_register_return_probe()`.
+ * Registers `count` return probes: all of them, or none. Errors as for
+ * `trapline_register_return_probe()`.
  *
  * # Safety
  * `probes` is an array of `count` pointers, each as for `trapline_register_return_probe()`.
@@ -515,7 +556,8 @@ int32_t trapline_register_return_probes(struct trapline_return_probe *const *pro
 void trapline_unregister_return_probes(struct trapline_return_probe *const *probes, size_t count);
 
 /**
- * Has the handlers of a return probe called again, after it was disabled by its owner or by its limit, which begins to count anew.
+ * Has the handlers of a return probe called again, after it was disabled by its owner or by its
+ * limit, which begins to count anew.
  *
  * # Safety
  * `probe` is registered.
@@ -523,7 +565,8 @@ void trapline_unregister_return_probes(struct trapline_return_probe *const *prob
 void trapline_enable_return_probe(struct trapline_return_probe *probe);
 
 /**
- * Has the handlers of a return probe called no more, for now; one that is running goes on. Calls that were entered before return untold.
+ * Has the handlers of a return probe called no more, for now; one that is running goes on. Calls
+ * that were entered before return untold.
  *
  * # Safety
  * `probe` is registered.
@@ -539,23 +582,21 @@ void trapline_disable_return_probe(struct trapline_return_probe *probe);
 void trapline_return_probe_counts(const struct trapline_return_probe *probe, struct trapline_counts *counts);
 
 /**
- * Reads `length` bytes of kernel memory, whatever lies there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`. For handlers and everybody else.
+ * Reads `length` bytes of kernel memory, whatever lies there. Returns 0, or `-EFAULT`: then
+ * nothing is to be said of `to`. For handlers and everybody else.
  *
  * # Safety
  * `to` has room for them.
  */
-int32_t trapline_read_kernel(void *to,
-                             const void *from,
-                             size_t length);
+int32_t trapline_read_kernel(void *to, const void *from, size_t length);
 
 /**
- * Reads `length` bytes of the current process's memory, without waiting for pages that are not there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`.
+ * Reads `length` bytes of the current process's memory, without waiting for pages that are not
+ * there. Returns 0, or `-EFAULT`: then nothing is to be said of `to`.
  *
  * # Safety
  * `to` has room for them.
  */
-int32_t trapline_read_user(void *to,
-                           uint64_t from,
-                           size_t length);
+int32_t trapline_read_user(void *to, uint64_t from, size_t length);
 
 #endif  /* TRAPLINE_H */

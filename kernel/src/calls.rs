@@ -1,9 +1,11 @@
-//! Calls that may fault: the trampoline, and the context that an abandoned call is put back to (`glue/guard.c`).
+//! Calls that may fault: the trampoline, and the context that an abandoned call is put back to
+//! (`glue/guard.c`).
 
 use crate::{cpu, glue};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use trapline_engine::Lane;
 use trapline_engine::code::{Call, Calls};
 use trapline_insn::Registers;
 
@@ -14,7 +16,8 @@ pub(crate) struct Guard {
     rest: [MaybeUninit<u64>; 4],
 }
 
-/// How to get back from a call. Until it is made no stack is near 0, so nothing is taken for its own.
+/// How to get back from a call. Until it is made no stack is near 0, so nothing is taken for its
+/// own.
 #[derive(Default)]
 pub(crate) struct Frame(UnsafeCell<Back>);
 
@@ -44,30 +47,35 @@ impl Calls for KernelCalls {
     type Frame = Frame;
 
     #[inline(always)]
-    fn cpu(&self) -> usize {
-        cpu::number()
+    fn lane(&self) -> Lane {
+        cpu::lane()
     }
 
     fn guarding<T>(&self, calls: impl FnOnce(&Guard) -> T) -> T {
         let mut guard = MaybeUninit::uninit();
         // SAFETY: a place for it.
         unsafe { glue::glue_guard_begin(guard.as_mut_ptr()) };
-        // SAFETY: the flags are noted whatever the kernel's configuration; the rest may be anything.
+        // SAFETY: the flags are noted whatever the kernel's configuration; the rest may be
+        // anything.
         let result = calls(unsafe { &*guard.as_ptr() });
         // SAFETY: from above, in the same context.
         unsafe { glue::glue_guard_end(guard.as_ptr()) };
         result
     }
 
-    /// The trampoline. It notes where the call ends, and the stack pointer below which everything that is needed behind it is saved: the compiler is told that the
-    /// call changes all registers, but for the two that it can't be told of. A call that is abandoned ends there, too: its exception returns to that
-    /// place with that stack pointer, and with rcx not 0, as if the function had returned.
+    /// The trampoline. It notes where the call ends, and the stack pointer below which everything
+    /// that is needed behind it is saved: the compiler is told that the call changes all registers,
+    /// but for the two that it can't be told of. A call that is abandoned ends there, too: its
+    /// exception returns to that place with that stack pointer, and with rcx not 0, as if the
+    /// function had returned.
     #[inline(always)]
     unsafe fn call(&self, guard: &Guard, frame: &Frame, call: &Call) -> Option<u64> {
         let [first, second, third] = call.arguments;
         let (result, abandoned): (u64, u64);
-        // SAFETY: a function that may be called, as the caller vouches. `Back` is laid out as written here. The thunk calls what r11 points to, as every indirect call
-        // of the Rust half does (-Zretpoline-external-thunk; kernels with mitigations have it). The pushes leave the stack's alignment as it is.
+        // SAFETY: a function that may be called with these arguments: `Calls::call` asks for that.
+        // `Back` is laid out as written here. The thunk calls what r11 points to, as every indirect
+        // call of the Rust half does (-Zretpoline-external-thunk; kernels with mitigations have
+        // it). The pushes leave the stack's alignment as it is.
         unsafe {
             asm!(
                 "push rbx",

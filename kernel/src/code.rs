@@ -1,6 +1,7 @@
 //! Code probes in this kernel: what is registered, by whom, and what the kprobes call.
 //!
-//! Registering and removing happen in process context under the code lock ([`Registry::lock`]); hits come in traps, with interrupts off.
+//! Registering and removing happen in process context under the patching lock ([`Registry::of`]);
+//! hits come in traps, with interrupts off.
 
 use crate::calls::{Guard, KernelCalls};
 use crate::entry::{FaultWords, VerdictCode};
@@ -8,26 +9,27 @@ use crate::errno::Errno;
 use crate::fixed::Fixed;
 use crate::glue;
 use crate::kprobes::{Kprobes, ReturnSite, Site};
-use crate::list::module_of;
+use crate::locks::{Patched, PatchingLock};
+use crate::names::module_of;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use trapline_abi::{
     CODE_FAULT, CODE_POST, CODE_RETURN, LIST_DISABLED, LIST_GONE, ListEntry, ListKind, MODULE_LENGTH,
     NAME_LENGTH, ProbeError,
 };
-use trapline_engine::Owned;
 use trapline_engine::code::{
     AddError, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, Exception, HitVerdict, Point,
     Recovery,
 };
+use trapline_engine::{Linear, Owned};
 use trapline_insn::Registers;
 
-/// The trap side, from [`trapline_init`](crate::entry::trapline_init) until no kprobe of ours is left.
+/// The trap side, from [`trapline_init`](crate::entry::trapline_init) until no kprobe of ours is
+/// left.
 pub(crate) static CODE: Fixed<CodeEngine<KernelCalls>> = Fixed::empty();
 
 /// A probe to register.
-pub(crate) struct Wanted {
+pub(crate) struct Registration {
     /// Its number: see [`Control::next_id`](trapline_engine::Control::next_id).
     pub id: u64,
     /// Address of the instruction; of a return probe, of the function.
@@ -44,7 +46,8 @@ pub(crate) struct Wanted {
     pub owner: u32,
     /// What `trapline list` shows it as, zero-padded.
     pub name: [u8; NAME_LENGTH],
-    /// [`CODE_STACK`](trapline_abi::CODE_STACK) if it records the stack, which only its handlers know.
+    /// [`CODE_STACK`](trapline_abi::CODE_STACK) if it records the stack, which only its handlers
+    /// know.
     pub flags: u32,
 }
 
@@ -64,14 +67,15 @@ pub(crate) enum At {
 
 /// Why a probe was not registered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct ProbeRefused {
     pub error: ProbeError,
     /// What the kernel said, or would.
     pub errno: Errno,
 }
 
-impl Refused {
-    pub(crate) const NO_MEMORY: Refused = Refused { error: ProbeError::NoMemory, errno: Errno::NO_MEMORY };
+impl ProbeRefused {
+    pub(crate) const NO_MEMORY: ProbeRefused =
+        ProbeRefused { error: ProbeError::NoMemory, errno: Errno::NO_MEMORY };
 
     /// What the kernel said, as a positive number; 0 if the refusal is ours.
     pub(crate) fn of_kernel(self) -> u32 {
@@ -106,6 +110,9 @@ struct Label {
     flags: u32,
 }
 
+// SAFETY: the data is only compared.
+unsafe impl Send for Label {}
+
 /// A return probe.
 struct Return {
     id: u64,
@@ -118,123 +125,111 @@ struct Return {
 // SAFETY: the probe is shared by design and owned by the registry.
 unsafe impl Send for Return {}
 
-struct State {
+/// The code probes. Its methods wait for CPU hotplug: what they are called on comes from the
+/// patching lock alone, while the control lock is not held.
+pub(crate) struct Registry {
     control: CodeControl<Site>,
     returns: Vec<Return>,
     /// Sorted by id.
     labels: Vec<Label>,
 }
 
-struct Shared(UnsafeCell<State>);
-
-// SAFETY: reached only through `Registry`, which holds the code lock.
-unsafe impl Sync for Shared {}
-
-static STATE: Shared =
-    Shared(UnsafeCell::new(State { control: CodeControl::new(), returns: Vec::new(), labels: Vec::new() }));
-
-/// The code probes, with their lock held. Process context only.
-pub(crate) struct Registry(());
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // SAFETY: `lock` took it, in this task.
-        unsafe { glue::glue_code_unlock() }
-    }
-}
+static REGISTRY: Patched<Registry> =
+    Patched::new(Registry { control: CodeControl::new(), returns: Vec::new(), labels: Vec::new() });
 
 impl Registry {
-    pub(crate) fn lock() -> Self {
-        glue::glue_code_lock();
-        Self(())
+    /// Those of this kernel.
+    pub(crate) fn of<'a>(patching: &'a mut PatchingLock<'_>) -> &'a mut Self {
+        REGISTRY.of(patching)
     }
 
-    fn state(&mut self) -> &mut State {
-        // SAFETY: the lock is held, and `&mut self` excludes other borrows from this guard.
-        unsafe { &mut *STATE.0.get() }
-    }
-
-    /// Registers a probe: when it returns, every hit comes to its handlers. Refused if another one has the same data: it is registered already.
+    /// Registers a probe: when it returns, every hit comes to its handlers. Refused if another one
+    /// has the same data: it is registered already.
     ///
     /// # Safety
-    /// The handlers may be called with `data` in any trap on any CPU until the probe was removed; trusted ones do not fault.
-    pub(crate) unsafe fn add(&mut self, wanted: &Wanted) -> Result<(), Refused> {
-        let state = self.state();
-        if state.labels.iter().any(|label| label.data == wanted.data) {
-            return Err(Refused { error: ProbeError::Flags, errno: Errno::INVALID });
+    /// The handlers may be called with `data` in any trap on any CPU until the probe was removed;
+    /// trusted ones do not fault.
+    pub(crate) unsafe fn add(&mut self, registration: &Registration) -> Result<(), ProbeRefused> {
+        if self.labels.iter().any(|label| label.data == registration.data) {
+            return Err(ProbeRefused { error: ProbeError::Flags, errno: Errno::INVALID });
         }
-        state.labels.try_reserve(1).map_err(|_| Refused::NO_MEMORY)?;
+        self.labels.try_reserve(1).map_err(|_| ProbeRefused::NO_MEMORY)?;
         let cpus = glue::glue_nr_cpu_ids() as usize;
-        let probe = CodeProbe::new(wanted.id, wanted.handlers, wanted.data, wanted.limit, cpus)
-            .map_err(|_| Refused::NO_MEMORY)?;
-        match wanted.at {
+        let probe = CodeProbe::new(
+            registration.id,
+            registration.handlers,
+            registration.data,
+            registration.limit,
+            cpus,
+        )
+        .map_err(|_| ProbeRefused::NO_MEMORY)?;
+        match registration.at {
             At::Instruction => {
-                // SAFETY: as the caller vouches.
-                unsafe { state.control.add(&mut Kprobes, wanted.address, probe) }.map_err(
-                    |error| match error {
-                        AddError::OutOfMemory => Refused::NO_MEMORY,
-                        AddError::Site(errno) => Refused::of(errno, wanted.at),
-                    },
-                )?;
+                // SAFETY: the handlers may be called with `data` until the probe was removed: `add`
+                // asks for that.
+                unsafe { self.control.add(&mut Kprobes, registration.address, probe) }.map_err(|error| {
+                    match error {
+                        AddError::OutOfMemory => ProbeRefused::NO_MEMORY,
+                        AddError::Site(errno) => ProbeRefused::of(errno, registration.at),
+                    }
+                })?;
             }
             At::Return { carried, active } => {
-                state.returns.try_reserve(1).map_err(|_| Refused::NO_MEMORY)?;
-                let probe = Owned::new(probe).map_err(|_| Refused::NO_MEMORY)?.leak();
+                self.returns.try_reserve(1).map_err(|_| ProbeRefused::NO_MEMORY)?;
+                let probe = Owned::new(probe).map_err(|_| ProbeRefused::NO_MEMORY)?.leak();
                 // SAFETY: freed only after it was removed, or at once if it was never armed.
-                match unsafe { ReturnSite::arm(wanted.address, probe, carried, active) } {
+                match unsafe { ReturnSite::arm(registration.address, probe, carried, active) } {
                     Ok(site) => {
-                        let (id, address) = (wanted.id, wanted.address);
-                        state.returns.push(Return { id, address, probe, site, leaving: false });
+                        let (id, address) = (registration.id, registration.address);
+                        self.returns.push(Return { id, address, probe, site, leaving: false });
                     }
                     Err(errno) => {
                         // SAFETY: from `leak`, and nobody else has it.
                         drop(unsafe { Owned::reclaim(probe) });
-                        return Err(Refused::of(errno, wanted.at));
+                        return Err(ProbeRefused::of(errno, registration.at));
                     }
                 }
             }
         }
-        let at = state.labels.partition_point(|label| label.id < wanted.id);
-        let &Wanted { id, data, owner, name, flags, .. } = wanted;
-        state.labels.insert(at, Label { id, data, owner, name, flags });
+        let at = self.labels.partition_point(|label| label.id < registration.id);
+        let &Registration { id, data, owner, name, flags, .. } = registration;
+        self.labels.insert(at, Label { id, data, owner, name, flags });
         Ok(())
     }
 
-    /// Takes probes away: when it returns, none of their handlers is running or will run, and instructions that nobody else probes are as they were.
+    /// Takes probes away: when it returns, none of their handlers is running or will run, and
+    /// instructions that nobody else probes are as they were.
     pub(crate) fn remove(&mut self, gone: impl Fn(u64) -> bool) {
-        let state = self.state();
-        state.control.remove(&mut Kprobes, |probe| gone(probe.id()));
-        for probe in &mut state.returns {
+        self.control.remove(&mut Kprobes, |probe| gone(probe.id()));
+        for probe in &mut self.returns {
             probe.leaving = gone(probe.id);
         }
-        let leaving = state.returns.iter_mut().filter(|probe| probe.leaving);
+        let leaving = self.returns.iter_mut().filter(|probe| probe.leaving);
         ReturnSite::remove(leaving.map(|probe| &mut probe.site));
-        state.returns.retain(|probe| {
+        self.returns.retain(|probe| {
             if probe.leaving {
                 // SAFETY: from `leak`; no handler is running any more.
                 drop(unsafe { Owned::reclaim(probe.probe) });
             }
             !probe.leaving
         });
-        state.labels.retain(|label| !gone(label.id));
+        self.labels.retain(|label| !gone(label.id));
     }
 
     /// Calls `change` with the probe `id`; returns whether there is one.
-    pub(crate) fn with(&mut self, id: u64, mut change: impl FnMut(&CodeProbe)) -> bool {
-        let state = self.state();
-        if let Some(found) = state.returns.iter().find(|probe| probe.id == id) {
+    pub(crate) fn with(&self, id: u64, mut change: impl FnMut(&CodeProbe)) -> bool {
+        if let Some(found) = self.returns.iter().find(|probe| probe.id == id) {
             // SAFETY: alive until it is removed.
             change(unsafe { found.probe.as_ref() });
             return true;
         }
-        state.control.with(id, change)
+        self.control.with(id, change)
     }
 
     /// What the probe with the lowest number from `id` on is.
-    pub(crate) fn list(&mut self, id: u64) -> Option<ListEntry> {
-        let state = self.state();
-        let label = state.labels.get(state.labels.partition_point(|label| label.id < id))?;
-        let found = state.returns.iter().find(|probe| probe.id == label.id).map(|found| {
+    pub(crate) fn list(&self, id: u64) -> Option<ListEntry> {
+        let label = self.labels.get(self.labels.partition_point(|label| label.id < id))?;
+        let found = self.returns.iter().find(|probe| probe.id == label.id).map(|found| {
             // SAFETY: alive until it is removed.
             let probe = unsafe { found.probe.as_ref() };
             let mut counts = probe.counts();
@@ -242,7 +237,7 @@ impl Registry {
             (probe, found.address, found.site.flags() | CODE_RETURN, counts)
         });
         let (probe, address, flags, counts) = found.or_else(|| {
-            let mut all = state.control.probes(&Kprobes);
+            let mut all = self.control.probes(&Kprobes);
             let (probe, address, site, counts) = all.find(|(probe, ..)| probe.id() == label.id)?;
             let post = probe.handlers().has_post() && !probe.handlers().has_pre();
             Some((probe, address, site.flags() | if post { CODE_POST } else { 0 }, counts))
@@ -268,8 +263,8 @@ impl Registry {
     }
 
     /// How many are registered.
-    pub(crate) fn len(&mut self) -> usize {
-        self.state().labels.len()
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
     }
 }
 
@@ -286,11 +281,14 @@ fn owner_of(handlers: &CodeHandlers) -> [u8; MODULE_LENGTH] {
 /// A kprobe's instruction was reached.
 ///
 /// # Safety
-/// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers` are valid, and `guard` is of this context.
+/// Called in the trap, with interrupts off until it returns; `point` is an armed one; `registers`
+/// are valid, and `guard` is of this context.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registers, guard: *const Guard) {
     let Some(code) = CODE.get() else { return };
-    // SAFETY: as the caller vouches. kprobes step over a hit inside of another one's and count it, and reset themselves when a step faults.
+    // SAFETY: in the trap with interrupts off, and the pointers valid: this function asks for that.
+    // kprobes step over a hit inside of another one's and count it, and reset themselves when a
+    // step faults.
     let (HitVerdict::Ran | HitVerdict::Missed) =
         unsafe { code.hit(&*point, &*registers, Delivery::Alone, &*guard) };
 }
@@ -302,7 +300,7 @@ unsafe extern "C" fn trapline_hit(point: *const Point, registers: *const Registe
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_stepped(point: *const Point, registers: *const Registers, guard: *const Guard) {
     let Some(code) = CODE.get() else { return };
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the trap with interrupts off, and the pointers valid: this function asks for that.
     unsafe { code.stepped(&*point, &*registers, &*guard) }
 }
 
@@ -317,7 +315,8 @@ unsafe extern "C" fn trapline_entered(
     carried: *mut (),
     guard: *const Guard,
 ) -> bool {
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the trap with interrupts off, the pointers valid, `carried` the probe's: this
+    // function asks for that.
     CODE.get().is_some_and(|code| unsafe { code.entered(&*probe, &*registers, carried, &*guard) })
 }
 
@@ -333,14 +332,17 @@ unsafe extern "C" fn trapline_returned(
     guard: *const Guard,
 ) {
     let Some(code) = CODE.get() else { return };
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the trap with interrupts off, the pointers valid, `carried` the probe's: this
+    // function asks for that.
     unsafe { code.returned(&*probe, &*registers, carried, &*guard) }
 }
 
-/// An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its probe's fault handler is asked if `ask` says so.
+/// An exception, vector `trap`, in kernel mode: is it of a handler that is running on this CPU? Its
+/// probe's fault handler is asked if `ask` says so.
 ///
 /// # Safety
-/// Called in the exception, with interrupts off until it returns; the pointers are valid and nobody else's.
+/// Called in the exception, with interrupts off until it returns; the pointers are valid and nobody
+/// else's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_handler_fault(
     registers: *mut Registers,
@@ -349,10 +351,11 @@ unsafe extern "C" fn trapline_handler_fault(
     ask: bool,
 ) -> VerdictCode {
     let Some(code) = CODE.get() else { return VerdictCode::NotOurs };
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the exception with interrupts off, the pointers valid: this function asks for
+    // that.
     let recovery = unsafe {
-        let exception =
-            Exception { vector: trap, error_code: (*fault).error_code, address: (*fault).address };
+        let FaultWords { error_code, address: Linear(address) } = *fault;
+        let exception = Exception { vector: trap, error_code, address };
         code.fault(&exception, &mut *registers, ask)
     };
     match recovery {
@@ -362,12 +365,14 @@ unsafe extern "C" fn trapline_handler_fault(
     }
 }
 
-/// Ends the innermost handler of this CPU: `registers`, those the exception returns to, become those of its end. False if they are not of a handler.
+/// Ends the innermost handler of this CPU: `registers`, those the exception returns to, become
+/// those of its end. False if they are not of a handler.
 ///
 /// # Safety
 /// As for [`trapline_handler_fault`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_handler_abandon(registers: *mut Registers) -> bool {
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the exception with interrupts off, the pointers valid: this function asks for
+    // that.
     CODE.get().is_some_and(|code| unsafe { code.abandon(&mut *registers) })
 }

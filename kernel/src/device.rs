@@ -3,17 +3,23 @@
 use crate::code::Registry;
 use crate::errno::{Errno, status};
 use crate::glue;
-use crate::mappings::errno_of;
-use crate::rings::Rings;
-use crate::state::{ENGINE, Guard};
+use crate::list::first_listed;
+use crate::locks::Unlocked;
+use crate::platform::Kernel;
+use crate::self_test;
+use crate::session::{Session, Sessions};
+use crate::sources::{Host, NewProbe, Source, Sources, fault_watcher};
+use crate::state::ENGINE;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, CodeProbe, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, Info, LIST, ListEntry, MARK,
-    MAX_STEPS, Mark, PROBE, START, STOP, SessionKind, Start, Step, WATCH, Watch,
+    ABI_VERSION, CodeProbe, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, INJECT,
+    INJECT_COUNTS, Info, Inject, InjectCounts, InjectRule, LIST, ListEntry, MARK, MAX_RULES, MAX_STEPS, Mark,
+    PROBE, START, STOP, Start, Step, WATCH, Watch,
 };
+use trapline_engine::Engine;
 
 /// Numbers for open files: a file is known by its number, so it needs no memory of its own.
 static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
@@ -47,6 +53,13 @@ impl UserPointer {
     }
 }
 
+/// What a task has that comes from the kernel by a file operation.
+fn unlocked() -> Unlocked {
+    // SAFETY: file operations are called in process context, by a kernel that holds no lock of ours
+    // and is not called by us; each of them calls this once.
+    unsafe { Unlocked::new() }
+}
+
 /// The file's number, which the glue keeps as its private data.
 #[unsafe(no_mangle)]
 extern "C" fn trapline_open() -> u64 {
@@ -57,24 +70,30 @@ extern "C" fn trapline_open() -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn trapline_release(file: u64) {
     if let Some(engine) = ENGINE.get() {
-        Guard::lock().end(engine, file);
+        Sessions::lock(unlocked()).end(engine, file);
     }
 }
 
 /// A command; `argument` is a user-space address. Returns 0 or a negative errno.
+///
+/// Each command is a function apart: inlined, all of them together would have their values on the
+/// stack below each one.
 #[unsafe(no_mangle)]
 extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
     let argument = UserPointer(argument);
+    let Some(engine) = ENGINE.get() else { return Errno::IO.negative() };
     status(match command {
-        INFO => info(argument),
-        START => start(file, argument),
-        WATCH => watch(file, argument),
-        MARK => mark(argument),
-        STOP => stop(file, argument),
-        PROBE => probe(file, argument),
-        FAULTS => faults(file, argument),
-        FAULT_COUNTS => fault_counts(file, argument),
-        LIST => list(argument),
+        INFO => info(engine, argument),
+        START => start(engine, file, argument),
+        WATCH => watch(engine, file, argument),
+        MARK => mark(engine, argument),
+        STOP => stop(engine, file, argument),
+        PROBE => probe(engine, file, argument),
+        FAULTS => faults(engine, file, argument),
+        FAULT_COUNTS => fault_counts(engine, file, argument),
+        LIST => list(engine, argument),
+        INJECT => inject(engine, file, argument),
+        INJECT_COUNTS => inject_counts(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -85,145 +104,190 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
 /// `area` is the `vm_area_struct` that the file is being mapped to.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_mmap(file: u64, area: *mut c_void, offset: u64, length: u64) -> i32 {
-    let state = Guard::lock();
-    let Some(session) = state.session_of(file) else {
+    let mut sessions = Sessions::lock(unlocked());
+    let Some((session, _)) = sessions.of(file) else {
         return Errno::INVALID.negative();
     };
     if offset.checked_add(length).is_none_or(|end| end > session.rings.bytes()) {
         return Errno::INVALID.negative();
     }
-    // SAFETY: as the caller vouches; the rings' memory is from `vmalloc_user` and holds the pages asked for. Its pages are counted, so they outlive the
-    // session where they are mapped.
+    // SAFETY: `area` is the one that the file is being mapped to: this function asks for that; the
+    // rings' memory is from `vmalloc_user` and holds the pages asked for. Its pages are counted, so
+    // they outlive the session where they are mapped.
     unsafe { glue::glue_remap_vmalloc_range(area, session.rings.memory(), offset / 4096) }
 }
 
-fn info(argument: UserPointer) -> Result<(), Errno> {
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let state = Guard::lock();
-    let session = state.only(SessionKind::Accesses);
-    let mut counters = engine.counters();
-    let all = || state.sessions.iter().map(|session| &session.rings);
-    counters.dropped = all().map(Rings::dropped).fold(state.dropped, u64::wrapping_add);
-    let rings = all().map(Rings::bytes).sum::<u64>() + state.probing_memory() as u64;
+#[inline(never)]
+fn info(engine: &Engine<Kernel>, argument: UserPointer) -> Result<(), Errno> {
+    let mut sessions = Sessions::lock(unlocked());
+    let counters = Counters { dropped: sessions.dropped(), ..engine.counters() };
+    let count = sessions.all().len() as u32;
+    let held: u64 = sessions.all().iter().map(Session::memory).sum();
+    let mut patching = sessions.unlocked.patching();
+    let (code_probes, faults_owner) = (Registry::of(&mut patching).len(), fault_watcher(&mut patching));
+    drop(patching);
+    let controlled = sessions.unlocked.control();
+    let (control, mappings) = (&controlled.control, &controlled.mappings);
     let info = Info {
         version: ABI_VERSION,
         // The hook is there for as long as the device is.
         hook: HookState::FixupException as u32,
-        self_test: state.self_test as u32,
-        session: session.map_or(0, |session| session.owner),
-        faults_session: state.only(SessionKind::Faults).map_or(0, |session| session.owner),
-        reserved: 0,
-        armed_pages: state.control.pages().len() as u64,
-        probes: state.control.probes() as u64,
-        code_probes: Registry::lock().len() as u64,
+        self_test: self_test::outcome(),
+        sessions: count,
+        accesses_owner: controlled.watched.owner,
+        faults_owner,
+        armed_pages: control.pages().len() as u64,
+        probes: control.probes() as u64,
+        code_probes: code_probes as u64,
         handlers: engine.handlers() as u64,
-        memory: (engine.memory() + state.control.memory()) as u64 + rings,
-        direct_map: glue::glue_direct_map_start(),
-        vmalloc: glue::glue_vmalloc_start(),
-        vmemmap: glue::glue_vmemmap_start(),
+        memory: (engine.memory() + control.memory() + mappings.memory()) as u64 + held,
+        direct_map: glue::glue_direct_map_start().0,
+        vmalloc: glue::glue_vmalloc_start().0,
+        vmemmap: glue::glue_vmemmap_start().0,
         counters,
     };
-    drop(state);
+    // Without the locks: user memory may have to be waited for, and who maps rings holds its lock
+    // when it takes ours.
+    drop(controlled);
+    drop(sessions);
     argument.write(&info)
 }
 
-fn start(file: u64, argument: UserPointer) -> Result<(), Errno> {
+#[inline(never)]
+fn start(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut start: Start = unsafe { argument.read() }?;
-    if start.version != ABI_VERSION {
+    if start.version != ABI_VERSION || start.reserved != 0 {
         return Err(Errno::INVALID);
     }
-    let kind = SessionKind::from_code(start.kind).ok_or(Errno::INVALID)?;
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    start.rings = Guard::lock().start(engine, file, kind, start.buffer)?;
-    // Without the lock: user memory may have to be waited for, and who maps rings holds its lock when it takes ours.
-    argument.write(&start).inspect_err(|_| Guard::lock().end(engine, file))
+    let mut sessions = Sessions::lock(unlocked());
+    start.rings = sessions.start(file, start.buffer)?;
+    drop(sessions);
+    // Without the lock, as in `info`.
+    let told = argument.write(&start);
+    if told.is_err() {
+        Sessions::lock(unlocked()).end(engine, file);
+    }
+    told
 }
 
-/// The state, if `file` has a session of this kind.
-fn own_session(file: u64, kind: SessionKind) -> Result<Guard, Errno> {
-    let state = Guard::lock();
-    if state.has_session(file, kind) { Ok(state) } else { Err(Errno::INVALID) }
+/// Calls `command` with what the session of `file` has.
+fn in_session<T>(
+    engine: &Engine<Kernel>,
+    file: u64,
+    command: impl FnOnce(&mut Sources, Host<'_>) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut sessions = Sessions::lock(unlocked());
+    let (session, unlocked) = sessions.of(file).ok_or(Errno::INVALID)?;
+    let (sources, host) = session.parts(engine, unlocked);
+    command(sources, host)
 }
 
-fn watch(file: u64, argument: UserPointer) -> Result<(), Errno> {
+#[inline(never)]
+fn watch(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut watch: Watch = unsafe { argument.read() }?;
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let result = own_session(file, SessionKind::Accesses)?.watch(engine, &mut watch);
-    watch.error = result.err().map_or(0, |error| error as u32);
-    argument.write(&watch)?;
-    result.map_err(errno_of)
-}
-
-fn faults(file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: FaultWatch = unsafe { argument.read() }?;
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let result = own_session(file, SessionKind::Faults)?.watch_faults(engine, file, &mut watch);
+    let result = in_session(engine, file, |sources, mut host| sources.accesses.start(&mut host, &mut watch));
     argument.write(&watch)?;
     result
 }
 
-fn fault_counts(file: u64, argument: UserPointer) -> Result<(), Errno> {
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let counts = own_session(file, SessionKind::Faults)?.fault_counts(engine, file)?;
+#[inline(never)]
+fn faults(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: FaultWatch = unsafe { argument.read() }?;
+    let result = in_session(engine, file, |sources, mut host| sources.faults.start(&mut host, &mut watch));
+    argument.write(&watch)?;
+    result
+}
+
+#[inline(never)]
+fn fault_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let counts = in_session(engine, file, |sources, _| Ok(sources.faults.counts(engine)))?;
     argument.write(&counts)
 }
 
-fn mark(argument: UserPointer) -> Result<(), Errno> {
+#[inline(never)]
+fn mark(engine: &Engine<Kernel>, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mark: Mark = unsafe { argument.read() }?;
     let text = mark.text.get(..mark.length as usize).ok_or(Errno::INVALID)?;
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let state = Guard::lock();
-    if state.sessions.is_empty() {
-        return Err(Errno::INVALID);
-    }
-    state.mark(engine, text);
-    Ok(())
+    if Sessions::lock(unlocked()).mark(engine, text) { Ok(()) } else { Err(Errno::INVALID) }
 }
 
-fn stop(file: u64, argument: UserPointer) -> Result<(), Errno> {
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let mut state = Guard::lock();
-    state.session_of(file).ok_or(Errno::INVALID)?;
-    let counters = state.stop(engine, file);
-    drop(state);
+#[inline(never)]
+fn stop(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let mut sessions = Sessions::lock(unlocked());
+    let (session, unlocked) = sessions.of(file).ok_or(Errno::INVALID)?;
+    session.stop(engine, unlocked);
+    let dropped = session.rings.dropped();
+    let counters = Counters { dropped, ..session.sources.accesses.counts(engine) };
+    drop(sessions);
     argument.write(&counters)
 }
 
-fn probe(file: u64, argument: UserPointer) -> Result<(), Errno> {
+#[inline(never)]
+fn probe(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
-    let mut probe: CodeProbe = unsafe { argument.read() }?;
-    // Before the lock is taken, as in `start`.
-    let steps = program(&probe)?;
-    let result = own_session(file, SessionKind::Code)?.probe(file, &probe, &steps);
-    (probe.id, probe.error, probe.errno) = match result {
-        Ok(id) => (id, 0, 0),
-        Err(refused) => (0, refused.error as u32, refused.of_kernel()),
-    };
-    argument.write(&probe)?;
-    result.map(|_| ()).map_err(|refused| refused.errno)
+    let probe: CodeProbe = unsafe { argument.read() }?;
+    // Before the lock is taken, as in `info`.
+    let mut new = NewProbe { steps: list_of(probe.program, probe.steps, MAX_STEPS)?, probe };
+    let result = in_session(engine, file, |sources, mut host| sources.code.start(&mut host, &mut new));
+    argument.write(&new.probe)?;
+    result
 }
 
-/// The program of `probe`, not checked. Of one that is too long so much that it is seen to be.
-fn program(probe: &CodeProbe) -> Result<Vec<Step>, Errno> {
-    let count = (probe.steps as usize).min(MAX_STEPS + 1);
-    let mut steps = Vec::new();
-    steps.try_reserve_exact(count).map_err(|_| Errno::NO_MEMORY)?;
+/// What a list of a command holds: integers only.
+trait Item: Copy {}
+
+impl Item for Step {}
+
+impl Item for InjectRule {}
+
+/// The `count` items from `start` on, not checked. Of a list of more than `most` so much that it is
+/// seen to be too long.
+fn list_of<T: Item>(start: u64, count: u32, most: usize) -> Result<Vec<T>, Errno> {
+    let count = (count as usize).min(most + 1);
+    let mut items = Vec::new();
+    items.try_reserve_exact(count).map_err(|_| Errno::NO_MEMORY)?;
     for number in 0..count {
-        let at = probe.program.wrapping_add((number * size_of::<Step>()) as u64);
+        let at = start.wrapping_add((number * size_of::<T>()) as u64);
         // SAFETY: integers only.
-        steps.push(unsafe { UserPointer(at).read() }?);
+        items.push(unsafe { UserPointer(at).read() }?);
     }
-    Ok(steps)
+    Ok(items)
 }
 
-fn list(argument: UserPointer) -> Result<(), Errno> {
+#[inline(never)]
+fn inject(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut inject: Inject = unsafe { argument.read() }?;
+    inject.failed_at = u32::MAX;
+    // Before the lock is taken, as in `info`.
+    let rules: Vec<InjectRule> = list_of(inject.rules, inject.count, MAX_RULES)?;
+    let result = if rules.is_empty() {
+        Err(Errno::INVALID)
+    } else {
+        in_session(engine, file, |sources, _| sources.accesses.inject(engine, &rules, &mut inject))
+    };
+    argument.write(&inject)?;
+    result
+}
+
+#[inline(never)]
+fn inject_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let wanted: InjectCounts = unsafe { argument.read() }?;
+    let counts = in_session(engine, file, |sources, _| {
+        sources.accesses.inject_counts(wanted.rule).ok_or(Errno::NOT_FOUND)
+    })?;
+    argument.write(&InjectCounts { rule: wanted.rule, ..counts })
+}
+
+#[inline(never)]
+fn list(engine: &Engine<Kernel>, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let wanted: ListEntry = unsafe { argument.read() }?;
-    let engine = ENGINE.get().ok_or(Errno::IO)?;
-    let found = Guard::lock().first_listed(engine, wanted.id).ok_or(Errno::NOT_FOUND)?;
+    let found = first_listed(&mut Sessions::lock(unlocked()), engine, wanted.id).ok_or(Errno::NOT_FOUND)?;
     argument.write(&found)
 }

@@ -4,13 +4,14 @@ use crate::calls::KernelCalls;
 use crate::code::CODE;
 use crate::errno::Errno;
 use crate::glue;
+use crate::locks::Unlocked;
 use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
 use crate::self_test;
 use crate::slots::Slots;
-use crate::state::{ENGINE, Guard};
+use crate::state::ENGINE;
 use trapline_engine::code::CodeEngine;
-use trapline_engine::{Engine, ErrorCode, Fault, Verdict};
+use trapline_engine::{Engine, ErrorCode, Fault, Linear, Verdict};
 use trapline_insn::Registers;
 
 /// `X86_TRAP_PF` (arch/x86/include/asm/trapnr.h).
@@ -20,7 +21,7 @@ const TRAP_PAGE_FAULT: u64 = 14;
 #[repr(C)]
 pub(crate) struct FaultWords {
     pub(crate) error_code: u64,
-    pub(crate) address: u64,
+    pub(crate) address: Linear,
 }
 
 /// `enum trapline_verdict`.
@@ -61,21 +62,25 @@ extern "C" fn trapline_init() -> i32 {
 /// Undoes [`trapline_init`].
 #[unsafe(no_mangle)]
 extern "C" fn trapline_exit() {
-    // SAFETY: called last, after the hooks were removed and everybody has left them; no other module uses ours.
+    // SAFETY: called last, after the hooks were removed and everybody has left them; no other
+    // module uses ours.
     drop(unsafe { (ENGINE.take(), CODE.take()) });
 }
 
-/// Arms a page of our own and looks whether its accesses arrive. Returns a [`SelfTest`](trapline_abi::SelfTest).
+/// Arms a page of our own and looks whether its accesses arrive. Returns a
+/// [`SelfTest`](trapline_abi::SelfTest).
 #[unsafe(no_mangle)]
 extern "C" fn trapline_self_test() -> u32 {
-    let mut state = Guard::lock();
+    // SAFETY: the module's beginning, in process context, with no lock held.
+    let mut unlocked = unsafe { Unlocked::new() };
     if let Some(engine) = ENGINE.get() {
-        self_test::run(engine, &mut state);
+        self_test::run(engine, &mut unlocked.control().control);
     }
-    state.self_test as u32
+    self_test::outcome()
 }
 
-/// A fault in kernel mode: exception `trap`, of the context that `registers` are of. For a verdict of `Instead`, `fault` is the fault instead.
+/// A fault in kernel mode: exception `trap`, of the context that `registers` are of. For a verdict
+/// of `Instead`, `fault` is the fault instead.
 ///
 /// # Safety
 /// Called with interrupts off in the exception; both pointers are valid and nobody else's.
@@ -85,7 +90,8 @@ unsafe extern "C" fn trapline_trap(
     trap: u64,
     fault: *mut FaultWords,
 ) -> VerdictCode {
-    // SAFETY: valid and ours, as the caller vouches; `Registers` is laid out as `struct pt_regs`.
+    // SAFETY: valid and nobody else's: this function asks for that; `Registers` is laid out as
+    // `struct pt_regs`.
     let (registers, fault) = unsafe { (&mut *registers, &mut *fault) };
     let Some(engine) = ENGINE.get() else { return VerdictCode::NotOurs };
     if engine.platform().slots.hold(registers.rip) {
@@ -94,12 +100,12 @@ unsafe extern "C" fn trapline_trap(
         return VerdictCode::Resume;
     }
     if trap != TRAP_PAGE_FAULT {
-        // SAFETY: as the caller vouches.
+        // SAFETY: in the exception, with interrupts off: this function asks for that.
         unsafe { engine.other_exception(registers) };
         return VerdictCode::NotOurs;
     }
     let raised = Fault { error_code: ErrorCode(fault.error_code as u32), address: fault.address };
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the exception, with interrupts off: this function asks for that.
     match unsafe { engine.page_fault(raised, registers) } {
         Verdict::NotOurs => VerdictCode::NotOurs,
         Verdict::Resume => VerdictCode::Resume,
@@ -117,12 +123,15 @@ unsafe extern "C" fn trapline_trap(
 /// As for [`trapline_trap`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn trapline_debug_exception(registers: *mut Registers) -> bool {
-    // SAFETY: as the caller vouches.
+    // SAFETY: in the exception with interrupts off, and `registers` nobody else's: this function
+    // asks for that.
     ENGINE.get().is_some_and(|engine| unsafe { engine.debug_exception(&mut *registers) })
 }
 
 /// Arms again what a step left open. In a worker, since a trap asked for it.
 #[unsafe(no_mangle)]
 extern "C" fn trapline_repair() {
-    Guard::lock().control.repair(&KernelTables);
+    // SAFETY: a worker, with no lock held.
+    let mut unlocked = unsafe { Unlocked::new() };
+    unlocked.control().control.repair(&KernelTables);
 }

@@ -1,4 +1,5 @@
-//! The error numbers that the device answers with (include/uapi/asm-generic/errno-base.h and errno.h).
+//! The error numbers that the device answers with (include/uapi/asm-generic/errno-base.h and
+//! errno.h).
 
 /// An `errno`, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! A value in a static that is set once, before anybody can look, and taken out after the last who could.
+//! A value in a static that is set once, before anybody can look, and taken out after the last who
+//! could.
 
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -45,7 +46,7 @@ impl<T> Fixed<T> {
     /// Nobody holds a reference that [`Fixed::get`] returned, nor calls it meanwhile.
     pub(crate) unsafe fn take(&self) -> Option<T> {
         self.set.store(ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: the caller vouches that nobody else looks.
+        // SAFETY: nobody holds a reference or takes one meanwhile: `take` asks for that.
         unsafe { (*self.value.get()).take() }
     }
 }

@@ -1,8 +1,9 @@
-//! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for; what that function asks of its caller it asks as well.
+//! The C helpers: the counterpart of `glue/glue.h`. Each wraps the kernel function it is named for;
+//! what that function asks of its caller it asks as well.
 
 use crate::calls::Guard;
 use core::ffi::{c_char, c_void};
-use trapline_engine::Task;
+use trapline_engine::{Alias, Linear, Physical, Task};
 use trapline_insn::Registers;
 
 /// `PG_LEVEL_4K` (arch/x86/include/asm/pgtable_types.h).
@@ -30,8 +31,14 @@ unsafe extern "C" {
     // kprobe.c
     pub(crate) fn glue_kprobe_address(symbol: *const c_char, offset: u32, address: *mut u64) -> i32;
     pub(crate) fn glue_register_kprobe(address: u64, point: *const c_void, error: *mut i32) -> *mut c_void;
-    pub(crate) fn glue_kprobe_set_post(site: *mut c_void, wanted: bool) -> i32;
-    pub(crate) fn glue_unregister_kprobes(sites: *mut *mut c_void, count: usize);
+    pub(crate) safe fn glue_within_module(address: u64) -> bool;
+    pub(crate) fn glue_is_in_function(address: u64, function: *const c_char) -> bool;
+    pub(crate) fn glue_set_posts_at_entry(site: *mut c_void, wanted: bool);
+    pub(crate) fn glue_register_post_kprobe(site: *mut c_void) -> i32;
+    pub(crate) fn glue_main_kprobe(site: *mut c_void) -> *mut c_void;
+    pub(crate) fn glue_post_kprobe(site: *mut c_void) -> *mut c_void;
+    pub(crate) fn glue_unregister_kprobes(kprobes: *mut *mut c_void, count: u32);
+    pub(crate) fn glue_free_site(site: *mut c_void);
     pub(crate) fn glue_original_byte(address: u64, byte: *mut u8) -> bool;
     pub(crate) fn glue_kprobe_missed(site: *const c_void) -> u64;
     pub(crate) fn glue_kprobe_flags(site: *const c_void) -> u32;
@@ -42,7 +49,12 @@ unsafe extern "C" {
         active: u32,
         error: *mut i32,
     ) -> *mut c_void;
-    pub(crate) fn glue_unregister_kretprobes(sites: *mut *mut c_void, count: usize);
+    pub(crate) fn glue_kretprobe(site: *mut c_void) -> *mut c_void;
+    pub(crate) fn glue_disable_kretprobe(site: *mut c_void);
+    pub(crate) fn glue_calls_under_way(site: *const c_void) -> i64;
+    pub(crate) safe fn glue_msleep(milliseconds: u32);
+    pub(crate) fn glue_unregister_kretprobes(kretprobes: *mut *mut c_void, count: u32);
+    pub(crate) fn glue_free_return(site: *mut c_void);
     pub(crate) fn glue_kretprobe_missed(site: *const c_void) -> u64;
     pub(crate) fn glue_kretprobe_flags(site: *const c_void) -> u32;
 
@@ -51,11 +63,12 @@ unsafe extern "C" {
 
     // context.c: the trap side.
     pub(crate) safe fn glue_local_clock() -> u64;
+    pub(crate) safe fn glue_udelay(microseconds: u32);
     pub(crate) fn glue_current(task: *mut Task);
     pub(crate) fn glue_get_kernel_nofault(address: u64, value: *mut u64) -> bool;
     pub(crate) fn glue_get_kernel_byte_nofault(address: u64, value: *mut u8) -> bool;
-    pub(crate) fn glue_get_inatomic(address: u64, width: u32, value: *mut u64) -> bool;
-    pub(crate) safe fn glue_put_inatomic(address: u64, width: u32, value: u64) -> bool;
+    pub(crate) fn glue_get_inatomic(address: Linear, width: u32, value: *mut u64) -> bool;
+    pub(crate) safe fn glue_put_inatomic(address: Linear, width: u32, value: u64) -> bool;
     pub(crate) safe fn glue_gs_base() -> u64;
     pub(crate) safe fn glue_fs_base() -> u64;
     pub(crate) safe fn glue_sync_core();
@@ -80,35 +93,49 @@ unsafe extern "C" {
     pub(crate) fn glue_gate_switch_back() -> u32;
 
     // faults.c
-    pub(crate) fn glue_hook_all_faults(study: bool, claim: bool) -> i32;
+    pub(crate) fn glue_look_at_faults() -> i32;
+    pub(crate) fn glue_look_at_no_faults();
+    pub(crate) fn glue_claim_faults() -> i32;
+    pub(crate) fn glue_claim_no_faults();
+    pub(crate) fn glue_set_studying(on: bool);
     pub(crate) safe fn glue_handle_mm_fault() -> u64;
 
     // page_table.c
-    pub(crate) fn glue_lookup_address(address: u64, level: *mut u32) -> *mut u64;
+    pub(crate) fn glue_lookup_address(address: Linear, level: *mut u32) -> *mut u64;
     pub(crate) safe fn glue_entry_not_present(entry: u64, level: u32) -> u64;
-    pub(crate) safe fn glue_entry_physical(entry: u64, level: u32) -> u64;
+    pub(crate) safe fn glue_entry_physical(entry: u64, level: u32) -> Physical;
     pub(crate) safe fn glue_flush_tlb_all_cpus();
     pub(crate) safe fn glue_synchronize_rcu();
     pub(crate) fn glue_page_table_root(levels: *mut u32) -> *const u64;
     pub(crate) safe fn glue_page_table_below(entry: u64) -> *const u64;
-    pub(crate) safe fn glue_direct_map_start() -> u64;
-    pub(crate) safe fn glue_vmemmap_start() -> u64;
-    pub(crate) safe fn glue_vmalloc_start() -> u64;
-    pub(crate) safe fn glue_vmalloc_end() -> u64;
+    pub(crate) safe fn glue_direct_map_start() -> Linear;
+    pub(crate) safe fn glue_vmemmap_start() -> Linear;
+    pub(crate) safe fn glue_vmalloc_start() -> Linear;
+    pub(crate) safe fn glue_vmalloc_end() -> Linear;
 
     // mapping.c
-    pub(crate) safe fn glue_ioremap_prot(physical: u64, length: u64, entry: u64, level: u32) -> u64;
-    pub(crate) fn glue_iounmap(address: u64);
+    pub(crate) safe fn glue_ioremap_prot(physical: Physical, length: u64, entry: u64, level: u32) -> Alias;
+    pub(crate) fn glue_iounmap(alias: Alias);
     pub(crate) safe fn glue_same_cache_attributes(
         one: u64,
         one_level: u32,
         other: u64,
         other_level: u32,
     ) -> bool;
-    pub(crate) safe fn glue_is_ram(physical: u64, length: u64) -> bool;
-    pub(crate) safe fn glue_is_boot_memory(physical: u64) -> bool;
-    pub(crate) safe fn glue_vmap_alias(address: u64, pages: u64) -> u64;
-    pub(crate) fn glue_vunmap(address: u64);
+    pub(crate) safe fn glue_is_ram(physical: Physical, length: u64) -> bool;
+    pub(crate) safe fn glue_vmap_alias(address: Linear, pages: u64) -> Alias;
+    pub(crate) fn glue_vunmap(alias: Alias);
+
+    // locks.c
+    pub(crate) fn glue_lock(lock: u32);
+    pub(crate) fn glue_unlock(lock: u32);
+
+    // ours.c
+    pub(crate) safe fn glue_is_ours(first: Linear, last: Linear) -> bool;
+    /// Of a whole mapping.
+    pub(crate) fn glue_is_task_stack(start: Linear, length: u64) -> bool;
+    pub(crate) safe fn glue_is_percpu(address: Linear) -> bool;
+    pub(crate) safe fn glue_is_boot_memory(physical: Physical) -> bool;
 
     // memory.c
     pub(crate) fn glue_kvmalloc(size: usize, align: usize) -> *mut u8;
@@ -118,17 +145,13 @@ unsafe extern "C" {
     pub(crate) safe fn glue_vmalloc_user(size: usize) -> *mut u8;
     pub(crate) fn glue_remap_vmalloc_range(area: *mut c_void, memory: *mut u8, page: u64) -> i32;
     pub(crate) safe fn glue_totalram_bytes() -> u64;
-    pub(crate) safe fn glue_is_task_stack(first: u64, last: u64) -> bool;
     pub(crate) safe fn glue_nr_cpu_ids() -> u32;
     pub(crate) safe fn glue_has_smap() -> bool;
     pub(crate) safe fn glue_current_tgid() -> u32;
     pub(crate) fn glue_copy_from_user(to: *mut u8, from: u64, length: usize) -> bool;
     pub(crate) fn glue_copy_to_user(to: u64, from: *const u8, length: usize) -> bool;
     pub(crate) fn glue_warn(text: *const u8, length: usize);
-    pub(crate) safe fn glue_control_lock();
-    pub(crate) fn glue_control_unlock();
-    pub(crate) safe fn glue_code_lock();
-    pub(crate) fn glue_code_unlock();
+    pub(crate) fn glue_warn_number(text: *const u8, length: usize, number: u64);
     // tracking.c
     pub(crate) safe fn glue_set_tracking(on: bool);
 

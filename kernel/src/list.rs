@@ -1,15 +1,17 @@
-//! What is registered, as `trapline list` asks for it: one thing at a time, in the order of their numbers.
+//! What is registered, as `trapline list` asks for it: one thing at a time, in the order of their
+//! numbers.
 //!
-//! Each question walks all there is, so that nothing has to be kept for whoever asks and may never come back; a thousand probes are a thousand short walks.
+//! Each question walks all there is, so that nothing has to be kept for whoever asks and may never
+//! come back; a thousand probes are a thousand short walks.
 
 use crate::api::{AccessProbe, PageFaultHandler};
-use crate::glue;
+use crate::code::Registry;
+use crate::names::{module_of, name_of};
 use crate::platform::Kernel;
-use crate::state::State;
-use core::ffi::c_char;
+use crate::session::Sessions;
 use core::sync::atomic::Ordering;
-use trapline_abi::{ListEntry, ListKind, MODULE_LENGTH, NAME_LENGTH, ProbeCounts, SessionKind};
-use trapline_engine::Engine;
+use trapline_abi::{ListEntry, ListKind, ProbeCounts};
+use trapline_engine::{Control, Engine};
 
 /// The best answer so far.
 struct Search {
@@ -31,92 +33,81 @@ fn entry(kind: ListKind) -> ListEntry {
     ListEntry { kind: kind as u32, ..ListEntry::from(0) }
 }
 
-/// A module's text, as far as there is room for it; null is none.
-///
-/// # Safety
-/// `text` is null or zero-terminated, and stays so meanwhile.
-pub(crate) unsafe fn name_of(text: *const c_char) -> [u8; NAME_LENGTH] {
-    let mut name = [0; NAME_LENGTH];
-    if text.is_null() {
-        return name;
-    }
-    for (at, byte) in name.iter_mut().enumerate() {
-        // SAFETY: the text goes on up to here: no byte before this was its end.
-        match unsafe { text.add(at).read() } {
-            0 => break,
-            next => *byte = next as u8,
-        }
-    }
-    name
+/// What has the lowest number from `from` on.
+// It and what it asks are functions apart: an entry is large, and inlined all of theirs would be on
+// the stack at once.
+#[inline(never)]
+pub(crate) fn first_listed(sessions: &mut Sessions, engine: &Engine<Kernel>, from: u64) -> Option<ListEntry> {
+    let mut search = Search { from, found: None };
+    list_code_probes(sessions, &mut search);
+    let controlled = sessions.unlocked.control();
+    list_handlers(&controlled.control, engine, &mut search);
+    list_access_probes(&controlled.control, controlled.watched.owner, &mut search);
+    search.found
 }
 
-/// The name of the module that handlers are of, by the first that there is; nothing if there is none.
-pub(crate) fn module_of<const N: usize>(handlers: [Option<usize>; N]) -> [u8; MODULE_LENGTH] {
-    let mut name = [0; MODULE_LENGTH];
-    if let Some(handler) = handlers.into_iter().flatten().next() {
-        // SAFETY: a place of that length.
-        unsafe { glue::glue_module_of(handler as u64, &mut name) };
+/// The code probes: those of sessions that have stopped, and those that are registered.
+#[inline(never)]
+fn list_code_probes(sessions: &mut Sessions, search: &mut Search) {
+    for session in sessions.all() {
+        if let Some(stopped) = &session.sources.code.first_stopped(search.from) {
+            search.offer(stopped.id, || *stopped);
+        }
     }
-    name
+    if let Some(registered) = &Registry::of(&mut sessions.unlocked.patching()).list(search.from) {
+        search.offer(registered.id, || *registered);
+    }
+    if let Some(first) = &mut search.found {
+        sessions.all().iter().for_each(|session| session.sources.code.complete(first));
+    }
 }
 
-impl State {
-    /// What has the lowest number from `from` on.
-    pub(crate) fn first_listed(&self, engine: &Engine<Kernel>, from: u64) -> Option<ListEntry> {
-        let mut search = Search { from, found: None };
-        self.list_handlers(engine, &mut search);
-        self.list_access_probes(&mut search);
-        if let Some(code) = self.first_code_probe(from) {
-            search.offer(code.id, || code);
-        }
-        search.found
+#[inline(never)]
+fn list_handlers(control: &Control, engine: &Engine<Kernel>, search: &mut Search) {
+    for node in control.each_handler(engine) {
+        // SAFETY: a registered node is alive while the control lock is held.
+        let id = unsafe { node.as_ref() }.id();
+        // SAFETY: every node is the first field of a `PageFaultHandler` (src/api/ registers no
+        // others), whose name stays while it is registered.
+        let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
+        // SAFETY: as above.
+        let handle = || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).handle };
+        // SAFETY: as above.
+        let faults = || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).faults.load(Ordering::Relaxed) };
+        let counts = || ProbeCounts { pre_faults: faults(), ..ProbeCounts::default() };
+        search.offer(id, || ListEntry {
+            name: name(),
+            module: module_of([handle().map(|handle| handle as usize)]),
+            counts: counts(),
+            ..entry(ListKind::FaultHandler)
+        });
     }
+}
 
-    fn list_handlers(&self, engine: &Engine<Kernel>, search: &mut Search) {
-        for node in self.control.each_handler(engine) {
-            // SAFETY: a registered node is alive while the control lock is held.
-            let id = unsafe { node.as_ref() }.id();
-            // SAFETY: every node is the first field of a `PageFaultHandler` (src/api/ registers no others), whose name stays while it is registered.
-            let name = || unsafe { name_of((*node.cast::<PageFaultHandler>().as_ptr()).name) };
+/// `owner` has those that are no module's.
+#[inline(never)]
+fn list_access_probes(control: &Control, owner: u32, search: &mut Search) {
+    for (id, probe) in control.each_probe() {
+        search.offer(id.0, || {
+            let (address, length) = (probe.start.0, probe.length);
+            let module = probe.handlers.data.cast::<AccessProbe>();
+            // A session's probes have no handlers, so no data.
+            // SAFETY: a module's probe stays, and its name with it, while it is registered.
+            let Some(module) = (unsafe { module.as_ref() }) else {
+                return ListEntry { address, length, owner, ..entry(ListKind::Access) };
+            };
+            let counts = ProbeCounts {
+                pre_faults: module.pre_faults.load(Ordering::Relaxed),
+                post_faults: module.post_faults.load(Ordering::Relaxed),
+                ..ProbeCounts::default()
+            };
             // SAFETY: as above.
-            let handle = || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).handle };
-            // SAFETY: as above.
-            let faults =
-                || unsafe { (*node.cast::<PageFaultHandler>().as_ptr()).faults.load(Ordering::Relaxed) };
-            let counts = || ProbeCounts { pre_faults: faults(), ..ProbeCounts::default() };
-            search.offer(id, || ListEntry {
-                name: name(),
-                module: module_of([handle().map(|handle| handle as usize)]),
-                counts: counts(),
-                ..entry(ListKind::FaultHandler)
-            });
-        }
-    }
-
-    fn list_access_probes(&self, search: &mut Search) {
-        let watcher = self.only(SessionKind::Accesses).map_or(0, |session| session.owner);
-        for (id, probe) in self.control.each_probe() {
-            search.offer(id.0, || {
-                let (address, length) = (probe.start, probe.length);
-                let module = probe.handlers.data.cast::<AccessProbe>();
-                // A session's probes have no handlers, so no data.
-                // SAFETY: a module's probe stays, and its name with it, while it is registered.
-                let Some(module) = (unsafe { module.as_ref() }) else {
-                    return ListEntry { address, length, owner: watcher, ..entry(ListKind::Access) };
-                };
-                let counts = ProbeCounts {
-                    pre_faults: module.pre_faults.load(Ordering::Relaxed),
-                    post_faults: module.post_faults.load(Ordering::Relaxed),
-                    ..ProbeCounts::default()
-                };
-                // SAFETY: as above.
-                let name = unsafe { name_of(module.name) };
-                let module = module_of([
-                    module.pre.map(|handler| handler as usize),
-                    module.post.map(|handler| handler as usize),
-                ]);
-                ListEntry { address, length, name, module, counts, ..entry(ListKind::Access) }
-            });
-        }
+            let name = unsafe { name_of(module.name) };
+            let module = module_of([
+                module.pre.map(|handler| handler as usize),
+                module.post.map(|handler| handler as usize),
+            ]);
+            ListEntry { address, length, name, module, counts, ..entry(ListKind::Access) }
+        });
     }
 }

@@ -1,54 +1,57 @@
 //! The mappings that we have made a second one of, and who needs them.
 
+use crate::arming::Armable;
 use crate::errno::Errno;
 use crate::glue;
 use crate::page_tables::{KernelTables, Leaf, leaf_at};
 use crate::platform::Kernel;
-use crate::state::State;
 use alloc::vec::Vec;
 use trapline_abi::WatchError;
-use trapline_engine::{ControlError, Engine, Mapping, PageError, Probe, ProbeId};
+use trapline_engine::{
+    Alias, Backing, Control, ControlError, Engine, Linear, Mapping, PageError, Physical, Probe, ProbeId,
+};
 
 pub(crate) const PAGE: u64 = 4096;
 
 /// A second mapping, gone when the value is dropped.
-enum Alias {
+enum OwnedAlias {
     /// Of a device's memory.
-    Device(u64),
+    Device(Alias),
     /// Of memory from `vmalloc`.
-    Ram(u64),
+    Ram(Alias),
 }
 
-impl Alias {
+impl OwnedAlias {
     /// Maps `length` bytes at `physical` once more, as `leaf` does.
-    fn of_device(physical: u64, length: u64, leaf: Leaf) -> Option<Self> {
+    fn of_device(physical: Physical, length: u64, leaf: Leaf) -> Option<Self> {
         match glue::glue_ioremap_prot(physical, length, leaf.entry, leaf.level) {
-            0 => None,
-            address => Some(Self::Device(address)),
+            Alias(0) => None,
+            alias => Some(Self::Device(alias)),
         }
     }
 
-    fn of_ram(start: u64, length: u64) -> Option<Self> {
+    fn of_ram(start: Linear, length: u64) -> Option<Self> {
         match glue::glue_vmap_alias(start, length / PAGE) {
-            0 => None,
-            address => Some(Self::Ram(address)),
+            Alias(0) => None,
+            alias => Some(Self::Ram(alias)),
         }
     }
 
-    fn address(&self) -> u64 {
+    fn address(&self) -> Alias {
         match *self {
-            Self::Device(address) | Self::Ram(address) => address,
+            Self::Device(alias) | Self::Ram(alias) => alias,
         }
     }
 }
 
-impl Drop for Alias {
+impl Drop for OwnedAlias {
     fn drop(&mut self) {
-        // SAFETY: the mapping came from the function that this undoes, and nobody accesses it any more: `Known`'s invariant.
+        // SAFETY: the mapping came from the function that this undoes, and nobody accesses it any
+        // more: `Known`'s invariant.
         unsafe {
             match *self {
-                Self::Device(address) => glue::glue_iounmap(address),
-                Self::Ram(address) => glue::glue_vunmap(address),
+                Self::Device(alias) => glue::glue_iounmap(alias),
+                Self::Ram(alias) => glue::glue_vunmap(alias),
             }
         }
     }
@@ -64,24 +67,25 @@ pub(crate) struct Known {
     pub watched: Vec<ProbeId>,
     /// Probes of other modules in it.
     pub used: usize,
-    alias: Alias,
+    /// Gone with this value.
+    _alias: OwnedAlias,
 }
 
 impl Known {
-    pub(crate) fn holds(&self, address: u64) -> bool {
-        address.wrapping_sub(self.mapping.start) < self.mapping.length
+    pub(crate) fn holds(&self, address: Linear) -> bool {
+        address.since(self.mapping.start) < self.mapping.length
     }
 }
 
-/// A mapping to make an alias of.
+/// A mapping that is to be armed, if it may be: [`arming::check`](crate::arming::check) tells.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Candidate {
     /// First address, of a page.
-    pub start: u64,
+    pub start: Linear,
     /// Bytes; whole pages.
     pub length: u64,
-    /// Physical address of the first byte; for RAM, `None`.
-    pub physical: Option<u64>,
+    /// Where the first byte lies; for RAM, `None`.
+    pub physical: Option<Physical>,
     /// What maps the first page.
     pub leaf: Leaf,
 }
@@ -93,7 +97,7 @@ pub(crate) fn watch_error(error: ControlError) -> WatchError {
         ControlError::Page { error: PageError::HugePage, .. } => WatchError::HugePage,
         ControlError::OutOfMemory => WatchError::NoMemory,
         // The mapping went away or changed while it was being armed.
-        ControlError::Page { error: PageError::NotMapped, .. }
+        ControlError::Page { error: PageError::NotMapped | PageError::Changed, .. }
         | ControlError::NoMapping { .. }
         | ControlError::Overlap { .. } => WatchError::Alias,
     }
@@ -108,79 +112,92 @@ pub(crate) fn errno_of(error: WatchError) -> Errno {
         WatchError::NoMemory => Errno::NO_MEMORY,
         WatchError::TooLong => Errno::TOO_BIG,
         WatchError::Alias => Errno::IO,
+        WatchError::Taken => Errno::BUSY,
     }
 }
 
-impl State {
-    /// The known mapping that holds `address`.
-    pub(crate) fn known_at(&self, address: u64) -> Option<usize> {
+/// The mappings that the engine knows.
+pub(crate) struct Mappings {
+    /// In no order.
+    pub known: Vec<Known>,
+    /// The number that the next one gets; from 1 on, as in-tree mmiotrace counts.
+    next: u32,
+}
+
+impl Mappings {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self { known: Vec::new(), next: 1 }
+    }
+
+    /// Bytes of memory that the list takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.known.capacity() * size_of::<Known>()
+    }
+
+    /// The place of the one that holds `address`.
+    pub(crate) fn at(&self, address: Linear) -> Option<usize> {
         self.known.iter().position(|known| known.holds(address))
     }
 
-    /// Whether `start` is one of our own aliases.
-    pub(crate) fn is_alias(&self, start: u64) -> bool {
-        self.known.iter().any(|known| start.wrapping_sub(known.alias.address()) < known.mapping.length)
-    }
-
-    /// Makes an alias of a mapping and makes it known to the engine; returns its place in `known`.
-    pub(crate) fn adopt(&mut self, wanted: &Wanted) -> Result<usize, WatchError> {
+    /// Makes an alias of a mapping and makes it known to the engine; returns its place.
+    pub(crate) fn adopt(&mut self, control: &mut Control, armable: &Armable) -> Result<usize, WatchError> {
         self.known.try_reserve(1).map_err(|_| WatchError::NoMemory)?;
-        let Wanted { start, length, physical, leaf } = *wanted;
+        let Candidate { start, length, physical, leaf } = *armable.mapping();
         let alias = match physical {
-            Some(physical) => Alias::of_device(physical, length, leaf),
-            None => Alias::of_ram(start, length),
+            Some(physical) => OwnedAlias::of_device(physical, length, leaf),
+            None => OwnedAlias::of_ram(start, length),
         };
         let alias = alias.ok_or(WatchError::Alias)?;
-        // Two mappings of a page with different cache attributes are undefined behaviour of the CPU: look at what we got.
-        let made = leaf_at(alias.address()).ok_or(WatchError::Alias)?;
+        // Two mappings of a page with different cache attributes are undefined behaviour of the
+        // CPU: look at what we got.
+        let made = leaf_at(alias.address().linear()).ok_or(WatchError::Alias)?;
         if !glue::glue_same_cache_attributes(made.entry, made.level, leaf.entry, leaf.level) {
             return Err(WatchError::Alias);
         }
-        let id = self.next_mapping;
-        let mapping = Mapping { id, start, length, alias: alias.address(), ram: physical.is_none() };
-        self.control.add_mapping(mapping).map_err(watch_error)?;
-        self.next_mapping = self.next_mapping.wrapping_add(1).max(1);
+        let backing = if physical.is_none() { Backing::Ram } else { Backing::Device };
+        let mapping = Mapping { id: self.next, start, length, alias: alias.address(), backing };
+        control.add_mapping(mapping).map_err(watch_error)?;
+        self.next = self.next.wrapping_add(1).max(1);
         // INVARIANT: forgotten only by `forget`, which removes it from the engine first.
-        self.known.push(Known { mapping, watched: Vec::new(), used: 0, alias });
+        self.known.push(Known { mapping, watched: Vec::new(), used: 0, _alias: alias });
         Ok(self.known.len() - 1)
     }
 
-    /// Registers probes, and returns their ids.
-    ///
-    /// # Safety
-    /// As for [`Control::add_probes`](trapline_engine::Control::add_probes).
-    pub(crate) unsafe fn add_probes(
-        &mut self,
-        engine: &Engine<Kernel>,
-        probes: &[Probe],
-    ) -> Result<Vec<ProbeId>, WatchError> {
-        let mut ids = Vec::new();
-        // SAFETY: as the caller vouches; aliases are as the engine wants them by `adopt`, and outlive the mapping by `Known`'s invariant.
-        unsafe { self.control.add_probes(engine, &KernelTables, probes, &mut ids) }.map_err(watch_error)?;
-        Ok(ids)
-    }
-
-    /// Forgets a mapping: nothing of it is armed and no access in flight when this returns. Returns its number.
-    pub(crate) fn forget(&mut self, engine: &Engine<Kernel>, at: usize) -> u32 {
+    /// Forgets a mapping: nothing of it is armed and no access in flight when this returns. Returns
+    /// its number.
+    pub(crate) fn forget(&mut self, control: &mut Control, engine: &Engine<Kernel>, at: usize) -> u32 {
         let known = self.known.swap_remove(at);
-        self.control.remove_mapping(engine, &KernelTables, known.mapping.start);
+        control.remove_mapping(engine, &KernelTables, known.mapping.start);
         known.mapping.id
     }
 
     /// Forgets the mappings that nobody needs.
-    pub(crate) fn forget_unused(&mut self, engine: &Engine<Kernel>) {
+    pub(crate) fn forget_unused(&mut self, control: &mut Control, engine: &Engine<Kernel>) {
         let mut at = 0;
         while let Some(known) = self.known.get(at) {
             if known.watched.is_empty() && known.used == 0 {
-                self.forget(engine, at);
+                self.forget(control, engine, at);
             } else {
                 at += 1;
             }
         }
     }
+}
 
-    /// Follows mappings that come and go while anybody needs that, and only then.
-    pub(crate) fn set_tracking(&self) {
-        glue::glue_set_tracking(self.is_watching() || !self.known.is_empty());
-    }
+/// Registers probes in mappings that are known, and returns their ids.
+///
+/// # Safety
+/// As for [`Control::add_probes`].
+pub(crate) unsafe fn add_probes(
+    control: &mut Control,
+    engine: &Engine<Kernel>,
+    probes: &[Probe],
+) -> Result<Vec<ProbeId>, WatchError> {
+    let mut ids = Vec::new();
+    // SAFETY: the handlers may be called until their probes were removed: `add_probes` asks for
+    // that; aliases are as the engine wants them by `adopt`, and outlive the mapping by `Known`'s
+    // invariant.
+    unsafe { control.add_probes(engine, &KernelTables, probes, &mut ids) }.map_err(watch_error)?;
+    Ok(ids)
 }

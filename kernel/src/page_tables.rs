@@ -1,20 +1,28 @@
 //! The kernel's page tables: arming and disarming pages.
 //!
-//! An entry is only ever changed by compare-and-exchange from what we left or found there. So a mapping that is torn down, or replaced by another, while
-//! we arm or disarm it keeps what its owner wrote: we need no lock of the kernel's, none of which is ours to take.
+//! An entry is only ever changed by compare-and-exchange from what we left or found there. So a
+//! mapping that is torn down, or replaced by another, while we arm or disarm it keeps what its
+//! owner wrote: we need no lock of the kernel's, none of which is ours to take.
 //!
-//! The entry is looked up anew each time, with interrupts off: page-table pages of the vmalloc area are freed only after an interrupt to all CPUs
-//! (`pmd_free_pte_page`), which waits for us.
+//! The entry is looked up anew each time, with interrupts off: page-table pages of the vmalloc area
+//! are freed only after an interrupt to all CPUs (`pmd_free_pte_page`), which waits for us.
 
 use crate::glue::{self, LEVEL_2M, LEVEL_4K};
 use core::sync::atomic::{AtomicU64, Ordering};
-use trapline_engine::{Mapped, Page, PageError, PageSize, PageTables};
+use trapline_engine::{Linear, Mapped, NotArmed, Page, PageError, PageSize, PageTables, Rights};
 
 /// `_PAGE_PRESENT`.
 pub(crate) const PRESENT: u64 = 1 << 0;
+/// `_PAGE_RW`.
+const WRITABLE: u64 = 1 << 1;
+/// `_PAGE_USER`.
+const USER: u64 = 1 << 2;
+/// `_PAGE_NX`.
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
 /// `_PAGE_ACCESSED` and `_PAGE_DIRTY`, which the CPU sets by itself.
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
-/// `_PAGE_PROTNONE`: where the present bit is clear, the kernel takes this for a mapping (see glue/page_table.c).
+/// `_PAGE_PROTNONE`: where the present bit is clear, the kernel takes this for a mapping (see
+/// glue/page_table.c).
 pub(crate) const PROTNONE: u64 = 1 << 8;
 
 /// Interrupts off on this CPU while it lives.
@@ -40,12 +48,12 @@ fn level_of(size: PageSize) -> u32 {
 }
 
 /// The entry that maps `address`, and its level; interrupts are off while it is used.
-fn lookup(address: u64, _off: &InterruptsOff) -> Option<(&AtomicU64, u32)> {
+fn lookup(address: Linear, _off: &InterruptsOff) -> Option<(&AtomicU64, u32)> {
     let mut level = 0;
     // SAFETY: `level` is a place to write to; the walk takes no lock and any address will do.
     let entry = unsafe { glue::glue_lookup_address(address, &mut level) };
-    // SAFETY: null, or a page-table entry: aligned, eight bytes, not freed while interrupts are off (see the module's text), and changed by atomic
-    // accesses alone, the CPU's own included.
+    // SAFETY: null, or a page-table entry: aligned, eight bytes, not freed while interrupts are off
+    // (see the module's text), and changed by atomic accesses alone, the CPU's own included.
     Some((unsafe { entry.cast::<AtomicU64>().as_ref() }?, level))
 }
 
@@ -59,7 +67,7 @@ pub(crate) struct Leaf {
 }
 
 /// What maps `address` now, present or armed.
-pub(crate) fn leaf_at(address: u64) -> Option<Leaf> {
+pub(crate) fn leaf_at(address: Linear) -> Option<Leaf> {
     let off = InterruptsOff::new();
     let (entry, level) = lookup(address, &off)?;
     let entry = entry.load(Ordering::Relaxed);
@@ -67,64 +75,70 @@ pub(crate) fn leaf_at(address: u64) -> Option<Leaf> {
 }
 
 /// Whether `address` has a present translation. Any context.
-pub(crate) fn is_present(address: u64) -> bool {
+pub(crate) fn is_present(address: Linear) -> bool {
     let off = InterruptsOff::new();
     lookup(address, &off).is_some_and(|(entry, _)| entry.load(Ordering::Relaxed) & PRESENT != 0)
 }
 
-/// Replaces the entry of `page` by `to` if it is `from`, whatever the CPU noted in it since. Any context.
-fn exchange(page: Page, from: u64, to: u64) {
+/// Replaces the entry of `page` by `to` if it is `from`, whatever the CPU noted in it since;
+/// returns whether it is `to` now. Any context.
+fn exchange(page: Page, from: u64, to: u64) -> bool {
     let off = InterruptsOff::new();
-    let Some((entry, level)) = lookup(page.address, &off) else { return };
+    let Some((entry, level)) = lookup(page.address, &off) else { return false };
     if level != level_of(page.size) {
-        return;
+        return false;
     }
     let now = entry.load(Ordering::Relaxed);
-    if (now ^ from) & !ACCESSED_DIRTY == 0 {
-        // Relaxed: a page-table entry orders nothing else. Fails if the CPU or the mapping's owner was faster: the CPU changes nothing but the two bits, which a
-        // kernel mapping has set from the start; and the owner's word is the last.
-        let _ = entry.compare_exchange(now, to, Ordering::Relaxed, Ordering::Relaxed);
-    }
+    let is = |what: u64| (now ^ what) & !ACCESSED_DIRTY == 0;
+    // Relaxed: a page-table entry orders nothing else. Fails if the CPU or the mapping's owner was
+    // faster: the CPU changes nothing but the two bits, which a kernel mapping has set from the
+    // start; and the owner's word is the last.
+    is(to) || is(from) && entry.compare_exchange(now, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Makes `page`, whose entry is `entry`, present or armed, without telling any TLB. Any context.
-pub(crate) fn set_present(page: Page, entry: u64, present: bool) {
+/// Makes `page`, whose entry is `entry`, present or armed, without telling any TLB; returns whether
+/// it is so now. Any context.
+pub(crate) fn set_present(page: Page, entry: u64, present: bool) -> bool {
     let armed = glue::glue_entry_not_present(entry, level_of(page.size));
-    if present {
-        exchange(page, armed, entry);
-    } else {
-        exchange(page, entry, armed);
-    }
+    if present { exchange(page, armed, entry) } else { exchange(page, entry, armed) }
 }
 
 /// The control side of the kernel platform.
 pub(crate) struct KernelTables;
 
 impl PageTables for KernelTables {
-    fn page_at(&self, address: u64) -> Result<Mapped, PageError> {
+    fn page_at(&self, address: Linear) -> Result<(Mapped, Rights), PageError> {
         let leaf = leaf_at(address).ok_or(PageError::NotMapped)?;
         let size = match leaf.level {
             LEVEL_4K => PageSize::Small,
             LEVEL_2M => PageSize::Large,
             _ => return Err(PageError::HugePage),
         };
-        Ok(Mapped { page: Page::containing(address, size), entry: leaf.entry })
+        // The kernel's upper levels allow everything: the last one decides.
+        let has = |bit| leaf.entry & bit != 0;
+        let rights = Rights { write: has(WRITABLE), user: has(USER), execute: !has(NO_EXECUTE) };
+        Ok((Mapped { page: Page::containing(address, size), entry: leaf.entry }, rights))
     }
 
-    fn arm(&self, mapped: Mapped) {
-        set_present(mapped.page, mapped.entry, false);
+    fn arm(&self, pages: &[Mapped]) -> Result<(), NotArmed> {
+        let is_refused = |mapped: &Mapped| !set_present(mapped.page, mapped.entry, false);
+        match pages.iter().position(is_refused) {
+            Some(armed) => Err(NotArmed { armed, error: PageError::Changed }),
+            None => Ok(()),
+        }
     }
 
-    fn disarm(&self, mapped: Mapped) {
-        set_present(mapped.page, mapped.entry, true);
+    fn disarm(&self, mapped: Mapped) -> Result<(), PageError> {
+        if set_present(mapped.page, mapped.entry, true) { Ok(()) } else { Err(PageError::Changed) }
     }
 
     fn shoot_down(&self) {
         glue::glue_flush_tlb_all_cpus();
     }
 
-    /// A trap runs with interrupts off from its entry to its end, and a single step's instruction between its two traps as well: to RCU all of that is a
-    /// reader, in NMI context too (Documentation/RCU/whatisRCU.rst, "RCU-sched").
+    /// A trap runs with interrupts off from its entry to its end, and a single step's instruction
+    /// between its two traps as well: to RCU all of that is a reader, in NMI context too
+    /// (Documentation/RCU/whatisRCU.rst, "RCU-sched").
     fn synchronize(&self) {
         glue::glue_synchronize_rcu();
     }

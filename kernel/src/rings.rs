@@ -1,12 +1,13 @@
-//! The memory of a session's rings: one area, a ring for each possible CPU, mapped into the reader as it is.
+//! The memory of a session's rings: one area, a ring for each possible CPU, mapped into the reader
+//! as it is.
 
 use crate::errno::Errno;
 use crate::glue;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
-use trapline_abi::{ABI_VERSION, RECORD_SIZE, RING_CONTROL_SIZE, Record, RingControl, RingGeometry};
-use trapline_engine::{CpuSink, RingWriter, Sink};
+use trapline_abi::{RECORD_SIZE, RingGeometry};
+use trapline_engine::{CpuSink, Sink};
+use trapline_ring::{RingMemory, RingWriter};
 
 /// Fewest records in a ring: so many that it has room for the largest hit, of 256.
 const SMALLEST: u64 = 512;
@@ -16,7 +17,8 @@ const LARGEST: u64 = 1 << 24;
 /// The rings' memory, given back when the value is dropped.
 ///
 /// # Invariants
-/// `memory` is an area of `geometry.rings * geometry.stride()` bytes from `vmalloc_user`; every ring's control page holds its constants.
+/// `memory` is an area of `bytes()` bytes from `vmalloc_user`, which only rings use;
+/// `geometry.capacity` is one that a ring can have.
 pub(crate) struct Rings {
     memory: NonNull<u8>,
     geometry: RingGeometry,
@@ -35,18 +37,16 @@ impl Rings {
         let rings = glue::glue_nr_cpu_ids();
         let geometry = RingGeometry { rings, reserved: 0, capacity: wanted.next_power_of_two() };
         let bytes = geometry.stride().checked_mul(rings as usize).ok_or(Errno::NO_MEMORY)?;
-        // Half of the machine's memory, given to rings, would have the kernel kill processes to find it.
+        // Half of the machine's memory, given to rings, would have the kernel kill processes to
+        // find it.
         if bytes as u64 > glue::glue_totalram_bytes() / 2 {
             return Err(Errno::NO_MEMORY);
         }
         let memory = NonNull::new(glue::glue_vmalloc_user(bytes)).ok_or(Errno::NO_MEMORY)?;
-        // INVARIANT: as allocated; the control pages are filled in below.
+        // INVARIANT: as allocated; a power of two, far from too small.
         let all = Self { memory, geometry };
         for cpu in 0..rings {
-            let control = all.control(cpu);
-            control.version.store(ABI_VERSION, Ordering::Relaxed);
-            control.cpu.store(cpu, Ordering::Relaxed);
-            control.capacity.store(geometry.capacity, Ordering::Relaxed);
+            all.ring(cpu)?.set_up(cpu);
         }
         Ok(all)
     }
@@ -57,12 +57,7 @@ impl Rings {
 
     /// Bytes of memory they take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.geometry.stride() as u64 * u64::from(self.geometry.rings)
-    }
-
-    /// Whether `address` is in it.
-    pub(crate) fn hold(&self, address: u64) -> bool {
-        address.wrapping_sub(self.memory.addr().get() as u64) < self.bytes()
+        self.geometry.offset(self.geometry.rings) as u64
     }
 
     /// The area.
@@ -70,20 +65,20 @@ impl Rings {
         self.memory.as_ptr()
     }
 
-    fn control_pointer(&self, cpu: u32) -> NonNull<RingControl> {
+    /// The memory of the ring of `cpu`, one of the machine's.
+    fn ring(&self, cpu: u32) -> Result<RingMemory, Errno> {
         debug_assert!(cpu < self.geometry.rings);
         // SAFETY: inside the area by the invariant.
-        unsafe { self.memory.add(cpu as usize * self.geometry.stride()) }.cast()
-    }
-
-    fn control(&self, cpu: u32) -> &RingControl {
-        // SAFETY: inside the area; page-aligned, all zeros or atomics that others may change too, so always a valid `RingControl`.
-        unsafe { self.control_pointer(cpu).as_ref() }
+        let base = unsafe { self.memory.add(self.geometry.offset(cpu)) };
+        // SAFETY: the area is made of pages of zeros, and a ring's take a whole number of them; it
+        // holds the ring, whose memory is used by nothing else, by the invariant. What is made of
+        // the value goes before the area: `sink` asks for it, and others keep it for a moment.
+        unsafe { RingMemory::at(base, self.geometry.capacity) }.map_err(|_| Errno::INVALID)
     }
 
     /// Records dropped so far. What a reader has written over the count is its own loss.
     pub(crate) fn dropped(&self) -> u64 {
-        let count = |cpu| self.control(cpu).dropped.load(Ordering::Relaxed);
+        let count = |cpu| self.ring(cpu).map_or(0, |ring| ring.dropped());
         (0..self.geometry.rings).map(count).fold(0, u64::wrapping_add)
     }
 
@@ -95,20 +90,17 @@ impl Rings {
         let mut cpus = Vec::new();
         cpus.try_reserve_exact(self.geometry.rings as usize).map_err(|_| Errno::NO_MEMORY)?;
         for cpu in 0..self.geometry.rings {
-            let control = self.control_pointer(cpu);
-            // SAFETY: inside the area: a ring's records follow its control page.
-            let records = unsafe { control.cast::<u8>().add(RING_CONTROL_SIZE) }.cast::<Record>();
-            // SAFETY: control page and records are inside the area, which outlives the writer, as the caller vouches; one writer each.
-            let writer = unsafe { RingWriter::new(control, records, self.geometry.capacity) };
-            cpus.push(CpuSink::new(writer.ok_or(Errno::INVALID)?));
+            // SAFETY: this is called once, and makes one writer of each ring; no other is made.
+            cpus.push(CpuSink::new(unsafe { RingWriter::new(self.ring(cpu)?) }));
         }
-        Ok(Sink::new(cpus.into_boxed_slice()))
+        Ok(Sink::new(cpus.into_boxed_slice().into()))
     }
 }
 
 impl Drop for Rings {
     fn drop(&mut self) {
-        // SAFETY: from `vmalloc_user`; the sink is gone. Pages that a reader still maps live until it unmaps them.
+        // SAFETY: from `vmalloc_user`; the sink is gone. Pages that a reader still maps live until
+        // it unmaps them.
         unsafe { glue::glue_vfree(self.memory.as_ptr()) }
     }
 }

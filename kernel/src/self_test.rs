@@ -1,15 +1,16 @@
 //! The test at load: are the accesses to an armed page seen, and done right?
 //!
-//! A page of memory of our own is armed and accessed once in each way that an access can be performed. Only if each arrives once and gives the right value may
-//! anything else be armed. This catches a kernel whose fault path does not pass our hook, whatever the reason.
+//! A page of memory of our own is armed and accessed once in each way that an access can be
+//! performed. Only if each arrives once and gives the right value may anything else be armed. This
+//! catches a kernel whose fault path does not pass our hook, whatever the reason.
 
 use crate::glue;
 use crate::page_tables::KernelTables;
 use crate::platform::Kernel;
-use crate::state::State;
 use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering};
 use trapline_abi::SelfTest;
-use trapline_engine::{Control, Engine, Handlers, Mapping, Probe};
+use trapline_engine::{Alias, Backing, Control, Engine, Handlers, Linear, Mapping, Probe};
 
 const PAGE: u64 = 4096;
 
@@ -18,9 +19,23 @@ const PATTERN: u64 = 0x0123_4567_89ab_cdef;
 /// What the test writes.
 const WRITTEN: u32 = 0xfeed_f00d;
 
+/// What the test found: written once, before anybody else can call the module.
+static OUTCOME: AtomicU32 = AtomicU32::new(SelfTest::NotRun as u32);
+
 /// Runs the test and notes its outcome.
-pub(crate) fn run(engine: &Engine<Kernel>, state: &mut State) {
-    state.self_test = test(engine, &mut state.control).unwrap_or(SelfTest::NotRun);
+pub(crate) fn run(engine: &Engine<Kernel>, control: &mut Control) {
+    let outcome = test(engine, control).unwrap_or(SelfTest::NotRun);
+    OUTCOME.store(outcome as u32, Ordering::Relaxed);
+}
+
+/// What it found, a [`SelfTest`].
+pub(crate) fn outcome() -> u32 {
+    OUTCOME.load(Ordering::Relaxed)
+}
+
+/// Whether anything may be armed.
+pub(crate) fn has_passed() -> bool {
+    outcome() == SelfTest::Passed as u32
 }
 
 /// `None`: there was no memory for it.
@@ -29,23 +44,26 @@ fn test(engine: &Engine<Kernel>, control: &mut Control) -> Option<SelfTest> {
     if memory.is_null() {
         return None;
     }
-    let start = memory as u64;
-    let alias = glue::glue_vmap_alias(start, 1);
-    let outcome = if alias == 0 { None } else { probed(engine, control, start, alias) };
-    // Accesses below are over, and the mapping removed: nobody uses alias or memory.
-    if alias != 0 {
-        // SAFETY: from `glue_vmap_alias`, unused now.
-        unsafe { glue::glue_vunmap(alias) };
-    }
+    let start = Linear(memory as u64);
+    let outcome = match glue::glue_vmap_alias(start, 1) {
+        Alias(0) => None,
+        alias => {
+            let outcome = probed(engine, control, start, alias);
+            // The accesses are over, and the mapping is removed: nobody uses the alias.
+            // SAFETY: from `glue_vmap_alias`, unused now.
+            unsafe { glue::glue_vunmap(alias) };
+            outcome
+        }
+    };
     // SAFETY: from `glue_vmalloc`, unused now.
     unsafe { glue::glue_vfree(memory) };
     outcome
 }
 
-fn probed(engine: &Engine<Kernel>, control: &mut Control, start: u64, alias: u64) -> Option<SelfTest> {
+fn probed(engine: &Engine<Kernel>, control: &mut Control, start: Linear, alias: Alias) -> Option<SelfTest> {
     // SAFETY: our own memory, through its alias: 16 bytes of pattern.
-    unsafe { (alias as *mut [u64; 2]).write_volatile([PATTERN, !PATTERN]) };
-    control.add_mapping(Mapping { id: 0, start, length: PAGE, alias, ram: true }).ok()?;
+    unsafe { (alias.0 as *mut [u64; 2]).write_volatile([PATTERN, !PATTERN]) };
+    control.add_mapping(Mapping { id: 0, start, length: PAGE, alias, backing: Backing::Ram }).ok()?;
     let probe =
         Probe { start, length: PAGE, reads: true, writes: true, record: false, handlers: Handlers::NONE };
     let mut ids = alloc::vec::Vec::new();
@@ -57,11 +75,12 @@ fn probed(engine: &Engine<Kernel>, control: &mut Control, start: u64, alias: u64
 }
 
 /// Accesses the armed page at `start`, which is also at `alias`.
-fn access(engine: &Engine<Kernel>, start: u64, alias: u64) -> SelfTest {
+fn access(engine: &Engine<Kernel>, Linear(start): Linear, alias: Alias) -> SelfTest {
     let before = engine.counters();
     let read: u64;
     let vector: u64;
-    // SAFETY: our own memory; the FPU is ours between begin and end, and the register is saved by that.
+    // SAFETY: our own memory; the FPU is ours between begin and end, and the register is saved by
+    // that.
     unsafe {
         // Emulated: a read, a write.
         asm!("mov {}, [{}]", out(reg) read, in(reg) start, options(nostack, preserves_flags));
@@ -75,7 +94,7 @@ fn access(engine: &Engine<Kernel>, start: u64, alias: u64) -> SelfTest {
     }
     let after = engine.counters();
     // SAFETY: our own memory, through its alias.
-    let written = unsafe { ((alias + 32) as *const u32).read_volatile() };
+    let written = unsafe { (alias.plus(32).0 as *const u32).read_volatile() };
     let arrived: [u64; 3] = core::array::from_fn(|way| after.accesses[way] - before.accesses[way]);
     if arrived != [2, 1, 1] {
         SelfTest::NoFault

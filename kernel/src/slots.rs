@@ -1,13 +1,16 @@
 //! Code slots: where copies of instructions run.
 //!
-//! They are part of the module's own text (glue/runner.S), one cache line for each CPU and level of nesting, and written through a data mapping of the same
-//! pages. Each belongs to one trap at a time, so it needs no lock.
+//! They are part of the module's own text (glue/runner.S), one cache line for each CPU and level of
+//! nesting, and written through a data mapping of the same pages. Each belongs to one trap at a
+//! time, so it needs no lock.
 //!
-//! A slot is rewritten only when its content differs, and then serialised: code that was changed through another linear address is only fetched anew
-//! after a serialising instruction (Intel SDM volume 3, 9.1.3 and 13.6).
+//! A slot is rewritten only when its content differs, and then serialised: code that was changed
+//! through another linear address is only fetched anew after a serialising instruction (Intel SDM
+//! volume 3, 9.1.3 and 13.6).
 
 use crate::glue;
 use core::sync::atomic::{AtomicU64, Ordering};
+use trapline_engine::{Alias, Lane, Linear};
 use trapline_insn::{Redirect, Registers};
 
 /// CPUs that have slots; on others no copy is run, and the engine steps instead.
@@ -28,7 +31,7 @@ const BYTES: usize = CPUS * LEVELS * SLOT_SIZE;
 /// `data` is a mapping of the pages that hold `text..text + BYTES`, writable, not executable.
 pub(crate) struct Slots {
     text: u64,
-    data: u64,
+    data: Alias,
 }
 
 impl Slots {
@@ -38,8 +41,8 @@ impl Slots {
         if glue::trapline_slots_size != BYTES as u64 {
             return None;
         }
-        match glue::glue_vmap_alias(text, (BYTES / PAGE) as u64) {
-            0 => None,
+        match glue::glue_vmap_alias(Linear(text), (BYTES / PAGE) as u64) {
+            Alias(0) => None,
             data => Some(Self { text, data }),
         }
     }
@@ -49,39 +52,36 @@ impl Slots {
         ip.wrapping_sub(self.text) < BYTES as u64
     }
 
-    /// Whether `address` is in a slot's data mapping.
-    pub(crate) fn hold_data(&self, address: u64) -> bool {
-        address.wrapping_sub(self.data) < BYTES as u64
-    }
-
-    /// Whether this CPU, which is `cpu`, has a slot for `copy` at this level.
-    pub(crate) fn have_room(&self, cpu: usize, nesting: usize, copy: &Redirect) -> bool {
-        cpu < CPUS && nesting < LEVELS && usize::from(copy.length) <= copy.code.len()
+    /// Whether `lane` has a slot for `copy` at this level.
+    pub(crate) fn have_room(&self, lane: Lane, nesting: usize, copy: &Redirect) -> bool {
+        lane.number() < CPUS && nesting < LEVELS && usize::from(copy.length) <= copy.code.len()
     }
 
     /// Runs `copy` as [`Platform::run_copy`](trapline_engine::Platform::run_copy) says.
     ///
     /// # Safety
-    /// Interrupts are off on this CPU, which is `cpu`, and no other trap on it has level `nesting`; `operand` is memory the copy may access.
+    /// Called in a trap on `lane`, and no other trap on it has level `nesting`;
+    /// `operand` is memory the copy may access.
     pub(crate) unsafe fn run(
         &self,
-        cpu: usize,
+        lane: Lane,
         nesting: usize,
         copy: &Redirect,
         registers: &mut Registers,
         operand: u64,
     ) -> bool {
-        if !self.have_room(cpu, nesting, copy) {
+        if !self.have_room(lane, nesting, copy) {
             return false;
         }
-        let offset = ((cpu * LEVELS + nesting) * SLOT_SIZE) as u64;
+        let offset = ((lane.number() * LEVELS + nesting) * SLOT_SIZE) as u64;
         let slot = self.text + offset;
         let Some(code) = slot_code(copy, slot) else { return false };
         self.write(offset, &code);
         let kept = registers.get(copy.scratch);
         registers.set(copy.scratch, operand);
-        // SAFETY: the slot holds `popf`, a copy that touches neither the stack nor the flow of control (the contract of `Redirect`) and the jump back; a fault in it
-        // comes back here by way of the fault hook. The operand is as the caller vouches.
+        // SAFETY: the slot holds `popf`, a copy that touches neither the stack nor the flow of
+        // control (the contract of `Redirect`) and the jump back; a fault in it comes back here by
+        // way of the fault hook. The operand may be accessed: `run` asks for that.
         let ran = unsafe { glue::trapline_run_slot(registers, slot as *const u8) } != 0;
         registers.set(copy.scratch, kept);
         ran
@@ -90,8 +90,9 @@ impl Slots {
     fn write(&self, offset: u64, code: &[u64; USED / 8]) {
         let mut changed = false;
         for (number, word) in code.iter().enumerate() {
-            let place = (self.data + offset) as *const AtomicU64;
-            // SAFETY: inside the mapping by the invariant and since `offset + USED` is inside a slot; aligned, since slots are; only this trap writes it.
+            let place = self.data.plus(offset).0 as *const AtomicU64;
+            // SAFETY: inside the mapping by the invariant and since `offset + USED` is inside a
+            // slot; aligned, since slots are; only this trap writes it.
             let place = unsafe { &*place.add(number) };
             if place.load(Ordering::Relaxed) != *word {
                 place.store(*word, Ordering::Relaxed);
@@ -111,7 +112,8 @@ impl Drop for Slots {
     }
 }
 
-/// What the slot at `slot` must hold for `copy`: `popf`, the copy, and a jump to where the runner goes on.
+/// What the slot at `slot` must hold for `copy`: `popf`, the copy, and a jump to where the runner
+/// goes on.
 fn slot_code(copy: &Redirect, slot: u64) -> Option<[u64; USED / 8]> {
     const POPF: u8 = 0x9d;
     const JMP: u8 = 0xe9;

@@ -1,7 +1,8 @@
 //! Accesses that are exactly one instruction of exactly one width.
 //!
-//! In assembly, since devices count accesses and care for widths, since operands may be unaligned, and since this crate is compiled without vector
-//! registers, which are the interrupted context's: what is used of them is saved and put back within one block.
+//! In assembly, since devices count accesses and care for widths, since operands may be unaligned,
+//! and since this crate is compiled without vector registers, which are the interrupted context's:
+//! what is used of them is saved and put back within one block.
 
 use crate::glue;
 use core::arch::asm;
@@ -12,7 +13,8 @@ use core::arch::asm;
 /// The bytes are mapped and may be read.
 pub(crate) unsafe fn load(address: u64, width: u8) -> u64 {
     let value: u64;
-    // SAFETY: as the caller vouches; the asm reads these bytes and writes its output.
+    // SAFETY: the bytes are mapped and may be read: `load` asks for that; the asm reads these bytes
+    // and writes its output.
     unsafe {
         match width {
             1 => {
@@ -33,7 +35,8 @@ pub(crate) unsafe fn load(address: u64, width: u8) -> u64 {
 /// # Safety
 /// The bytes are mapped and may be written.
 pub(crate) unsafe fn store(address: u64, width: u8, value: u64) {
-    // SAFETY: as the caller vouches; the asm writes these bytes and nothing else.
+    // SAFETY: the bytes are mapped and may be written: `store` asks for that; the asm writes these
+    // bytes and nothing else.
     unsafe {
         match width {
             1 => {
@@ -72,8 +75,10 @@ macro_rules! vector_move {
 /// # Safety
 /// Both are mapped; the CPU has vectors of this width, enabled.
 unsafe fn copy(from: u64, to: u64, width: usize) {
-    // SAFETY: as the caller vouches; the register that is used is as it was afterwards. The 16-byte form leaves the rest of the register alone, the VEX form of
-    // 32 bytes clears what lies above, so where that may be something it is saved as well (Intel SDM volume 2, 2.3.10.1).
+    // SAFETY: both are mapped, and the CPU has such vectors: `copy` asks for that; the register
+    // that is used is as it was afterwards. The 16-byte form leaves the rest of the register alone,
+    // the VEX form of 32 bytes clears what lies above, so where that may be something it is saved
+    // as well (Intel SDM volume 2, 2.3.10.1).
     unsafe {
         match width {
             16 => vector_move!(from, to, "movdqu", "movdqu", "xmm0", "xmm0"),
@@ -89,7 +94,8 @@ unsafe fn copy(from: u64, to: u64, width: usize) {
 /// # Safety
 /// The bytes are mapped; the CPU has vectors of this width, enabled.
 pub(crate) unsafe fn load_wide(address: u64, bytes: &mut [u8]) {
-    // SAFETY: as the caller vouches; the buffer is ours.
+    // SAFETY: the bytes are mapped, and the CPU has such vectors: `load_wide` asks for that; the
+    // buffer is ours.
     unsafe { copy(address, bytes.as_mut_ptr() as u64, bytes.len()) }
 }
 
@@ -98,47 +104,62 @@ pub(crate) unsafe fn load_wide(address: u64, bytes: &mut [u8]) {
 /// # Safety
 /// As for [`load_wide`].
 pub(crate) unsafe fn store_wide(address: u64, bytes: &[u8]) {
-    // SAFETY: as the caller vouches; the buffer is ours.
+    // SAFETY: the bytes are mapped, and the CPU has such vectors: `store_wide` asks for that; the
+    // buffer is ours.
     unsafe { copy(bytes.as_ptr() as u64, address, bytes.len()) }
 }
 
-/// `lock cmpxchg` of `width` bytes (1, 2, 4, 8 or 16); returns what was there.
-///
-/// # Safety
-/// The bytes are mapped and are RAM; 16 of them are aligned (else the interrupted instruction had faulted before).
-pub(crate) unsafe fn compare_exchange(address: u64, width: u8, current: u128, new: u128) -> u128 {
-    let mut old = current as u64;
-    // SAFETY: as the caller vouches. `rbx` is the compiler's own, so it is exchanged around the one instruction that needs it.
-    unsafe {
-        match width {
+/// One `$cmpxchg` of the width that the registers have.
+macro_rules! compare_exchange {
+    ($cmpxchg:literal, $address:ident, $width:ident, $current:ident, $new:ident) => {{
+        let mut old = $current as u64;
+        let mut high = 0;
+        match $width {
             1 => {
-                asm!("lock cmpxchg [{0}], {1}", in(reg) address, in(reg_byte) new as u8, inout("rax") old, options(nostack))
+                asm!(concat!($cmpxchg, " [{0}], {1}"), in(reg) $address, in(reg_byte) $new as u8, inout("rax") old, options(nostack))
             }
             2 => {
-                asm!("lock cmpxchg [{0}], {1:x}", in(reg) address, in(reg) new as u64, inout("rax") old, options(nostack))
+                asm!(concat!($cmpxchg, " [{0}], {1:x}"), in(reg) $address, in(reg) $new as u64, inout("rax") old, options(nostack))
             }
             4 => {
-                asm!("lock cmpxchg [{0}], {1:e}", in(reg) address, in(reg) new as u64, inout("rax") old, options(nostack))
+                asm!(concat!($cmpxchg, " [{0}], {1:e}"), in(reg) $address, in(reg) $new as u64, inout("rax") old, options(nostack))
             }
             8 => {
-                asm!("lock cmpxchg [{0}], {1}", in(reg) address, in(reg) new as u64, inout("rax") old, options(nostack))
+                asm!(concat!($cmpxchg, " [{0}], {1}"), in(reg) $address, in(reg) $new as u64, inout("rax") old, options(nostack))
             }
             _ => {
-                let mut high = (current >> 64) as u64;
+                high = ($current >> 64) as u64;
                 asm!(
                     "xchg rbx, rsi",
-                    "lock cmpxchg16b [rdi]",
+                    concat!($cmpxchg, "16b [rdi]"),
                     "mov rbx, rsi",
-                    in("rdi") address,
-                    inout("rsi") new as u64 => _,
-                    in("rcx") (new >> 64) as u64,
+                    in("rdi") $address,
+                    inout("rsi") $new as u64 => _,
+                    in("rcx") ($new >> 64) as u64,
                     inout("rax") old,
                     inout("rdx") high,
                     options(nostack)
                 );
-                return u128::from(old) | u128::from(high) << 64;
             }
         }
+        u128::from(old) | u128::from(high) << 64
+    }};
+}
+
+/// `cmpxchg` of `width` bytes (1, 2, 4, 8 or 16), with a lock prefix or without; returns what was
+/// there.
+///
+/// # Safety
+/// The bytes are mapped and are RAM; 16 of them are aligned (else the interrupted instruction had
+/// faulted before).
+pub(crate) unsafe fn compare_exchange(address: u64, width: u8, lock: bool, current: u128, new: u128) -> u128 {
+    // SAFETY: the bytes are mapped, RAM and aligned: `compare_exchange` asks for that. `rbx` is the
+    // compiler's own, so it is exchanged around the one instruction that needs it.
+    unsafe {
+        if lock {
+            compare_exchange!("lock cmpxchg", address, width, current, new)
+        } else {
+            compare_exchange!("cmpxchg", address, width, current, new)
+        }
     }
-    u128::from(old)
 }

@@ -1,9 +1,12 @@
-//! Finding the mappings that exist: a walk over the page tables of the vmalloc area, where every `ioremap` lies.
+//! Finding the mappings that exist: a walk over the page tables of the vmalloc area, where every
+//! `ioremap` lies.
 //!
-//! Rejected: `/proc/vmallocinfo`, a text for people, and `lookup_address` page by page, since what it tells about a hole's size depends on the kernel's version.
+//! Rejected: `/proc/vmallocinfo`, a text for people, and `lookup_address` page by page, since what
+//! it tells about a hole's size depends on the kernel's version.
 
 use crate::glue::{self, LEVEL_2M, LEVEL_4K};
 use crate::page_tables::{InterruptsOff, Leaf, PRESENT, PROTNONE};
+use trapline_engine::{Linear, Physical};
 
 /// Entries of a table, at every level.
 const ENTRIES: usize = 512;
@@ -16,11 +19,11 @@ const GIGABYTE_FRAME: u64 = 0x000f_ffff_c000_0000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// First address.
-    pub start: u64,
+    pub start: Linear,
     /// Bytes; whole pages.
     pub length: u64,
-    /// Physical address of the first byte.
-    pub physical: u64,
+    /// Where the first byte lies.
+    pub physical: Physical,
     /// What maps the first page.
     pub leaf: Leaf,
     /// The largest page in it is of this level.
@@ -28,14 +31,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(start: u64, leaf: Leaf) -> Self {
+    fn of(start: Linear, leaf: Leaf) -> Self {
         Self { start, length: size(leaf.level), physical: physical(leaf), leaf, largest: leaf.level }
     }
 
     /// Appends `next` if it goes on where this ends.
     fn append(&mut self, next: &Run) -> bool {
-        let follows = self.start + self.length == next.start
-            && self.physical + self.length == next.physical
+        let follows = self.start.plus(self.length) == next.start
+            && self.physical.plus(self.length) == next.physical
             && glue::glue_same_cache_attributes(
                 self.leaf.entry,
                 self.leaf.level,
@@ -55,11 +58,11 @@ pub(crate) fn size(level: u32) -> u64 {
     1 << (12 + 9 * (level - 1))
 }
 
-/// Physical address of a leaf, armed or not.
-pub(crate) fn physical(leaf: Leaf) -> u64 {
+/// Where the page of a leaf lies, armed or not.
+pub(crate) fn physical(leaf: Leaf) -> Physical {
     match leaf.level {
         LEVEL_4K | LEVEL_2M => glue::glue_entry_physical(leaf.entry, leaf.level),
-        _ => leaf.entry & GIGABYTE_FRAME,
+        _ => Physical(leaf.entry & GIGABYTE_FRAME),
     }
 }
 
@@ -73,15 +76,17 @@ enum Block {
     Table,
 }
 
-fn entry_at(table: *const u64, address: u64, level: u32) -> u64 {
-    let index = (address / size(level)) as usize % ENTRIES;
-    // SAFETY: a page table has 512 entries; it is alive (see `block_at`), and read once, as the CPU does.
+fn entry_at(table: *const u64, address: Linear, level: u32) -> u64 {
+    let index = (address.0 / size(level)) as usize % ENTRIES;
+    // SAFETY: a page table has 512 entries; it is alive (see `block_at`), and read once, as the CPU
+    // does.
     unsafe { table.add(index).read_volatile() }
 }
 
 /// What lies at `address`; of a table of 4 KiB pages, all its entries go to `pages`.
-fn block_at(address: u64, pages: &mut [u64; ENTRIES]) -> Block {
-    // The two lowest levels of the vmalloc area's tables are freed only after an interrupt to all CPUs, the others never.
+fn block_at(address: Linear, pages: &mut [u64; ENTRIES]) -> Block {
+    // The two lowest levels of the vmalloc area's tables are freed only after an interrupt to all
+    // CPUs, the others never.
     let _off = InterruptsOff::new();
     let mut levels = 0;
     // SAFETY: a place to write to.
@@ -97,7 +102,7 @@ fn block_at(address: u64, pages: &mut [u64; ENTRIES]) -> Block {
         table = glue::glue_page_table_below(entry);
     }
     for (number, page) in pages.iter_mut().enumerate() {
-        *page = entry_at(table, number as u64 * size(LEVEL_4K), LEVEL_4K);
+        *page = entry_at(table, Linear(number as u64 * size(LEVEL_4K)), LEVEL_4K);
     }
     Block::Table
 }
@@ -120,21 +125,21 @@ pub(crate) fn runs(pages: &mut [u64; ENTRIES], mut visit: impl FnMut(&Run)) {
         let step = match block_at(address, pages) {
             Block::Hole(level) => size(level),
             Block::Leaf(leaf) => {
-                see(Run::of(address & !(size(leaf.level) - 1), leaf));
+                see(Run::of(address.aligned_down(size(leaf.level)), leaf));
                 size(leaf.level)
             }
             Block::Table => {
-                let base = address & !(size(LEVEL_2M) - 1);
+                let base = address.aligned_down(size(LEVEL_2M));
                 for (number, &entry) in pages.iter().enumerate() {
                     if entry & (PRESENT | PROTNONE) != 0 {
                         let leaf = Leaf { entry, level: LEVEL_4K };
-                        see(Run::of(base + number as u64 * size(LEVEL_4K), leaf));
+                        see(Run::of(base.plus(number as u64 * size(LEVEL_4K)), leaf));
                     }
                 }
                 size(LEVEL_2M)
             }
         };
-        match (address & !(step - 1)).checked_add(step) {
+        match address.aligned_down(step).checked_plus(step) {
             Some(next) => address = next,
             None => break,
         }

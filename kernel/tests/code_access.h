@@ -44,7 +44,7 @@ static void other_handlers(void)
 	struct context before, after;
 	struct work work = {};
 	int i, rounds = 50;
-	bool ok = true;
+	bool ok = true, registered;
 	u64 *area;
 
 	area = vmalloc(PAGE_SIZE);
@@ -55,14 +55,15 @@ static void other_handlers(void)
 	claims.data = area;
 	for (kind = 0; ok && kind < FAULT_KINDS; kind++) {
 		probe.pre_faults = probe.post_faults = 0;
-		ok = !trapline_register_access_probe(&probe);
+		registered = !trapline_register_access_probe(&probe);
+		ok = registered;
 		for (i = 0; ok && i < rounds; i++) {
 			before = context_now();
 			ok = read_at(probe.start) == 0x1234;
 			after = context_now();
 			ok &= !memcmp(&before, &after, sizeof(before));
 		}
-		if (ok)
+		if (registered)
 			trapline_unregister_access_probe(&probe);
 		ok &= probe.pre_faults == rounds && probe.post_faults == rounds;
 	}

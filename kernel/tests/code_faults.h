@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Handlers that fault, each in one way; before that they leave a mess behind, as a handler may that is stopped anywhere. */
+/*
+ * Handlers that fault, each in one way; before that they leave a mess behind, as a handler may that
+ * is stopped anywhere.
+ */
 #ifndef TRAPLINE_CODE_FAULTS_H
 #define TRAPLINE_CODE_FAULTS_H
 
 #include <linux/objtool.h>
+#include <linux/pgtable.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/uaccess.h>
@@ -15,14 +19,21 @@ enum fault_kind { FAULT_NULL, FAULT_USER, FAULT_HOLE, FAULT_NON_CANONICAL, FAULT
 
 static const char *const fault_names[FAULT_KINDS] = { "NULL", "user", "hole", "non-canonical", "divide", "opcode", "call of NULL" };
 
-/* Nothing is mapped there: the process's own memory, the guard hole before the direct map, no address at all. */
+/*
+ * Nothing is mapped there: the process's own memory, the guard hole before the direct map, no
+ * address at all.
+ */
 static u64 fault_address(enum fault_kind kind)
 {
 	switch (kind) {
 	case FAULT_USER:
 		return 0x00007e1234567000;
 	case FAULT_HOLE:
-		return 0xffff800000001000;
+		/*
+		 * The guard hole below the direct map (Documentation/x86/x86_64/mm.rst). With five
+		 * levels of tables it is elsewhere: where it is with four, KASAN's shadow may lie.
+		 */
+		return pgtable_l5_enabled() ? 0xff00000000001000 : 0xffff800000001000;
 	case FAULT_NON_CANONICAL:
 		return 0x0123456789abcdef;
 	default:
@@ -37,10 +48,13 @@ static noinline void raise_invalid_opcode(void)
 }
 STACK_FRAME_NON_STANDARD(raise_invalid_opcode);
 
-/* A function pointer that is not set: the CPU faults as it fetches from there, by SMEP if something is there that user mode may run. */
+/*
+ * A function pointer that is not set: the CPU faults as it fetches from there, by SMEP if something
+ * is there that user mode may run.
+ */
 static noinline void call_nowhere(void)
 {
-	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%0" : : "r"(0ul) : "memory", "cc");
+	asm volatile(ANNOTATE_RETPOLINE_SAFE "\n\tcall *%0" : : "r"(0ul) : "memory", "cc");
 }
 
 /* Reads the address by an instruction of 3 bytes, so that a fault handler can step over it. */
@@ -53,7 +67,10 @@ static noinline u64 read_at(u64 address)
 }
 #define READ_LENGTH 3
 
-/* With user access open (AC), as inside of copy_from_user(): the kernel then takes another way to its exception table. */
+/*
+ * With user access open (AC), as inside of copy_from_user(): the kernel then takes another way to
+ * its exception table.
+ */
 static noinline u64 read_user_at(u64 address)
 {
 	u64 value;

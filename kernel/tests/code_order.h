@@ -102,7 +102,10 @@ static int call_once(void *data)
 	return 0;
 }
 
-/* A kernel thread on this CPU, which has no memory of its own, so that the CPU keeps that of this task, if no other runs in between. */
+/*
+ * A kernel thread on this CPU, which has no memory of its own, so that the CPU keeps that of this
+ * task, if no other runs in between.
+ */
 static bool call_in_kernel_thread(const struct site *site, bool *borrowed)
 {
 	struct borrower borrower = { .site = site, .lender = current->mm };

@@ -90,7 +90,10 @@ static void returns(const struct site *site)
 		   (struct expected){ .pre_ends = true, .post_ends = true });
 }
 
-/* The entry of a return probe comes between a hit of the same instruction and its post handler: the kernel calls the newest kprobe first. */
+/*
+ * The entry of a return probe comes between a hit of the same instruction and its post handler: the
+ * kernel calls the newest kprobe first.
+ */
 static void return_beside_post(const struct site *site)
 {
 	struct trapline_code_probe code = { .symbol = site->symbol, .pre = count_pre, .post = count_post };
@@ -113,7 +116,10 @@ static void return_beside_post(const struct site *site)
 	say(ok, "a return probe beside a code probe leaves its post handler alone", site->name, &counts, &work, calls);
 }
 
-/* Registered together; one of them is disabled for a while, and neither is there if a third can't be. */
+/*
+ * Registered together; one of them is disabled for a while, and neither is there if a third can't
+ * be.
+ */
 static void returns_switched(const struct site *site)
 {
 	struct trapline_return_probe both[] = {

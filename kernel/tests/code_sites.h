@@ -7,7 +7,9 @@
 #include <linux/math.h>
 #include "code_work.h"
 
-/* The first byte of what the kernel puts there: INT3, JMP, and the CALL that ftrace makes of a NOP. */
+/*
+ * The first byte of what the kernel puts there: INT3, JMP, and the CALL that ftrace makes of a NOP.
+ */
 enum way { BY_BREAKPOINT = 0xcc, BY_JUMP = 0xe9, BY_FTRACE = 0xe8 };
 
 /* Where: in our own code, by symbol or by address, or at the entry of a kernel function. */
@@ -28,7 +30,10 @@ static const struct site sites[] = {
 	{ "entry", "int_pow", int_pow, entry_target, entry_result, cube, BY_FTRACE },
 };
 
-/* Whether hits come in the site's own way: by a jump from some time after the last probe came, so that is waited for. Behind an ENDBR, in kernels that have those. */
+/*
+ * Whether hits come in the site's own way: by a jump from some time after the last probe came, so
+ * that is waited for. Behind an ENDBR, in kernels that have those.
+ */
 static bool comes_by(const struct site *site)
 {
 	const u8 *text = site->address;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Probes on an instruction that loads: its step faults, with a fixup, on a page to come, and on memory with an access probe. */
+/*
+ * Probes on an instruction that loads: its step faults, with a fixup, on a page to come, and on
+ * memory with an access probe.
+ */
 
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -18,7 +21,7 @@ static noinline __attribute__((noclone)) s64 load_probed(u64 address, u64 *value
 	stac();
 	asm volatile(".globl trapline_code_load_at\n"
 		     "trapline_code_load_at:\n\t"
-		     ANNOTATE_NOENDBR
+		     ANNOTATE_NOENDBR "\n\t"
 		     "movq (%[address]), %[value]\n\t"
 		     "jmp 2f\n"
 		     "1:\tmovq %[fault], %[error]\n"
@@ -60,7 +63,10 @@ static u64 loading_result(u64 value)
 static const struct site faulting_site = { "by its fixup", NULL, trapline_code_load_at, faulting_target, faulting_result, NULL, BY_BREAKPOINT };
 static const struct site loading_site = { "no fault", NULL, trapline_code_load_at, loading_target, loading_result, NULL, BY_BREAKPOINT };
 
-/* The kernel brings the page and executes the instruction again: it is reached twice and executed once. */
+/*
+ * The kernel brings the page and executes the instruction again: it is reached twice and executed
+ * once.
+ */
 static void step_on_page_to_come(void)
 {
 	struct trapline_code_probe probe = { .address = (u64)(unsigned long)trapline_code_load_at, .pre = count_pre, .post = count_post,
@@ -122,7 +128,10 @@ static void see_access(struct trapline_access_probe *probe, const struct traplin
 		atomic64_inc(&accesses);
 }
 
-/* Both kinds of probes at once: the access is performed for the instruction, whose step has faulted, so that it has no end. */
+/*
+ * Both kinds of probes at once: the access is performed for the instruction, whose step has
+ * faulted, so that it has no end.
+ */
 static void step_on_armed_page(void)
 {
 	struct trapline_access_probe access = { .start = (u64)(unsigned long)step_area, .length = PAGE_SIZE, .flags = TRAPLINE_READS,

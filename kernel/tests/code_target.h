@@ -10,7 +10,10 @@
 #include <linux/string.h>
 #include <asm/irqflags.h>
 
-/* Not inlined, with an instruction at its beginning that is longer than a jump: the kernel may replace its breakpoint by one. */
+/*
+ * Not inlined, with an instruction at its beginning that is longer than a jump: the kernel may
+ * replace its breakpoint by one.
+ */
 noinline u64 trapline_code_target(u64 value);
 
 u64 trapline_code_target(u64 value)

@@ -30,7 +30,10 @@ struct work {
 	u64 (*target)(u64);
 	u64 (*expected)(u64);
 	u64 calls;
-	/* Every other call with interrupts off, preemption off and in an RCU reader: all of that is to be as before. */
+	/*
+	 * Every other call with interrupts off, preemption off and in an RCU reader: all of that is
+	 * to be as before.
+	 */
 	atomic64_t wrong_results;
 	atomic64_t wrong_contexts;
 	atomic_t running;
@@ -75,7 +78,10 @@ static int worker(void *data)
 	return 0;
 }
 
-/* Calls the target `calls` times on each CPU; returns how many calls there were, or a negative error. */
+/*
+ * Calls the target `calls` times on each CPU; returns how many calls there were, or a negative
+ * error.
+ */
 static s64 work_on_all_cpus(struct work *work)
 {
 	struct task_struct *task;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What trapline_conformance and the program that runs the conformance suite in user space (crates/guest) say to each other: the other side of this file is
- * crates/guest/src/contract.rs.
+ * What trapline_conformance and the program that runs the conformance suite in user space
+ * (crates/guest) say to each other: the other side of this file is crates/guest/src/contract.rs.
  */
 #ifndef TRAPLINE_TESTS_CONFORMANCE_H
 #define TRAPLINE_TESTS_CONFORMANCE_H
@@ -22,6 +22,8 @@ struct conformance_region {
 	u32 is_device;
 	/* In: how many pages, and which of them are of 2 MiB. */
 	u32 pages;
+	/* In: whether they can't be written, if it is RAM. */
+	u32 is_read_only, reserved;
 	u64 physical;
 	u8 is_large[CONFORMANCE_PAGES];
 	/* Out. */
@@ -46,9 +48,13 @@ struct conformance_copy {
 /* A program for one CPU, and how it ended. */
 struct conformance_program {
 	u32 cpu, length, repeat;
-	/* Out: 0 if it got to its end, 1 if an exception ended it, 2 if a page-fault handler did. */
+	/*
+	 * Out: 0 if it got to its end, 1 if an exception ended it, 2 if a page-fault handler did.
+	 */
 	u32 ended;
-	/* In and out; `ip` is relative to the first byte of the code, `sp` to where the stack was. */
+	/*
+	 * In and out; `ip` is relative to the first byte of the code, `sp` to where the stack was.
+	 */
 	struct pt_regs registers;
 	u8 vectors[16][32];
 	u8 code[CONFORMANCE_CODE];
@@ -62,7 +68,10 @@ struct conformance_array {
 	u64 count;
 };
 
-/* What a pre handler does: 0 nothing is there, 1 lets it pass, 2 supplies `given`, 3 drops it, 4 reads four bytes at `given` and lets it pass. */
+/*
+ * What a pre handler does: 0 nothing is there, 1 lets it pass, 2 supplies `given`, 3 drops it, 4
+ * reads four bytes at `given` and lets it pass, 5 adds one to them and lets it pass.
+ */
 struct conformance_probe {
 	u64 start, length;
 	u32 flags, label;

@@ -2,7 +2,8 @@
 /*
  * Probes and page-fault handlers whose every call is noted.
  *
- * What was registered stays in memory until everything is forgotten, so that a call after its removal is a hit that says so and not a crash.
+ * What was registered stays in memory until everything is forgotten, so that a call after its
+ * removal is a hit that says so and not a crash.
  */
 #ifndef TRAPLINE_TESTS_CONFORMANCE_HANDLERS_H
 #define TRAPLINE_TESTS_CONFORMANCE_HANDLERS_H
@@ -76,6 +77,10 @@ static enum trapline_decision before(struct trapline_access_probe *probe, const 
 		return TRAPLINE_DECISION_DROP;
 	case 4:
 		readl((const void __iomem *)(unsigned long)probing->wanted.given);
+		break;
+	case 5:
+		/* As this_cpu_inc() does: one instruction, and no lock prefix. */
+		asm volatile("incl %0" : "+m"(*(u32 *)(unsigned long)probing->wanted.given));
 		break;
 	}
 	return TRAPLINE_DECISION_PASS;

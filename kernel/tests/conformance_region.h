@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memory that probes may lie in: a stretch of a device, or RAM from vmalloc with a second mapping to look at it.
+ * Memory that probes may lie in: a stretch of a device, or RAM from vmalloc with a second mapping
+ * to look at it.
  */
 #ifndef TRAPLINE_TESTS_CONFORMANCE_REGION_H
 #define TRAPLINE_TESTS_CONFORMANCE_REGION_H
@@ -18,7 +19,8 @@ struct mapped {
 	struct list_head list;
 	bool is_device;
 	u64 start, length;
-	/* Another mapping of RAM. */
+	/* RAM itself, and another mapping of it. */
+	void *memory;
 	u8 *alias;
 };
 
@@ -44,7 +46,7 @@ static bool has_pages(const struct conformance_region *region)
 	return true;
 }
 
-static u8 *map_again(u64 start, u64 length)
+static u8 *map_again(void *start, u64 length, pgprot_t protection)
 {
 	u64 number, count = length >> PAGE_SHIFT;
 	struct page **pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
@@ -53,8 +55,8 @@ static u8 *map_again(u64 start, u64 length)
 	if (!pages)
 		return NULL;
 	for (number = 0; number < count; number++)
-		pages[number] = vmalloc_to_page((void *)(unsigned long)start + number * PAGE_SIZE);
-	alias = vmap(pages, count, VM_MAP, PAGE_KERNEL);
+		pages[number] = vmalloc_to_page(start + number * PAGE_SIZE);
+	alias = vmap(pages, count, VM_MAP, protection);
 	kvfree(pages);
 	return alias;
 }
@@ -64,8 +66,9 @@ static void region_unmap(struct mapped *mapped)
 	vunmap(mapped->alias);
 	if (mapped->is_device)
 		iounmap((void __iomem *)(unsigned long)mapped->start);
-	else
-		vfree((void *)(unsigned long)mapped->start);
+	else if (mapped->start != (unsigned long)mapped->memory)
+		vunmap((void *)(unsigned long)mapped->start);
+	vfree(mapped->memory);
 	kfree(mapped);
 }
 
@@ -97,11 +100,16 @@ static long region_map(struct conformance_region *region)
 	if (region->is_device)
 		mapped->start = (unsigned long)ioremap(region->physical, region->length);
 	else if (region->is_large[0])
-		mapped->start = (unsigned long)vmalloc_huge(region->length, GFP_KERNEL | __GFP_ZERO);
+		mapped->memory = vmalloc_huge(region->length, GFP_KERNEL | __GFP_ZERO);
 	else
-		mapped->start = (unsigned long)vzalloc(region->length);
+		mapped->memory = vzalloc(region->length);
+	if (mapped->memory && region->is_read_only)
+		mapped->start = (unsigned long)map_again(mapped->memory, mapped->length, PAGE_KERNEL_RO);
+	else if (mapped->memory)
+		mapped->start = (unsigned long)mapped->memory;
 	region->start = mapped->start;
 	if (!mapped->start) {
+		vfree(mapped->memory);
 		kfree(mapped);
 		return -ENOMEM;
 	}
@@ -110,7 +118,7 @@ static long region_map(struct conformance_region *region)
 		return -EOPNOTSUPP;
 	}
 	if (!mapped->is_device) {
-		mapped->alias = map_again(mapped->start, mapped->length);
+		mapped->alias = map_again(mapped->memory, mapped->length, PAGE_KERNEL);
 		if (!mapped->alias) {
 			region_unmap(mapped);
 			return -ENOMEM;

@@ -2,12 +2,15 @@
 /*
  * Running a few bytes of code with given registers.
  *
- * Each CPU has a seat: registers and vectors, and a slot in this module's text that holds `popf`, the code and a jump to the seat's exit. No executable
- * mapping is ever made: slots are written through another mapping of their pages. The way in is a return, since no register is left for the address of an
- * indirect jump, and flags are loaded behind it because a return thunk may change them.
+ * Each CPU has a seat: registers and vectors, and a slot in this module's text that holds `popf`,
+ * the code and a jump to the seat's exit. No executable mapping is ever made: slots are written
+ * through another mapping of their pages. The way in is a return, since no register is left for the
+ * address of an indirect jump, and flags are loaded behind it because a return thunk may change
+ * them.
  *
- * Each byte of a slot has an entry in the exception table that leads to the seat's exit, one instruction earlier, where it is noted. So a fault that nobody
- * deals with ends the program as the kernel ends any access that may fail, and what it left in the registers can be looked at.
+ * Each byte of a slot has an entry in the exception table that leads to the seat's exit, one
+ * instruction earlier, where it is noted. So a fault that nobody deals with ends the program as the
+ * kernel ends any access that may fail, and what it left in the registers can be looked at.
  */
 #ifndef TRAPLINE_TESTS_CONFORMANCE_SEAT_H
 #define TRAPLINE_TESTS_CONFORMANCE_SEAT_H
@@ -89,13 +92,13 @@ asm(".pushsection .text\n"
     "\n	.balign 64\n"
     "trapline_conformance_exits:\n"
     /* Jumped to from the slots, and returned to from traps. */
-    ANNOTATE_NOENDBR
+    ANNOTATE_NOENDBR "\n"
     "	.set seat, 0\n"
     "	.rept " __stringify(CONFORMANCE_CPUS) "\n"
     "	.balign " __stringify(EXIT_SIZE) "\n\t"
     "movb $1, trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat+16(%rip)\n"
     "	.balign " __stringify(EXIT_DONE) "\n\t"
-    ANNOTATE_NOENDBR
+    ANNOTATE_NOENDBR "\n"
     "movq %rsp, trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat+8(%rip)\n\t"
     "movq trapline_conformance_seats+" __stringify(SEAT_SIZE) "*seat(%rip), %rsp\n\t"
     "jmp trapline_conformance_leave\n"
@@ -115,7 +118,7 @@ asm(".pushsection .text\n"
     "	.balign 4096, 0xcc\n"
     "trapline_conformance_slots:\n"
     /* Reached by a return only, so no landing pad is missing. */
-    ANNOTATE_NOENDBR
+    ANNOTATE_NOENDBR "\n"
     "	.fill 4096, 1, 0xcc\n"
     ".popsection\n"
 
@@ -180,7 +183,10 @@ static void seat_take(struct seat *seat, const u8 *code, u32 length)
 	memcpy(slot + 1, code, length);
 	slot[1 + length] = 0xe9;
 	memcpy(slot + 2 + length, &distance, sizeof(distance));
-	/* Changed through another address: this CPU fetches it anew after this (Intel SDM volume 3, 9.1.3). */
+	/*
+	 * Changed through another address: this CPU fetches it anew after this (Intel SDM volume 3,
+	 * 9.1.3).
+	 */
 	sync_core();
 }
 

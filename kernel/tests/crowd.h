@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The place of the crowd: a function that every CPU calls, in `trapline_crowd`, which the modules with the users probe. */
+/*
+ * The place of the crowd: a function that every CPU calls, in `trapline_crowd`, which the modules
+ * with the users probe.
+ */
 #ifndef TRAPLINE_CROWD_H
 #define TRAPLINE_CROWD_H
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A module of the crowd: 32 code probes of two users on the instruction that every CPU runs, which come, stay until those of the other module are there too, and then come and go at
- * random. Loading it runs the test and fails if it does.
+ * A module of the crowd: 32 code probes of two users on the instruction that every CPU runs, which
+ * come, stay until those of the other module are there too, and then come and go at random. Loading
+ * it runs the test and fails if it does.
  *
- *	modprobe trapline_crowd && modprobe trapline_crowd_one changes=500 crowd=64
+ * 	modprobe trapline_crowd && modprobe trapline_crowd_one changes=500 crowd=64
  *
  * changes   how often each user registers or unregisters one of its probes
  * crowd     how many probes there are to be before the first goes
  *
- * The calls of each CPU are numbered, and the number is the argument. So a probe knows whether it has seen every call between the first and the last
- * it saw, each once and in order; and these must reach to its registration and its removal.
+ * The calls of each CPU are numbered, and the number is the argument. So a probe knows whether it
+ * has seen every call between the first and the last it saw, each once and in order; and these must
+ * reach to its registration and its removal.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -142,7 +144,10 @@ static void leave(struct crowd_user *user, struct crowd_probe *probe, int number
 		posts += seen->posts;
 		if (seen->disorder || (seen->count && seen->last - seen->first + 1 != seen->count))
 			COMPLAIN("probe %d on cpu %u: calls %llu to %llu, but %llu hits\n", number, cpu, seen->first, seen->last, seen->count);
-		/* All that began after it was registered, up to what had ended before it was taken away. */
+		/*
+		 * All that began after it was registered, up to what had ended before it was taken
+		 * away.
+		 */
 		if (ended[cpu] > probe->begun[cpu] &&
 		    (!seen->count || seen->first > probe->begun[cpu] + 1 || seen->last < ended[cpu]))
 			COMPLAIN("probe %d on cpu %u: registered at call %llu, removed at %llu, saw %llu to %llu\n", number, cpu,

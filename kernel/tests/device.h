@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The device that is exercised: one of QEMU's. `edu` has few registers, 4 and 8 bytes wide. `nvme` with a controller memory buffer
- * (`-device nvme,serial=1,cmb_size_mb=4`) has megabytes of them, of every width, that keep what is written; nothing uses them before a driver does.
+ * The device that is exercised: one of QEMU's. `edu` has few registers, 4 and 8 bytes wide. `nvme`
+ * with a controller memory buffer (`-device nvme,serial=1,cmb_size_mb=4`) has megabytes of them, of
+ * every width, that keep what is written; nothing uses them before a driver does.
  */
 #ifndef TRAPLINE_TESTS_DEVICE_H
 #define TRAPLINE_TESTS_DEVICE_H
@@ -74,8 +75,11 @@ static void subject_close(struct subject *subject)
 	pci_dev_put(subject->pci);
 }
 
-/* Prints the page-table entries of a mapping, one line for each: they must be the same before and after tracing. */
-static void show_entries(struct seq_file *file, const void __iomem *mapping, u64 length)
+/*
+ * Prints the page-table entries of a mapping, one line for each: they must be the same before and
+ * after tracing.
+ */
+static void __maybe_unused show_entries(struct seq_file *file, const void __iomem *mapping, u64 length)
 {
 	unsigned long address = (unsigned long)mapping & PAGE_MASK, end = (unsigned long)mapping + length;
 

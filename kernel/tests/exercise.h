@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Runs a form twice: on plain memory that holds what the device holds (the twin), and on the device. Everything that the two leave must be equal. The
- * accesses that the form must have made are then told one by one, with their values: read from the twin as it was before, written as it is after.
+ * Runs a form twice: on plain memory that holds what the device holds (the twin), and on the
+ * device. Everything that the two leave must be equal. The accesses that the form must have made
+ * are then told one by one, with their values: read from the twin as it was before, written as it
+ * is after.
  */
 #ifndef TRAPLINE_TESTS_EXERCISE_H
 #define TRAPLINE_TESTS_EXERCISE_H
@@ -10,6 +12,7 @@
 #include <asm/irqflags.h>
 #include <asm/msr.h>
 
+#include "compat.h"
 #include "region.h"
 
 /* The twin's first element is the last one for a form that goes down. */
@@ -33,7 +36,7 @@ static void aim(struct state *state, const struct form *form, u8 *memory, u8 *pl
 {
 	u64 gs;
 
-	rdmsrl(MSR_GS_BASE, gs);
+	rdmsrq(MSR_GS_BASE, gs);
 	state->rbx = (u64)memory;
 	state->r8 = (u64)memory - 0x40;
 	state->r9 = 4;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A form of instruction, and the accesses to the device that it must make: the table is the instruction's contract, by the manual, not by what a tracer
- * prints. The values are not in it: they follow from what memory held before and holds after the same instruction on plain memory.
+ * A form of instruction, and the accesses to the device that it must make: the table is the
+ * instruction's contract, by the manual, not by what a tracer prints. The values are not in it:
+ * they follow from what memory held before and holds after the same instruction on plain memory.
  */
 #ifndef TRAPLINE_TESTS_FORM_H
 #define TRAPLINE_TESTS_FORM_H
@@ -37,7 +38,10 @@ struct form {
 	void (*run)(struct state *state);
 	/* In the order of the instruction; those of one element, for a string instruction. */
 	struct access accesses[4];
-	/* String instructions: bytes per element, and how many elements are asked for with a repeat prefix. */
+	/*
+	 * String instructions: bytes per element, and how many elements are asked for with a repeat
+	 * prefix.
+	 */
 	u8 element;
 	u8 count;
 	bool repeated;
@@ -48,16 +52,22 @@ struct form {
 	u16 undefined;
 	/* Not 0: what the register holds. */
 	s16 rcx, rdx;
-	/* What is compared with memory equals it: the accumulator, and the first elements of plain memory. */
+	/*
+	 * What is compared with memory equals it: the accumulator, and the first elements of plain
+	 * memory.
+	 */
 	bool match;
 	/* Uses vector registers or the x87, between kernel_fpu_begin and kernel_fpu_end. */
 	bool vector;
 	/*
-	 * Only runs where its operand is aligned to its width: it faults otherwise, or it is locked, when no driver may do without (and QEMU 7.2 loses the
-	 * arithmetic flags if such an access faults: its cpu_exec_step_atomic leaves without cpu_exec_exit).
+	 * Only runs where its operand is aligned to its width: it faults otherwise, or it is
+	 * locked, when no driver may do without (and QEMU 7.2 loses the arithmetic flags if such an
+	 * access faults: its cpu_exec_step_atomic leaves without cpu_exec_exit).
 	 */
 	bool aligned;
-	/* Can only be performed by letting the CPU run it where it is, so its values are not known. */
+	/*
+	 * Can only be performed by letting the CPU run it where it is, so its values are not known.
+	 */
 	bool stepped;
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Arithmetic and logic, locked forms too. No include guard: read once for the functions and once for the table, see form.h. */
+/*
+ * Arithmetic and logic, locked forms too. No include guard: read once for the functions and once
+ * for the table, see form.h.
+ */
 
 /* Memory is the destination. */
 FORM(add_to8, "addb %%dl, (%%rbx)", MODIFIES(1))

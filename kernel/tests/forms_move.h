@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Moves. No include guard: read once for the functions and once for the table, see form.h. */
 
-/* Immediates, with every shape of address before them: what follows the address must not be taken for the immediate. */
+/*
+ * Immediates, with every shape of address before them: what follows the address must not be taken
+ * for the immediate.
+ */
 FORM(mov_imm8, "movb $0x5a, (%%rbx)", WRITES(1))
 FORM(mov_imm16, "movw $0x1234, (%%rbx)", WRITES(2))
 FORM(mov_imm32, "movl $0x55667788, (%%rbx)", WRITES(4))
@@ -64,8 +67,9 @@ FORM(cmov_not_taken, "cmpl %%eax, %%eax\n\tcmovnel (%%rbx), %%edx", READS(4))
 FORM(cmov64_taken, "cmpl %%eax, %%eax\n\tcmovaeq (%%rbx), %%rdx", READS(8))
 
 /*
- * The word goes to where the page fault's own frame lies, so it is the CPU that must push it. The stack at both of its alignments: a frame begins below the
- * next multiple of 16, so that with one of them the word would lie inside of it and with the other beside it.
+ * The word goes to where the page fault's own frame lies, so it is the CPU that must push it. The
+ * stack at both of its alignments: a frame begins below the next multiple of 16, so that with one
+ * of them the word would lie inside of it and with the other beside it.
  */
 FORM(push, "pushq (%%rbx)\n\tpopq %%rdx", READS(8), .stepped = true)
 FORM(push_other_alignment, "pushq %%rax\n\tpushq (%%rbx)\n\tpopq %%rdx\n\tpopq %%rax", READS(8), .stepped = true)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* String instructions: each element is an access of its own. No include guard: read once for the functions and once for the table, see form.h. */
+/*
+ * String instructions: each element is an access of its own. No include guard: read once for the
+ * functions and once for the table, see form.h.
+ */
 
 FORM(movs8_from_device, "movsb", READS(1), .element = 1, .rsi = DEVICE, .rdi = PLAIN)
 FORM(movs8_to_device, "movsb", WRITES(1), .element = 1, .rsi = PLAIN, .rdi = DEVICE)

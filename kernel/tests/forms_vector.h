@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Vectors, x87 and MMX, and what else is not worth emulating. No include guard: read once for the functions and once for the table, see form.h. */
+/*
+ * Vectors, x87 and MMX, and what else is not worth emulating. No include guard: read once for the
+ * functions and once for the table, see form.h.
+ */
 
 VECTOR(movups_load, "movups (%%rbx), %%xmm1", READS(16))
 VECTOR(movups_store, "movups %%xmm1, (%%rbx)", WRITES(16))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A stretch of a device's registers, how it behaves, and the plain memory that stands for it: the twin.
+ * A stretch of a device's registers, how it behaves, and the plain memory that stands for it: the
+ * twin.
  */
 #ifndef TRAPLINE_TESTS_REGION_H
 #define TRAPLINE_TESTS_REGION_H
@@ -27,7 +28,10 @@ enum behaviour {
 /* A stretch of a device that one caller has for itself. */
 struct region {
 	enum behaviour behaviour;
-	/* The mapping, and the plain memory that stands for it; both at the same offset within a page. */
+	/*
+	 * The mapping, and the plain memory that stands for it; both at the same offset within a
+	 * page.
+	 */
 	u8 *device;
 	u8 *twin;
 	/* The device's physical address. */
@@ -46,7 +50,9 @@ struct bench {
 	char complaint[200];
 };
 
-/* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled"). */
+/*
+ * xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled").
+ */
 static u64 random_word(struct bench *bench)
 {
 	bench->random ^= bench->random >> 12;

@@ -2,8 +2,9 @@
 /*
  * One instruction, run between a known state of the registers and the state that it leaves.
  *
- * Registers with a fixed meaning: rbx is the operand's address, r8 is that less 0x40 and r9 is 4, for operands with base, index and displacement; r10 is
- * the address less the base of gs; rsi and rdi are string operands where a form says so. The rest holds data.
+ * Registers with a fixed meaning: rbx is the operand's address, r8 is that less 0x40 and r9 is 4,
+ * for operands with base, index and displacement; r10 is the address less the base of gs; rsi and
+ * rdi are string operands where a form says so. The rest holds data.
  */
 #ifndef TRAPLINE_TESTS_STATE_H
 #define TRAPLINE_TESTS_STATE_H
@@ -37,9 +38,9 @@ struct state {
 #define AT(field) [field] "i"(offsetof(struct state, field))
 
 /*
- * A function that loads the registers from its argument, runs `text`, and stores them there. The direction flag is cleared for the compiler's code; not by
- * `cld`, since objtool, which saw no `std`, takes that for a mistake.
- * `text` may use %c[x87](%%r15).
+ * A function that loads the registers from its argument, runs `text`, and stores them there. The
+ * direction flag is cleared for the compiler's code; not by `cld`, since objtool, which saw no
+ * `std`, takes that for a mistake. `text` may use %c[x87](%%r15).
  */
 #define RUN_FUNCTION(name, load, text, save)								\
 	static noinline void name(struct state *state)							\

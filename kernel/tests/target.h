@@ -11,7 +11,10 @@ struct trapline_target_place {
 	char text[24];
 };
 
-/* The address of an instruction inside of it. In the read-only data, since a label there would be taken for a function of its own. */
+/*
+ * The address of an instruction inside of it. In the read-only data, since a label there would be
+ * taken for a function of its own.
+ */
 extern const u64 trapline_target_inside;
 
 u64 trapline_target_hot(u64 number, const struct trapline_target_place *place, const char *text);

@@ -2,10 +2,10 @@
 /*
  * Probes on trapline_target_hot() whose cost is to be measured, for as long as it is loaded.
  *
- *	insmod trapline_burden.ko kind=empty inside=1
+ * 	insmod trapline_burden.ko kind=empty inside=1
  *
- * kind    kprobe: the kernel's own, with an empty handler; empty: Trapline's, with an empty handler; four: four of them; faulting: one whose handler
- *         dereferences NULL
+ * kind    kprobe: the kernel's own, with an empty handler; empty: Trapline's, with an empty
+ *         handler; four: four of them; faulting: one whose handler dereferences NULL
  * inside  not at its entry, but at an instruction inside of it
  */
 #include <linux/kprobes.h>

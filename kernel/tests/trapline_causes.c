@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page faults that only the kernel can raise, and only by mistake: each is raised once when its name is written to `provoke`, with an address of the writer's if it is
- * about user memory; a handler of this module claims it, and puts right what was wrong or steps over it (one it leaves to
- * the kernel's exception table).
+ * Page faults that only the kernel can raise, and only by mistake: each is raised once when its
+ * name is written to `provoke`, with an address of the writer's if it is about user memory; a
+ * handler of this module claims it, and puts right what was wrong or steps over it (one it leaves
+ * to the kernel's exception table).
  *
- *	echo smap-read 0x7f0000001000 > /sys/module/trapline_causes/parameters/provoke
+ * 	echo smap-read 0x7f0000001000 > /sys/module/trapline_causes/parameters/provoke
  *
- * `address`, `instruction` and `error_code` tell what the handler was given. `user-reserved` only prepares the writer's page: the fault is its next access there.
+ * `address`, `instruction` and `error_code` tell what the handler was given. `user-reserved` only
+ * prepares the writer's page: the fault is its next access there.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -15,17 +17,26 @@
 #include <linux/module.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
+#include <linux/string.h>
+#include <linux/tracepoint.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <asm/nospec-branch.h>
 #include <asm/pgtable.h>
 #include <asm/processor.h>
 #include "trapline.h"
 
-/* Beyond every physical address of a CPU that has fewer than 52 bits of them: reserved in a paging-structure entry (Intel SDM volume 3, 4.5.4). */
+/*
+ * Beyond every physical address of a CPU that has fewer than 52 bits of them: reserved in a
+ * paging-structure entry (Intel SDM volume 3, 4.5.4).
+ */
 #define RESERVED BIT_ULL(51)
 #define RET 0xc3
 
-/* The last by a reader that returns an error instead of faulting: the fault is looked at and left to it. */
+/*
+ * The last by a reader that returns an error instead of faulting: the fault is looked at and left
+ * to it.
+ */
 enum kind { A_READ, A_WRITE, A_FETCH, A_SAFE_READ };
 
 /* The fault that is expected, while `task` is set. */
@@ -93,7 +104,35 @@ static noinline void attempt_write(unsigned long where, u8 byte)
 
 static noinline void attempt_fetch(unsigned long where)
 {
-	asm volatile(ANNOTATE_RETPOLINE_SAFE "call *%0" : : "r"(where) : "memory");
+	asm volatile(ANNOTATE_RETPOLINE_SAFE "\n\tcall *%0" : : "r"(where) : "memory");
+}
+
+/*
+ * Between user and kernel memory, before the direct map: the guard hole. Nothing is mapped there.
+ * With five levels of tables it is elsewhere: where it is with four, the kernel may have put the
+ * array of struct page.
+ */
+#define HOLE (pgtable_l5_enabled() ? 0xff00000000001000 : 0xffff800000001000)
+
+/* Of the kernel's page faults, once one is looked for. */
+static struct tracepoint *kernel_faults;
+
+static void find(struct tracepoint *tracepoint, void *unused)
+{
+	if (!strcmp(tracepoint->name, "page_fault_kernel"))
+		kernel_faults = tracepoint;
+}
+
+/*
+ * Raises another fault, a read, in the tracepoint of the one that is expected: after what notes
+ * that one, which has a higher priority, and before what asks handlers.
+ */
+static void fault_in_between(void *unused, unsigned long where, struct pt_regs *registers, unsigned long code)
+{
+	u8 byte;
+
+	if (READ_ONCE(expected.task) == current && where == expected.address && !copy_from_kernel_nofault(&byte, (void *)(HOLE + PAGE_SIZE), 1))
+		pr_warn("the guard hole could be read\n");
 }
 
 static int attempt(enum kind kind, unsigned long where, u8 byte, pte_t *entry)
@@ -124,7 +163,27 @@ static int attempt(enum kind kind, unsigned long where, u8 byte, pte_t *entry)
 	return -ENODATA;
 }
 
-/* A byte that the kernel may not change, and memory that it may not run: `RET` in each, which does no harm if it is changed or run all the same. */
+/* A write, with a read that faults as well between the tracepoint of its fault and the handlers. */
+static int nested(void)
+{
+	int error;
+
+	for_each_kernel_tracepoint(find, NULL);
+	if (!kernel_faults)
+		return -ENOENT;
+	error = tracepoint_probe_register_prio(kernel_faults, fault_in_between, NULL, 0);
+	if (error)
+		return error;
+	error = attempt(A_WRITE, HOLE, RET, NULL);
+	tracepoint_probe_unregister(kernel_faults, fault_in_between, NULL);
+	tracepoint_synchronize_unregister();
+	return error;
+}
+
+/*
+ * A byte that the kernel may not change, and memory that it may not run: `RET` in each, which does
+ * no harm if it is changed or run all the same.
+ */
 static const u8 constant = RET;
 static u8 *data;
 
@@ -191,11 +250,18 @@ static int provoke(const char *text, const struct kernel_param *parameter)
 		return attempt(A_WRITE, (unsigned long)vfree, *(u8 *)vfree, NULL);
 	if (!strcmp(name, "kernel-execute"))
 		return attempt(A_FETCH, (unsigned long)data, 0, NULL);
-	/* Between user and kernel memory, before the direct map: the guard hole. */
 	if (!strcmp(name, "safe-reader"))
-		return attempt(A_SAFE_READ, 0xffff800000001000, 0, NULL);
+		return attempt(A_SAFE_READ, HOLE, 0, NULL);
+	/*
+	 * The page behind, which vmalloc() leaves unmapped: it has an entry in the page tables, so
+	 * kmmio's own handler would look it up in tables that nobody has set up.
+	 */
+	if (!strcmp(name, "safe-reader-beside"))
+		return attempt(A_SAFE_READ, (unsigned long)data + PAGE_SIZE, 0, NULL);
 	if (!strcmp(name, "kernel-hole"))
-		return attempt(A_READ, 0xffff800000001000, 0, NULL);
+		return attempt(A_READ, HOLE, 0, NULL);
+	if (!strcmp(name, "nested"))
+		return nested();
 	return -EINVAL;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Handlers of all page faults, for the tests: each load registers one more, so that several are there at once if the module is loaded by several names.
+ * Handlers of all page faults, for the tests: each load registers one more, so that several are
+ * there at once if the module is loaded by several names.
  *
- * By default it claims nothing and counts faults on [first, last], in `seen`. With `claim=1` it claims those in user mode, again and again, and does nothing about them.
+ * By default it claims nothing and counts faults on [first, last], in `seen`. With `claim=1` it
+ * claims those in user mode, again and again, and does nothing about them.
  */
 #include <linux/atomic.h>
 #include <linux/module.h>

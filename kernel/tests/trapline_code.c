@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Code probes whose handlers fault, on all CPUs at once. Loading it runs the tests, says how each went, and fails if one did.
+ * Code probes whose handlers fault, on all CPUs at once. Loading it runs the tests, says how each
+ * went, and fails if one did.
  *
- *	modprobe trapline_code hits=100000 at=jump
+ * 	modprobe trapline_code hits=100000 at=jump
  *
- * hits   how often the probed code runs in each test, all CPUs together
- * at     how the kernel comes to the probed code: breakpoint (only if /proc/sys/debug/kprobes-optimization is 0), jump or entry, by ftrace
+ * hits      how often the probed code runs in each test, all CPUs together
+ * at        how the kernel comes to the probed code: breakpoint (only if
+ *           /proc/sys/debug/kprobes-optimization is 0), jump or entry, by ftrace
  */
 #define pr_fmt(fmt) "trapline_code: " fmt
 
@@ -263,7 +265,10 @@ static void one_nested(const struct site *site)
 		ok &= alone.missed - counts.missed == 1000 && alone.hits - counts.hits == 1000;
 		trapline_unregister_code_probe(&probe);
 	}
-	/* The kernel counts what it misses without atomics: those of two CPUs at the same moment may be one. */
+	/*
+	 * The kernel counts what it misses without atomics: those of two CPUs at the same moment
+	 * may be one.
+	 */
 	ok &= unharmed(&work, calls) && counts.hits == calls && counts.missed > calls / 2 && counts.missed <= calls &&
 	     atomic64_read(&pre_calls) == calls + 1000 && atomic64_read(&post_calls) == calls + 1000;
 	say(ok, "a hit inside of a handler is missed and counted, and the interrupted one goes on", site->name, &counts, &work, calls);
@@ -350,7 +355,6 @@ static int __init code_init(void)
 	}
 	faulting_handlers(site);
 	fault_handlers(site);
-	one_disabled(site);
 	one_nested(site);
 	one_switched(site);
 	one_of_several(site);
@@ -359,6 +363,7 @@ static int __init code_init(void)
 	returns_switched(site);
 	maps(site);
 	in_order(site);
+	one_disabled(site);
 	registered_twice(site);
 	reads_user_memory(site);
 	if (site->way == BY_BREAKPOINT) {

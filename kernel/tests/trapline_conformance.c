@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the conformance suite needs of a machine, for a program in user space: /dev/trapline_conformance maps memory, runs a few bytes of code on given CPUs with
- * given registers, and registers probes and page-fault handlers through Trapline's C interface. Closing the device undoes all of it.
+ * What the conformance suite needs of a machine, for a program in user space:
+ * /dev/trapline_conformance maps memory, runs a few bytes of code on given CPUs with given
+ * registers, and registers probes and page-fault handlers through Trapline's C interface. Closing
+ * the device undoes all of it.
  *
- * Whoever may open it can run any code in the kernel: it is for virtual machines that are thrown away.
+ * Whoever may open it can run any code in the kernel: it is for virtual machines that are thrown
+ * away.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A function that every CPU calls as long as this is loaded, for the users of the crowd to probe (crowd_users.h), and for commands. An in-tree kprobe of nobody's comes and goes
- * at the same place.
+ * A function that every CPU calls as long as this is loaded, for the users of the crowd to probe
+ * (crowd_users.h), and for commands. An in-tree kprobe of nobody's comes and goes at the same
+ * place.
  *
- * The calls of each CPU are numbered, and the number is the argument. Each must give the right result and leave its context as it was; when the module goes, after all who
- * probed it, so must the function's text be.
+ * The calls of each CPU are numbered, and the number is the argument. Each must give the right
+ * result and leave its context as it was; when the module goes, after all who probed it, so must
+ * the function's text be.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -79,14 +81,20 @@ static int caller(void *data)
 		WRITE_ONCE(own->ended, number);
 		if (result != target_result(number) || memcmp(&before, &after, sizeof(before)))
 			COMPLAIN("call %llu on cpu %lu: a wrong result or context\n", number, (unsigned long)data);
-		/* The users need some CPU too, and the kernel's optimiser of kprobes waits until every task has slept. */
+		/*
+		 * The users need some CPU too, and the kernel's optimiser of kprobes waits until
+		 * every task has slept.
+		 */
 		if (number % 64 == 0)
 			usleep_range(200, 400);
 	}
 	return 0;
 }
 
-/* Else the compiler copies from addresses inside of the function, which objtool takes for places to jump to. */
+/*
+ * Else the compiler copies from addresses inside of the function, which objtool takes for places to
+ * jump to.
+ */
 static const void *text_now(void)
 {
 	const void *text = trapline_code_target;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Keeps Trapline's fault hook from hearing of its own page: what the self-test at load is there to notice.
+ * Keeps Trapline's fault hook from hearing of its own page: what the self-test at load is there to
+ * notice.
  *
- * It stands for any tool, or any future kernel, that resolves a fault on an armed page before fixup_exception() is called. It is asked first of all, by redirecting kmmio_handler(),
- * and makes a vmalloc page that is mapped but not present accessible again, so that the access goes on as if nothing had been armed.
+ * It stands for any tool, or any future kernel, that resolves a fault on an armed page before
+ * fixup_exception() is called. It is asked first of all, by redirecting kmmio_handler(), and makes
+ * a vmalloc page that is mapped but not present accessible again, so that the access goes on as if
+ * nothing had been armed.
  */
 #include <linux/ftrace.h>
 #include <linux/gfp.h>
@@ -28,7 +31,10 @@ static void notrace on_kmmio_handler(unsigned long ip, unsigned long parent_ip, 
 	unsigned int level;
 	pte_t *entry;
 
-	/* Never called for itself: nothing registers a kmmio probe but us, whose own is of length 0. */
+	/*
+	 * Never called for itself: nothing registers a kmmio probe but us, whose own is of length
+	 * 0.
+	 */
 	call->ip = (unsigned long)claim;
 	call->ax = 0;
 	if (!user_mode(faulted) && is_vmalloc_addr((void *)address)) {
@@ -74,7 +80,10 @@ static int __init deaf_init(void)
 static void __exit deaf_exit(void)
 {
 	unregister_kmmio_probe(&none);
-	/* The last calls of kmmio_handler() have begun before this returns, and with them those of claim(). */
+	/*
+	 * The last calls of kmmio_handler() have begun before this returns, and with them those of
+	 * claim().
+	 */
 	synchronize_rcu();
 	unregister_ftrace_function(&hook);
 	synchronize_rcu();

@@ -3,7 +3,8 @@
  * Every form of instruction that accesses memory, once, on a device's registers.
  *
  * /sys/kernel/debug/trapline_forms/
- *   run        write "WHAT PLACE CPU": runs the form WHAT, or all that fit, or the stepped ones, or functions, at PLACE (or all), on that CPU; returns when done
+ *   run        write "WHAT PLACE CPU": runs the form WHAT, or all that fit, or the stepped ones, or
+ *              functions, at PLACE (or all), on that CPU; returns when done
  *   accesses   what the last run accessed, in order: "R|W 0xPHYSICAL WIDTH 0xVALUE FORM"
  *   results    how many forms ran and how many accesses they made, and what was not as it should be
  *   places     where forms can run: name, physical address
@@ -127,7 +128,10 @@ static struct mapping *mapping_of(const struct place *place)
 	return mapping;
 }
 
-/* The kernel's own functions that copy to and from a device. What they access is theirs to choose, so nothing is noted but their effect is checked. */
+/*
+ * The kernel's own functions that copy to and from a device. What they access is theirs to choose,
+ * so nothing is noted but their effect is checked.
+ */
 static void functions(struct region *region)
 {
 	static const struct form names[] = { { .name = "memcpy_fromio" }, { .name = "memcpy_toio" }, { .name = "memset_io" } };

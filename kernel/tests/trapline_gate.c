@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Looks at the page-fault gate from outside: what each CPU's IDT register holds, and how many page faults the kernel's own tracepoints tell of.
+ * Looks at the page-fault gate from outside: what each CPU's IDT register holds, and how many page
+ * faults the kernel's own tracepoints tell of.
  *
- * Files in debugfs, trapline_gate/:
- *	tables	read: a line for each CPU that is online: its table's address and limit, and where its page-fault gate leads
- *	count	write a process's number: counts from 0 what page faults of it the tracepoints tell of; read: user and kernel faults
- *	nmis	write a number: sends all other CPUs that many NMIs, in each of which a page fault is raised and survived; read: how many faults that were so far
- *	depth	write anything: paints each CPU's entry stack, where faults from user mode begin; read: how many bytes of one were used since, at most
- *	foreign	write a CPU's number: gives it a copy of the table that it has, or the kernel's own again if it has that copy
+ * Files in debugfs, trapline_gate/: tables read: a line for each CPU that is online: its table's
+ * address and limit, and where its page-fault gate leads count write a process's number: counts
+ * from 0 what page faults of it the tracepoints tell of; read: user and kernel faults nmis write a
+ * number: sends all other CPUs that many NMIs, in each of which a page fault is raised and
+ * survived; read: how many faults that were so far depth write anything: paints each CPU's entry
+ * stack, where faults from user mode begin; read: how many bytes of one were used since, at most
+ * foreign write a CPU's number: gives it a copy of the table that it has, or the kernel's own again
+ * if it has that copy
  */
 #include <linux/atomic.h>
 #include <linux/cpu.h>
@@ -27,6 +30,7 @@
 #include <asm/desc.h>
 #include <asm/nmi.h>
 #include <asm/trapnr.h>
+#include "compat.h"
 
 static struct dentry *folder;
 static struct tracepoint *user_faults, *kernel_faults;
@@ -176,7 +180,7 @@ static void send_nmi_to_others(void)
 	u32 command = APIC_DEST_ALLBUT | APIC_DM_NMI;
 
 	if (x2apic_enabled())
-		wrmsrl(APIC_BASE_MSR + (APIC_ICR >> 4), command);
+		wrmsrq(APIC_BASE_MSR + (APIC_ICR >> 4), command);
 	else
 		native_apic_mem_write(APIC_ICR, command);
 }

@@ -2,13 +2,16 @@
 /*
  * All CPUs at once on the same page of a device, with every kind of instruction.
  *
- * A thread on each CPU runs forms at random, from a seed, on registers of its own, so that it knows what each must read. What it should have accessed is
- * counted and checksummed, so that a trace can be held against it without any other witness.
+ * A thread on each CPU runs forms at random, from a seed, on registers of its own, so that it knows
+ * what each must read. What it should have accessed is counted and checksummed, so that a trace can
+ * be held against it without any other witness.
  *
  * /sys/kernel/debug/trapline_hammer/
- *   run      write "COUNT SEED": each CPU makes at least COUNT accesses; returns when they are made. COUNT 0: until the writer is interrupted
- *   results  for each CPU: accesses, by direction and width too; mismatches; the checksum, 64-bit FNV-1a of each access's direction ('R' or 'W'), offset
- *            (4 bytes, little endian), width (1 byte) and value (lowest byte first)
+ *   run      write "COUNT SEED": each CPU makes at least COUNT accesses; returns when they are
+ *            made. COUNT 0: until the writer is interrupted
+ *   results  for each CPU: accesses, by direction and width too; mismatches; the checksum, 64-bit
+ *            FNV-1a of each access's direction ('R' or 'W'), offset (4 bytes, little endian), width
+ *            (1 byte) and value (lowest byte first)
  *   page     the page's physical address
  *   entries  the page-table entries of the whole mapping
  */
@@ -40,8 +43,10 @@ MODULE_PARM_DESC(span, "bytes that are mapped, from the page on: by larger pages
 static bool locked = true;
 module_param(locked, bool, 0444);
 /*
- * QEMU 7.2 retries a locked access to a device alone, with all other CPUs stopped (cpu_exec_step_atomic), and leaves that with the flags lost if the access then
- * faults: garbage in EFLAGS, NT among it, at which the kernel dies in its next iret. So no locked forms while pages become not present under them.
+ * QEMU 7.2 retries a locked access to a device alone, with all other CPUs stopped
+ * (cpu_exec_step_atomic), and leaves that with the flags lost if the access then faults: garbage in
+ * EFLAGS, NT among it, at which the kernel dies in its next iret. So no locked forms while pages
+ * become not present under them.
  */
 MODULE_PARM_DESC(locked, "whether locked forms and xchg are among those that are run");
 
@@ -57,7 +62,10 @@ static const u8 widths[WIDTHS] = { 1, 2, 4, 8, 16, 32, 10 };
 
 struct hammer {
 	struct bench bench;
-	/* What is this CPU's own, and for edu what takes accesses of every width that edu knows; its twin NULL if there is none. */
+	/*
+	 * What is this CPU's own, and for edu what takes accesses of every width that edu knows;
+	 * its twin NULL if there is none.
+	 */
 	struct region own, wide;
 	/* A page for each of them. */
 	u8 *twins;
@@ -132,8 +140,9 @@ static int hammer_cpu(void *data)
 			continue;
 		exercise(&hammer->bench, form, region);
 		/*
-		 * Not cond_resched(): removing an ftrace hook waits until each task has said that it is between two instructions that may be traced.
-		 * At once when asked: whoever arms and disarms waits for this CPU each time.
+		 * Not cond_resched(): removing an ftrace hook waits until each task has said that
+		 * it is between two instructions that may be traced. At once when asked: whoever
+		 * arms and disarms waits for this CPU each time.
 		 */
 		if (++turn % 64 == 0 || need_resched())
 			cond_resched_tasks_rcu_qs();
@@ -156,7 +165,10 @@ static void hammer_prepare(struct hammer *hammer, unsigned int cpu, u64 goal, u6
 		hammer->own = region_at(cpu * WINDOW, MEMORY, hammer->twins);
 		return;
 	}
-	/* Three registers of 64 bits (source, destination and count of its DMA, which is not started) and the liveness register; no more keep a value. */
+	/*
+	 * Three registers of 64 bits (source, destination and count of its DMA, which is not
+	 * started) and the liveness register; no more keep a value.
+	 */
 	hammer->wide = region_at(0x100, EDU_NOTHING, hammer->twins);
 	if (cpu < 3)
 		hammer->own = region_at(0x80 + cpu * 8, EDU_REGISTER, hammer->twins);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages that take their time: /proc/trapline_late can be mapped, and each first touch of a page of it takes `delay` milliseconds at least.
+ * Pages that take their time: /proc/trapline_late can be mapped, and each first touch of a page of
+ * it takes `delay` milliseconds at least.
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
@@ -13,7 +14,11 @@ MODULE_PARM_DESC(delay, "milliseconds that a page fault takes");
 
 static vm_fault_t late_fault(struct vm_fault *fault)
 {
-	msleep(delay);
+	/*
+	 * By the clock, which is what the fault is timed by. msleep() counts ticks, and where the
+	 * count lags behind the clock, as on a busy virtual machine, it ends too early.
+	 */
+	usleep_range(delay * 1000, delay * 1000 + 1000);
 	fault->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	return fault->page ? 0 : VM_FAULT_OOM;
 }

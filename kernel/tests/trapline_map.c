@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Maps a whole BAR of a device for as long as it is loaded, and reads its first register once: a driver that needs no device of its own.
+ * Maps a whole BAR of a device for as long as it is loaded, and reads its first register once: a
+ * driver that needs no device of its own.
  *
- *	insmod trapline_map.ko device=0000:00:04.0 bar=2
+ * 	insmod trapline_map.ko device=0000:00:04.0 bar=2
  */
 #include <linux/io.h>
 #include <linux/module.h>

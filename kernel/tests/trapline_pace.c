@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How fast a device's register can be read: maps the first page of QEMU's edu device, reads its liveness register from some CPUs at once, and says in the
- * kernel log how long that took. Loading it is one measurement, so that whatever traces it can be set up before the mapping is made.
+ * How fast a device's register can be read: maps the first page of QEMU's edu device, reads its
+ * liveness register from some CPUs at once, and says in the kernel log how long that took. Loading
+ * it is one measurement, so that whatever traces it can be set up before the mapping is made.
  *
- *	insmod trapline_pace.ko threads=2 count=100000
- *	trapline_pace: threads 2 count 100000 nanoseconds 61000000
+ * 	insmod trapline_pace.ko threads=2 count=100000
+ * 	trapline_pace: threads 2 count 100000 nanoseconds 61000000
  *
- * With fault=1 it reads the guard page behind the mapping instead, with an exception table entry: what a page fault costs that goes the way of an armed page
- * as far as fixup_exception(), and is nobody's.
+ * With fault=1 it reads the guard page behind the mapping instead, with an exception table entry:
+ * what a page fault costs that goes the way of an armed page as far as fixup_exception(), and is
+ * nobody's.
  */
 #include <linux/completion.h>
 #include <linux/io.h>

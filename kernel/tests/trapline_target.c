@@ -3,13 +3,17 @@
  * Functions to probe, whose arguments, results and number of calls are known.
  *
  * /sys/kernel/debug/trapline_target/
- *   run     write "COUNT": calls all functions COUNT times, from the writer, on its CPU; 0: until it gets a signal. Fails if a result was wrong
- *   time    write "COUNT": calls trapline_target_hot() COUNT times without a pause; reads as the nanoseconds that took
- *   calls   "hot N row M": how often trapline_target_hot(), and each of the others, was called since the module was loaded
- *   places  addresses: of trapline_target_hot(), of an instruction inside of it that has room for a jump, of trapline_target_place, and of the first
- *           instruction of each row
+ *   run     write "COUNT": calls all functions COUNT times, from the writer, on its CPU; 0: until
+ *           it gets a signal. Fails if a result was wrong
+ *   time    write "COUNT": calls trapline_target_hot() COUNT times without a pause; reads as the
+ *           nanoseconds that took
+ *   calls   "hot N row M": how often trapline_target_hot(), and each of the others, was called
+ *           since the module was loaded
+ *   places  addresses: of trapline_target_hot(), of an instruction inside of it that has room for a
+ *           jump, of trapline_target_place, and of the first instruction of each row
  *   text    the code, byte for byte
- *   refuse  write "N": Trapline's own allocations for the writer's process are granted N times and refused after that, until the file is closed
+ *   refuse  write "N": Trapline's own allocations for the writer's process are granted N times and
+ *           refused after that, until the file is closed
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -27,7 +31,10 @@
 
 #include "target.h"
 
-/* What trapline_target_hot() adds to its first argument: so much that the instruction that does it is seven bytes long. */
+/*
+ * What trapline_target_hot() adds to its first argument: so much that the instruction that does it
+ * is seven bytes long.
+ */
 #define ADDED 0x100
 /* Bytes of trapline_target_hot() that `text` shows. */
 #define HOT_BYTES 32
@@ -46,7 +53,7 @@ const struct trapline_target_place trapline_target_place = {
 
 noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_target_place *place, const char *text)
 {
-	asm volatile("1: " ANNOTATE_NOENDBR "lea %c1(%0), %0\n"
+	asm volatile("1: " ANNOTATE_NOENDBR "\n\tlea %c1(%0), %0\n"
 		     ".pushsection .rodata\n"
 		     ".balign 8\n"
 		     ".globl trapline_target_inside\n"
@@ -59,7 +66,10 @@ noinline __noclone u64 trapline_target_hot(u64 number, const struct trapline_tar
 EXPORT_SYMBOL_GPL(trapline_target_hot);
 EXPORT_SYMBOL_GPL(trapline_target_inside);
 
-/* Functions without a place for ftrace, of a row of instructions each, of four bytes, each of which adds one. Many functions, since the kernel decodes one from its start for each probe. */
+/*
+ * Functions without a place for ftrace, of a row of instructions each, of four bytes, each of which
+ * adds one. Many functions, since the kernel decodes one from its start for each probe.
+ */
 #define ROW(number)                                                                                 \
 	static noinline notrace u64 row_##number(u64 sum)                                         \
 	{                                                                                           \
@@ -122,7 +132,10 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t leng
 			continue;
 		if (signal_pending(current))
 			return -EINTR;
-		/* Sleeps now and then: the kernel's kprobes wait, with their lock held, for each task to do so. */
+		/*
+		 * Sleeps now and then: the kernel's kprobes wait, with their lock held, for each
+		 * task to do so.
+		 */
 		if (i % NAP)
 			cond_resched();
 		else
@@ -205,7 +218,10 @@ static void show_bytes(struct seq_file *file, const void *from, size_t length)
 {
 	size_t at;
 
-	/* Else the compiler computes addresses inside of functions, which objtool takes for places to jump to. */
+	/*
+	 * Else the compiler computes addresses inside of functions, which objtool takes for places
+	 * to jump to.
+	 */
 	OPTIMIZER_HIDE_VAR(from);
 	for (at = 0; at < length; at += 16)
 		seq_printf(file, "%16ph\n", from + at);
@@ -226,7 +242,10 @@ static DEFINE_MUTEX(refusing);
 static pid_t refused;
 static atomic_t granted;
 
-/* glue_kvmalloc() of trapline.ko is about to be called: with an instruction pointer of ours it is not, and its caller gets NULL. */
+/*
+ * glue_kvmalloc() of trapline.ko is about to be called: with an instruction pointer of ours it is
+ * not, and its caller gets NULL.
+ */
 static int on_allocation(struct kprobe *kprobe, struct pt_regs *registers)
 {
 	if (current->tgid != READ_ONCE(refused) || atomic_dec_return(&granted) >= 0)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Handlers that fault inside of functions whose return somebody waits for: kretprobes of the kernel's, always, and the function_graph tracer, if it is switched on.
- * Their return never comes, and the next function's must not be taken for it.
+ * Handlers that fault inside of functions whose return somebody waits for: kretprobes of the
+ * kernel's, always, and the function_graph tracer, if it is switched on. Their return never comes,
+ * and the next function's must not be taken for it.
  *
- *	modprobe trapline_traced
- *	echo 1000 >/sys/module/trapline_traced/parameters/rounds
+ * 	modprobe trapline_traced
+ * 	echo 1000 >/sys/module/trapline_traced/parameters/rounds
  *
  * And functions that are redirected, as live patches do it, and probed:
  *
- *	echo 1000 >/sys/module/trapline_traced/parameters/patched
+ * 	echo 1000 >/sys/module/trapline_traced/parameters/patched
  */
 #define pr_fmt(fmt) "trapline_traced: " fmt
 
@@ -23,7 +24,10 @@
 static u64 *area;
 static u64 returns, round, result_of_nothing;
 
-/* Several of them, each with a return of its own; what follows the call keeps the compiler from making a jump of it. */
+/*
+ * Several of them, each with a return of its own; what follows the call keeps the compiler from
+ * making a jump of it.
+ */
 static noinline void traced_innermost(u64 number)
 {
 	mess_and_fault(number % FAULT_KINDS);

@@ -1,4 +1,5 @@
-//! One access to a device, as two independent witnesses report it: QEMU's record and Trapline's trace.
+//! One access to a device, as two independent witnesses report it: QEMU's record and Trapline's
+//! trace.
 
 use std::fmt;
 

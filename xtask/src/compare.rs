@@ -1,16 +1,21 @@
 //! Does a trace equal QEMU's record? Direction, address, width, value, and order within each CPU.
 //!
-//! QEMU does not always hand a CPU's access to the device as one. What it makes of each is known, so that a trace with
-//! a wrong width is not taken for one of QEMU's reshapings:
+//! QEMU does not always hand a CPU's access to the device as one. What it makes of each is known,
+//! so that a trace with a wrong width is not taken for one of QEMU's reshapings:
 //!
-//! * an access wider than 8 bytes is made of accesses of 8 bytes and a rest (target/i386/tcg/translate.c, gen_ldo_env_A0);
-//! * an unaligned write is made of bytes, an unaligned read of the two aligned ones around it (accel/tcg/cputlb.c,
-//!   load_helper and store_helper);
-//! * each of these is split if it is wider than the device model takes, and widened if it is narrower
-//!   (softmmu/memory.c, access_with_adjusted_size): see [`Device`].
+//! * a wide access is made of operations of 16 bytes (target/i386/tcg/translate.c, gen_ldo_env_A0);
+//! * what of these crosses a page is split there, and each part is made of aligned accesses
+//!   (accel/tcg/cputlb.c, int_ld_mmio_beN and int_st_mmio_leN): see [`in_page`] and [`aligned`];
+//! * each of these is split if it is wider than the device model takes, and widened if it is
+//!   narrower (system/memory.c, access_with_adjusted_size): see [`Device`].
+//!
+//! The simulated machine knows the same for the conformance suite (crates/sim/src/profile.rs),
+//! which xtask, the first to be built, does not need otherwise. All names are of QEMU 10.0. Those
+//! before 8.1 made bytes of an unaligned write, and of an unaligned read the two aligned ones
+//! around it.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, iter};
 
 use crate::access::Access;
 
@@ -22,11 +27,13 @@ const AROUND: usize = 3;
 pub enum Span {
     /// All of it.
     Whole,
-    /// One run of each CPU's accesses: the device was in use before tracing began, or after it ended.
+    /// One run of each CPU's accesses: the device was in use before tracing began, or after it
+    /// ended.
     Run,
 }
 
-/// What the functions of a device model take: `impl.min_access_size` and `impl.max_access_size` in its source.
+/// What the functions of a device model take: `impl.min_access_size` and `impl.max_access_size` in
+/// its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Narrower accesses are widened to this many bytes.
@@ -46,21 +53,20 @@ impl Device {
     /// The accesses that QEMU makes of one access of a CPU.
     fn pieces(self, access: &Access) -> Vec<Piece> {
         let mut pieces = Vec::with_capacity(1);
-        let mut at = 0;
-        while at < access.width() {
-            // The widest power of two, at most 8, that fits in what is left.
-            let width = 8.min(1 << (access.width() - at).ilog2());
-            let address = access.address + at as u64;
-            let below = address % width as u64;
-            if below == 0 {
-                self.adjust(address, width, &mut pieces);
-            } else if access.write {
-                (0..width as u64).for_each(|byte| self.adjust(address + byte, 1, &mut pieces));
-            } else {
-                self.adjust(address - below, width, &mut pieces);
-                self.adjust(address - below + width as u64, width, &mut pieces);
-            }
-            at += width;
+        let (mut address, mut left) = (access.address, access.width());
+        while left > 0 {
+            // One operation of the emulation: of 16 bytes, or of the widest power of two below that
+            // is not more than what is left.
+            let width = if left >= 16 { 16 } else { 8.min(1 << left.ilog2()) };
+            let here = width.min((PAGE - address % PAGE) as usize);
+            let parts = in_page(address, here, access.write).chain(in_page(
+                address + here as u64,
+                width - here,
+                access.write,
+            ));
+            parts.for_each(|(address, width)| self.adjust(address, width, &mut pieces));
+            address += width as u64;
+            left -= width;
         }
         pieces
     }
@@ -69,6 +75,33 @@ impl Device {
         let size = width.clamp(self.narrowest, self.widest);
         pieces.extend((0..width).step_by(size).map(|at| Piece { address: address + at as u64, width: size }));
     }
+}
+
+/// Bytes of a page of the CPU's.
+const PAGE: u64 = 4096;
+
+/// The accesses, address and width, that QEMU makes of an operation's part within a page: those of
+/// 8 bytes and of the rest, the rest first if it reads (do_ld16_mmio_beN and do_st16_mmio_leN).
+fn in_page(address: u64, length: usize, write: bool) -> impl Iterator<Item = (u64, usize)> {
+    let first = match length {
+        ..=8 => length,
+        _ if write => 8,
+        _ => length - 8,
+    };
+    aligned(address, first).chain(aligned(address + first as u64, length - first))
+}
+
+/// The accesses, address and width, that QEMU makes of up to 8 bytes within a page: each is as wide
+/// as its address is aligned, and as a power of two that the number of bytes left is a multiple of.
+fn aligned(mut address: u64, mut left: usize) -> impl Iterator<Item = (u64, usize)> {
+    iter::from_fn(move || {
+        (left > 0).then(|| {
+            let piece = (address, 1 << (left as u64 | address).trailing_zeros());
+            address += piece.1 as u64;
+            left -= piece.1;
+            piece
+        })
+    })
 }
 
 /// One access as the device sees it.
@@ -86,7 +119,8 @@ impl Piece {
             && (self.address..).zip(&seen.bytes).all(|(address, &byte)| {
                 match address.checked_sub(access.address).and_then(|at| access.bytes.get(at as usize)) {
                     Some(&traced) => traced == byte,
-                    // Beside the access: a widened write is extended with zeros, a read brings what is there.
+                    // Beside the access: a widened write is extended with zeros, a read brings what
+                    // is there.
                     None => !access.write || byte == 0,
                 }
             })

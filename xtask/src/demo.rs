@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: Trapline at work on two stock drivers, and beside it what QEMU recorded of the same accesses.
+//! `cargo xtask demo`: Trapline at work on two stock drivers, and beside it what QEMU recorded of
+//! the same accesses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ const COMMAND: Style = AnsiColor::Cyan.on_default();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Lines are cut at the width of the terminal, but not shorter than this: the fields of registers may go, values may not.
+/// Lines are cut at the width of the terminal, but not shorter than this: the fields of registers
+/// may go, values may not.
 const COLUMNS: usize = 150;
 /// Rows of each table of a summary.
 const ROWS: &str = "5";

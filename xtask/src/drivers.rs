@@ -1,9 +1,11 @@
-//! Two stock drivers at work, traced by Trapline and recorded by QEMU at once: what the demo shows and a scenario checks.
+//! Two stock drivers at work, traced by Trapline and recorded by QEMU at once: what the demo shows
+//! and a scenario checks.
 //!
-//! e1000e is traced while it binds, brings the link up, sends and receives packets, and unbinds; NVMe is attached after
-//! its driver was bound, while blocks are read. What QEMU recorded before and after each trace is cut away by marks: reads
-//! of an edu device that nothing else uses. Between the marks and the trace the device must rest, so that everything
-//! between the marks must be in the trace; that is why e1000e, whose watchdog never rests, is unbound within it.
+//! e1000e is traced while it binds, brings the link up, sends and receives packets, and unbinds;
+//! NVMe is attached after its driver was bound, while blocks are read. What QEMU recorded before
+//! and after each trace is cut away by marks: reads of an edu device that nothing else uses.
+//! Between the marks and the trace the device must rest, so that everything between the marks must
+//! be in the trace; that is why e1000e, whose watchdog never rests, is unbound within it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Runs host programs, and turns a failure into one message that holds the command and what it said.
+//! Runs host programs, and turns a failure into one message that holds the command and what it
+//! said.
 
 use std::io;
 use std::process::{Command, Output, Stdio};
@@ -11,7 +12,8 @@ const TAIL: usize = 25;
 /// Runs a program to its end and returns what it wrote to standard output. Standard input is empty.
 ///
 /// # Errors
-/// The program is not there, or ended with a status other than 0: the message holds the last lines it wrote.
+/// The program is not there, or ended with a status other than 0: the message holds the last lines
+/// it wrote.
 pub fn output(command: &mut Command) -> Result<String> {
     let result = raw(command)?;
     if !result.status.success() {
@@ -25,6 +27,21 @@ pub fn output(command: &mut Command) -> Result<String> {
 /// Runs a program to its end, whatever its status.
 pub fn raw(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().map_err(|error| missing(command, error))
+}
+
+/// The program of a command line, whose words are apart by single spaces, with settings before it
+/// as in a shell.
+pub fn line(line: &str) -> Result<Command> {
+    let mut words = line.split(' ').peekable();
+    let mut settings = Vec::new();
+    while let Some(setting) = words.peek().and_then(|word| word.split_once('=')) {
+        settings.push(setting);
+        words.next();
+    }
+    let program = words.next().with_context(|| format!("`{line}` names no program"))?;
+    let mut command = Command::new(program);
+    command.args(words).envs(settings);
+    Ok(command)
 }
 
 /// Runs a program with the terminal as its output, and returns whether it succeeded.
@@ -53,7 +70,8 @@ pub fn exists(program: &str) -> bool {
     find(program).is_ok()
 }
 
-/// Where a program is, searching the PATH and then the folders for administration, which a person's PATH may lack.
+/// Where a program is, searching the PATH and then the folders for administration, which a person's
+/// PATH may lack.
 pub fn find(program: &str) -> Result<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

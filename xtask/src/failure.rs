@@ -1,12 +1,14 @@
 //! Exit statuses of xtask that are not COMMAND's own, and the error that carries one.
 //!
-//! The numbers follow timeout(1) (124) and container tools (125), so that scripts that know those know these.
+//! The numbers follow timeout(1) (124) and container tools (125), so that scripts that know those
+//! know these.
 
 use std::fmt;
 
 /// COMMAND did not end before the time limit.
 pub const TIMED_OUT: u8 = 124;
-/// The virtual machine could not start, or went down (kernel panic, power off) before COMMAND ended.
+/// The virtual machine could not start, or went down (kernel panic, power off) before COMMAND
+/// ended.
 pub const MACHINE_FAILED: u8 = 125;
 /// The host lacks what set-up needs and only root can install it; the line to run was printed.
 pub const SETUP_NEEDED: u8 = 122;

@@ -1,4 +1,5 @@
-//! Ctrl-C (and SIGTERM and SIGHUP): noted, so that a running machine is shut down and its files are taken away before xtask ends.
+//! Ctrl-C (and SIGTERM and SIGHUP): noted, so that a running machine is shut down and its files are
+//! taken away before xtask ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

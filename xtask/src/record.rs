@@ -1,15 +1,16 @@
 //! QEMU's own record of device accesses: the ground truth that a trace must equal.
 //!
-//! `-trace memory_region_ops_* -D FILE` makes QEMU write a line for each call of a device model's read or write
-//! function (QEMU 7.2, softmmu/trace-events and softmmu/memory.c):
+//! `-trace memory_region_ops_* -D FILE` makes QEMU write a line for each call of a device model's
+//! read or write function (QEMU 10.0, system/trace-events and system/memory.c):
 //!
 //! ```text
 //! memory_region_ops_read cpu 0 mr 0x5596d8fc7040 addr 0xfea00000 value 0x10000ed size 4 name 'edu-mmio'
 //! ```
 //!
-//! The line is written inside the device lock, so the order within one CPU is the order in which the device saw them.
-//! Ports and memory share the address column: only the region's name tells them apart. An access that the model
-//! refuses (a byte read of edu's word registers) makes no line.
+//! The line is written inside the device lock, so the order within one CPU is the order in which
+//! the device saw them. Ports and memory share the address column: only the region's name tells
+//! them apart. An access that the model refuses (a byte read of edu's word registers) makes no
+//! line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,7 +40,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads the accesses to regions whose name is wanted from a file; a record is mostly timers and PCI scans.
+    /// Reads the accesses to regions whose name is wanted from a file; a record is mostly timers
+    /// and PCI scans.
     pub fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open the record {}", path.display()))?;
         Self::parse(BufReader::with_capacity(1 << 20, file), wanted)
@@ -49,8 +51,8 @@ impl Record {
     /// Reads the accesses to regions whose name is wanted.
     ///
     /// # Errors
-    /// A line of this kind that has another form, or a record whose last line is cut off: QEMU was killed, and the
-    /// record lacks what it still held.
+    /// A line of this kind that has another form, or a record whose last line is cut off: QEMU was
+    /// killed, and the record lacks what it still held.
     pub fn parse(mut reader: impl BufRead, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let mut record = Self::default();
         let mut index: BTreeMap<String, Option<usize>> = BTreeMap::new();
@@ -89,8 +91,8 @@ impl Record {
         self.entries.iter().map(|entry| &entry.access)
     }
 
-    /// What lies between each pair of marks: what happened while somebody looked. An odd mark at the end, and what is
-    /// outside the pairs, is left out.
+    /// What lies between each pair of marks: what happened while somebody looked. An odd mark at
+    /// the end, and what is outside the pairs, is left out.
     pub fn marked(&self, is_mark: impl Fn(&Entry) -> bool) -> Vec<Vec<Access>> {
         let mut parts: Vec<&[Entry]> = self.entries.split(|entry| is_mark(entry)).collect();
         // After the last mark nothing is enclosed.
@@ -106,7 +108,8 @@ struct Parsed<'a> {
     access: Option<Access>,
 }
 
-/// Direction and the rest of a line of the kind that matters, with or without a time stamp before it.
+/// Direction and the rest of a line of the kind that matters, with or without a time stamp before
+/// it.
 fn fields(line: &str) -> Option<(bool, &str)> {
     let event = &line[line.find("memory_region_ops_")?..];
     let rest = event.strip_prefix("memory_region_ops_")?;

@@ -1,5 +1,5 @@
-//! A Trapline trace as the comparison needs it, read through `trapline convert --to json`: the way any other program
-//! would read it, so that what is compared is what a person gets.
+//! A Trapline trace as the comparison needs it, read through `trapline convert --to json`: the way
+//! any other program would read it, so that what is compared is what a person gets.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,7 +64,8 @@ impl Trace {
     /// Reads the JSON Lines of a trace.
     ///
     /// # Errors
-    /// A line of another form, an access without its physical address or value, or no end: the trace is cut off.
+    /// A line of another form, an access without its physical address or value, or no end: the
+    /// trace is cut off.
     pub fn parse(text: &str) -> Result<Self> {
         let mut trace = Self::default();
         let mut ended = false;

@@ -1,4 +1,5 @@
-//! The C interface's header is generated from the one Rust module that is the contract, and kept in the tree so that using it needs no generator.
+//! The C interface's header is generated from the one Rust module that is the contract, and kept in
+//! the tree so that using it needs no generator.
 
 use std::path::Path;
 

@@ -1,10 +1,13 @@
 //! The device's commands: `ioctl` numbers and their arguments.
 //!
-//! A session is one open of [`DEVICE_PATH`]: [`START`] it, [`WATCH`] physical ranges or [`PROBE`] instructions or record page [`FAULTS`], map the rings, read; closing
-//! the file, however that happens, ends it and puts everything back. Any number of sessions of [`SessionKind::Code`] exist at a time, one each of the other
-//! kinds: a second [`START`] is refused with `EBUSY`.
+//! A session is one open of [`DEVICE_PATH`]: [`START`] it, then [`WATCH`] physical ranges,
+//! [`PROBE`] instructions, record page [`FAULTS`], any of them or all: they are its *sources*, and
+//! all of them write to the session's one set of rings. Map those and read; closing the file,
+//! however that happens, ends the session and puts everything back. Any number of sessions exist at
+//! a time; but one at a time watches accesses, and one page faults: the first [`WATCH`] or
+//! [`FAULTS`] of another is refused with `EBUSY`, and told whose they are.
 
-use crate::{CodeProbe, FaultCounts, FaultWatch, ListEntry, RingGeometry};
+use crate::{CodeProbe, FaultCounts, FaultWatch, Inject, InjectCounts, ListEntry, RingGeometry};
 
 /// The character device.
 pub const DEVICE_PATH: &str = "/dev/trapline";
@@ -19,22 +22,31 @@ pub const INFO: u32 = iowr(1, size_of::<Info>());
 /// Starts the session described by a [`Start`], which it completes.
 pub const START: u32 = iowr(2, size_of::<Start>());
 /// Watches a [`Watch`]: arms what is mapped of it now and whatever comes to be mapped later.
+/// `EBUSY` if another session does.
 pub const WATCH: u32 = iowr(3, size_of::<Watch>());
-/// Puts a [`Mark`] into the trace.
+/// Puts a [`Mark`] into the trace of every session; `EINVAL` if there is none. Any open file may.
 pub const MARK: u32 = iowr(4, size_of::<Mark>());
-/// Stops the session's watches: when it returns nothing is armed and no access is in flight. The rings stay readable until the file is closed.
+/// Stops all of the session's sources: when it returns nothing of it is armed and no event in
+/// flight. The rings stay readable until the file is closed.
 ///
-/// Fills a [`Counters`] with what was counted since the session's [`START`]: nothing is to be subtracted from it.
+/// Fills a [`Counters`] with what was counted of accesses since the session's first [`WATCH`], and
+/// with the records of all its sources that were dropped: nothing is to be subtracted from it. What
+/// the others counted, [`FAULT_COUNTS`] and [`LIST`] tell, before and afterwards.
 pub const STOP: u32 = iowr(5, size_of::<Counters>());
-/// Puts a [`CodeProbe`] on an instruction, in a session of [`SessionKind::Code`].
+/// Puts a [`CodeProbe`] on an instruction.
 pub const PROBE: u32 = iowr(6, size_of::<CodeProbe>());
-/// Fills a [`ListEntry`]; `ENOENT` when nothing has a number that high. Any open file may ask. The probes of a session that has stopped are listed, with their counts,
-/// until its file is closed.
+/// Fills a [`ListEntry`]; `ENOENT` when nothing has a number that high. Any open file may ask. The
+/// probes of a session that has stopped are listed, with their counts, until its file is closed.
 pub const LIST: u32 = iowr(7, size_of::<ListEntry>());
-/// Begins a [`FaultWatch`], in a session of [`SessionKind::Faults`]; one in each session.
+/// Begins a [`FaultWatch`]; one in each session, and one at a time of all.
 pub const FAULTS: u32 = iowr(8, size_of::<FaultWatch>());
-/// Fills a [`FaultCounts`], in a session of [`SessionKind::Faults`].
+/// Fills a [`FaultCounts`]; with zeros if the session never watched page faults.
 pub const FAULT_COUNTS: u32 = iowr(9, size_of::<FaultCounts>());
+/// Gives the session the rules of an [`Inject`], which hold for all that it watches: once, before
+/// its first [`WATCH`], else `EBUSY`. All its watches are of reads and writes then.
+pub const INJECT: u32 = iowr(10, size_of::<Inject>());
+/// Fills an [`InjectCounts`], also after [`STOP`]; `ENOENT` if there is no such rule.
+pub const INJECT_COUNTS: u32 = iowr(11, size_of::<InjectCounts>());
 
 /// What [`INFO`] tells.
 #[repr(C)]
@@ -46,12 +58,12 @@ pub struct Info {
     pub hook: u32,
     /// What the self-test at load found: [`SelfTest`].
     pub self_test: u32,
-    /// Thread group id of the owner of the session of [`SessionKind::Accesses`], 0 if there is none.
-    pub session: u32,
-    /// The same of the session of [`SessionKind::Faults`].
-    pub faults_session: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Sessions that exist now.
+    pub sessions: u32,
+    /// Thread group id of the process whose session watches accesses, 0 if none does.
+    pub accesses_owner: u32,
+    /// The same of page faults.
+    pub faults_owner: u32,
     /// Pages armed now, of 4 KiB and of 2 MiB together.
     pub armed_pages: u64,
     /// Access probes registered now, those of a session and of other modules together.
@@ -62,7 +74,8 @@ pub struct Info {
     pub handlers: u64,
     /// Bytes of memory that Trapline holds now: rings, tables, alias mappings' tables not counted.
     pub memory: u64,
-    /// Where this boot of the kernel has its map of physical memory (`PAGE_OFFSET`), which it may move about, as it may the next two.
+    /// Where this boot of the kernel has its map of physical memory (`PAGE_OFFSET`), which it may
+    /// move about, as it may the next two.
     pub direct_map: u64,
     /// `VMALLOC_START`.
     pub vmalloc: u64,
@@ -88,7 +101,8 @@ pub enum HookState {
 pub enum SelfTest {
     /// Not run yet.
     NotRun = 0,
-    /// A page of our own was armed and accessed in each way; each access arrived once, with the right value.
+    /// A page of our own was armed and accessed in each way; each access arrived once, with the
+    /// right value.
     Passed = 1,
     /// The fault did not reach the hook; nothing else will be armed.
     NoFault = 2,
@@ -112,7 +126,8 @@ pub struct Counters {
     pub windows: u64,
     /// Faults on a page that had just been put back: retried.
     pub stale: u64,
-    /// Accesses inside a handler too deep to call handlers for; performed and recorded all the same.
+    /// Accesses inside a handler too deep to call handlers for; performed and recorded all the
+    /// same.
     pub nested: u64,
 }
 
@@ -122,36 +137,12 @@ pub struct Counters {
 pub struct Start {
     /// In: [`ABI_VERSION`](crate::ABI_VERSION) of the caller.
     pub version: u32,
-    /// In: what it is for, a [`SessionKind`].
-    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
     /// In: bytes of records wanted per CPU; rounded up to a power of two records.
     pub buffer: u64,
     /// Out: how the rings lie.
     pub rings: RingGeometry,
-}
-
-/// What a session is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum SessionKind {
-    /// To watch accesses: [`WATCH`], [`MARK`].
-    Accesses = 0,
-    /// To probe code: [`PROBE`].
-    Code = 1,
-    /// To record page faults: [`FAULTS`].
-    Faults = 2,
-}
-
-impl SessionKind {
-    /// The kind with code `code`, if there is one.
-    pub const fn from_code(code: u32) -> Option<Self> {
-        Some(match code {
-            0 => Self::Accesses,
-            1 => Self::Code,
-            2 => Self::Faults,
-            _ => return None,
-        })
-    }
 }
 
 /// Argument of [`WATCH`].
@@ -162,7 +153,7 @@ pub struct Watch {
     pub physical: u64,
     /// In: bytes; not 0, and `physical + length` must not wrap.
     pub length: u64,
-    /// In: [`WATCH_READS`], [`WATCH_WRITES`] or both.
+    /// In: [`WATCH_READS`], [`WATCH_WRITES`] or both; or [`WATCH_MODULES`] alone.
     pub flags: u32,
     /// Out: mappings of it that were found and armed.
     pub mappings: u32,
@@ -172,14 +163,18 @@ pub struct Watch {
     pub failed_at: u64,
     /// Out, when it failed: [`WatchError`] code.
     pub error: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Out, when it was [`WatchError::Taken`]: thread group id of the process whose session
+    /// watches.
+    pub owner: u32,
 }
 
 /// Record reads.
 pub const WATCH_READS: u32 = 1;
 /// Record writes.
 pub const WATCH_WRITES: u32 = 2;
+/// Watch no range: record only the accesses that other modules' probes ask to have recorded, as
+/// every watch does beside its range.
+pub const WATCH_MODULES: u32 = 4;
 
 /// Why a [`WATCH`] was refused; `ioctl` itself returns the `errno` given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +194,8 @@ pub enum WatchError {
     TooLong = 6,
     /// The alias mapping could not be made or has other cache attributes (`EIO`).
     Alias = 7,
+    /// Another session watches accesses (`EBUSY`).
+    Taken = 8,
 }
 
 impl WatchError {
@@ -212,6 +209,7 @@ impl WatchError {
             5 => Self::SelfTest,
             6 => Self::TooLong,
             7 => Self::Alias,
+            8 => Self::Taken,
             _ => return None,
         })
     }
@@ -230,4 +228,34 @@ pub struct Mark {
     pub reserved: u32,
     /// UTF-8 text without a line end.
     pub text: [u8; MARK_LENGTH],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_numbered_as_the_kernels_macro_does() {
+        // `_IOWR('T', 1, char[4])` and `_IOWR('T', 9, char[0x1234])`, as C has them.
+        assert_eq!((iowr(1, 4), iowr(9, 0x1234)), (0xc004_5401, 0xd234_5409));
+        let all = [INFO, START, WATCH, MARK, STOP, PROBE, LIST, FAULTS, FAULT_COUNTS, INJECT, INJECT_COUNTS];
+        assert_eq!(all.map(|command| command & 0xff), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!((START >> 16 & 0x3fff) as usize, size_of::<Start>());
+    }
+
+    #[test]
+    fn a_ring_is_a_control_page_and_its_records() {
+        let geometry = RingGeometry { rings: 2, reserved: 0, capacity: 64 };
+        assert_eq!(geometry.stride(), 2 * 4096);
+    }
+
+    #[test]
+    fn every_code_names_one_error() {
+        for code in 0..64 {
+            if let Some(error) = WatchError::from_code(code) {
+                assert_eq!(error as u32, code);
+            }
+        }
+        assert_eq!((0..64).filter_map(WatchError::from_code).count(), 8);
+    }
 }

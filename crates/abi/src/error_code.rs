@@ -1,6 +1,7 @@
 //! The error code of a page fault, as the CPU pushes it.
 
-/// Bits of a page fault's error code: Intel SDM volume 3, 4.7 (figure 4-12) and AMD APM volume 2, 8.4.2.
+/// Bits of a page fault's error code: Intel SDM volume 3, 4.7 (figure 4-12) and AMD APM volume 2,
+/// 8.4.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub struct ErrorCode(pub u32);
 
@@ -42,10 +43,18 @@ impl ErrorCode {
     pub const fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
+}
 
-    /// Whether this can be the fault of an armed page: data, in kernel mode, no present translation. Everything else is
-    /// somebody else's whatever its address.
-    pub const fn is_armed_page(self) -> bool {
-        self.0 & (Self::PRESENT | Self::USER | Self::RESERVED | Self::FETCH) == 0
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_are_those_of_the_manuals_and_each_is_known() {
+        let bits = [0, 1, 2, 3, 4, 5, 6, 7, 15, 31];
+        assert_eq!(ErrorCode::KNOWN, bits.iter().fold(0, |all, bit| all | 1 << bit));
+        for bit in 0..32 {
+            assert!(ErrorCode(1 << bit).has(1 << bit) && !ErrorCode(!(1 << bit)).has(1 << bit));
+        }
     }
 }

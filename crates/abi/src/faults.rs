@@ -1,9 +1,11 @@
 //! The study of page faults, as the command asks for it.
 
-/// Argument of [`FAULTS`](crate::FAULTS): record the page faults that pass this filter, from now on until the session stops.
+/// Argument of [`FAULTS`](crate::FAULTS): record the page faults that pass this filter, from now on
+/// until the session stops.
 ///
-/// `EINVAL` for unknown flags, neither user nor kernel faults, or an empty range of addresses; `EBUSY` if the session has a watch already; `ENOMEM`; `EOPNOTSUPP` if the kernel
-/// has no tracepoints of page faults.
+/// `EINVAL` for unknown flags, neither user nor kernel faults, or an empty range of addresses;
+/// `EBUSY` if this session had a watch already, or another has one; `ENOMEM`; `EOPNOTSUPP` if the
+/// kernel has no tracepoints of page faults.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultWatch {
@@ -25,6 +27,10 @@ pub struct FaultWatch {
     pub error_clear: u32,
     /// In: only tasks with this name (`comm`), zero-padded; all zeros for every task.
     pub comm: [u8; 16],
+    /// Out, when a session had a watch already: thread group id of its process, else 0.
+    pub owner: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Faults in user mode.
@@ -34,7 +40,8 @@ pub const FAULTS_KERNEL: u32 = 2;
 /// Faults are counted but not recorded.
 pub const FAULTS_COUNT_ONLY: u32 = 4;
 
-/// What the kernel's memory management has done about each recorded fault is recorded too, when it has ([`Kind::Served`](crate::Kind::Served)); not with [`FAULTS_COUNT_ONLY`].
+/// What the kernel's memory management has done about each recorded fault is recorded too, when it
+/// has ([`Kind::Served`](crate::Kind::Served)); not with [`FAULTS_COUNT_ONLY`].
 pub const FAULTS_LATENCY: u32 = 8;
 
 /// Where page faults are seen.
@@ -44,7 +51,8 @@ pub enum Gate {
     /// The kernel's own tracepoints of page faults.
     #[default]
     Hook = 0,
-    /// A page-fault gate of our own, in an interrupt descriptor table of our own, before the kernel's entry.
+    /// A page-fault gate of our own, in an interrupt descriptor table of our own, before the
+    /// kernel's entry.
     Idt = 1,
 }
 
@@ -67,8 +75,9 @@ pub enum GateError {
     PageTableIsolation = 1,
     /// The CPU delivers exceptions by FRED, without the table (`EOPNOTSUPP`).
     Fred = 2,
-    /// This CPU's entry into the kernel must do what ours does not: guard returns against predictions that user mode has trained, or do without `WRGSBASE`. Or the
-    /// kernel's gate is one that ours does not know (`EOPNOTSUPP`).
+    /// This CPU's entry into the kernel must do what ours does not: guard returns against
+    /// predictions that user mode has trained, or do without `WRGSBASE`. Or the kernel's gate is
+    /// one that ours does not know (`EOPNOTSUPP`).
     Entry = 3,
     /// A CPU's table is not the kernel's: somebody else replaced it (`EBUSY`).
     ForeignTable = 4,
@@ -120,7 +129,8 @@ impl FaultPayload {
     }
 }
 
-/// `payload` of [`Kind::Served`](crate::Kind::Served): a call of the kernel's `handle_mm_fault()` for a fault of the same thread, which has returned.
+/// `payload` of [`Kind::Served`](crate::Kind::Served): a call of the kernel's `handle_mm_fault()`
+/// for a fault of the same thread, which has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedPayload {
     /// The linear address of the fault.
@@ -130,7 +140,8 @@ pub struct ServedPayload {
 }
 
 impl ServedPayload {
-    /// `VM_FAULT_RETRY`: it is called again for the same fault, unless the task was killed meanwhile.
+    /// `VM_FAULT_RETRY`: it is called again for the same fault, unless the task was killed
+    /// meanwhile.
     pub const RETRY: u32 = 0x400;
 
     /// As it lies in a record.
@@ -158,9 +169,11 @@ pub struct FaultCounts {
     pub claimed: u64,
     /// Claims that were not honoured, since the same fault came again and again without progress.
     pub looping: u64,
-    /// CPUs whose table somebody else had replaced by the time the watch ended, so that faults there were not seen; 0 while it runs, and without [`Gate::Idt`].
+    /// CPUs whose table somebody else had replaced by the time the watch ended, so that faults
+    /// there were not seen; 0 while it runs, and without [`Gate::Idt`].
     pub bypassed: u64,
-    /// With [`FAULTS_LATENCY`]: faults whose end may be missing, since more were being served at once than can be followed; 0 while it runs.
+    /// With [`FAULTS_LATENCY`]: faults whose end may be missing, since more were being served at
+    /// once than can be followed; 0 while it runs.
     pub unfollowed: u64,
 }
 

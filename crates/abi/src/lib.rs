@@ -1,7 +1,8 @@
-//! What Trapline's kernel module, its command and its other readers share: records, rings, commands.
+//! What Trapline's kernel module, its command and its other readers share: records, rings,
+//! commands.
 //!
-//! Everything here is plain data with a fixed layout, so that one side may be newer than the other only if
-//! [`ABI_VERSION`] is the same; both sides check. No behaviour lives here.
+//! Everything here is plain data with a fixed layout, so that one side may be newer than the other
+//! only if [`ABI_VERSION`] is the same; both sides check. No behaviour lives here.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -9,6 +10,7 @@ mod code;
 mod command;
 mod error_code;
 mod faults;
+mod inject;
 mod record;
 mod ring;
 
@@ -16,8 +18,9 @@ pub use code::*;
 pub use command::*;
 pub use error_code::*;
 pub use faults::*;
+pub use inject::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 8;

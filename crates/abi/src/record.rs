@@ -1,15 +1,17 @@
 //! The fixed-size record of one thing that happened, as it lies in a ring.
 //!
-//! A record is one cache line. Its first word is its *stamp*, stored last with release order: a reader that finds the stamp of
-//! position `p` (see [`stamp`]) sees the whole record of position `p`. So a writer that is interrupted between reserving and finishing a slot (an NMI
-//! that traps as well) needs no lock: the reader simply waits at the unfinished slot.
+//! A record is one cache line. Its first word is its *stamp*, stored last with release order: a
+//! reader that finds the stamp of position `p` (see [`stamp`]) sees the whole record of position
+//! `p`. So a writer that is interrupted between reserving and finishing a slot (an NMI that traps
+//! as well) needs no lock: the reader simply waits at the unfinished slot.
 
 /// Size of a record in bytes: one cache line.
 pub const RECORD_SIZE: usize = 64;
 
 /// One record.
 ///
-/// The meaning of `payload` depends on `kind`; [`Record`] is only ever read through the `*Payload` views.
+/// The meaning of `payload` depends on `kind`; [`Record`] is only ever read through the `*Payload`
+/// views.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -29,8 +31,8 @@ pub struct Record {
     pub cpu: u16,
     /// How many [`Kind::More`] records follow at the next positions.
     pub more: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Of an access: what was made of it, one of [`Change`]; 0 for other kinds.
+    pub change: u8,
     /// Thread id of the interrupted task; 0 is the idle task.
     pub task: u32,
     /// Number of the mapping (see [`MapPayload`]).
@@ -52,11 +54,31 @@ impl Record {
         way: 0,
         cpu: 0,
         more: 0,
-        reserved: 0,
+        change: 0,
         task: 0,
         mapping: 0,
         payload: [0; 4],
     };
+
+    /// As it lies in a ring: its words in order.
+    #[inline(always)]
+    pub const fn to_words(self) -> [u64; RECORD_SIZE / 8] {
+        let Self { stamp, time, kind, flags, width, way, cpu, more, change, task, mapping, payload } = self;
+        let [cpu_low, cpu_high] = cpu.to_le_bytes();
+        let what = u64::from_le_bytes([kind, flags, width, way, cpu_low, cpu_high, more, change]);
+        let whose = task as u64 | (mapping as u64) << 32;
+        let [a, b, c, d] = payload;
+        [stamp, time, what, whose, a, b, c, d]
+    }
+
+    /// From what lies in a ring.
+    #[inline(always)]
+    pub const fn from_words([stamp, time, what, whose, a, b, c, d]: [u64; RECORD_SIZE / 8]) -> Self {
+        let [kind, flags, width, way, cpu_low, cpu_high, more, change] = what.to_le_bytes();
+        let cpu = u16::from_le_bytes([cpu_low, cpu_high]);
+        let (task, mapping) = (whose as u32, (whose >> 32) as u32);
+        Self { stamp, time, kind, flags, width, way, cpu, more, change, task, mapping, payload: [a, b, c, d] }
+    }
 }
 
 /// The stamp of a complete record at position `position`; never 0.
@@ -70,31 +92,40 @@ pub const fn stamp(position: u64) -> u64 {
 pub enum Kind {
     /// One access: `payload` is [`AccessPayload`].
     Access = 1,
-    /// 32 more bytes of what came before it on this CPU (an access's value, lowest address first; a hit's words).
+    /// 32 more bytes of what came before it on this CPU (an access's value, lowest address first; a
+    /// hit's words).
     More = 2,
     /// The task that the following records of this CPU belong to: `payload` is [`TaskPayload`].
     Task = 3,
-    /// A mapping came to be or was found: `payload` is [`MapPayload`]; `task` is who made it, 0 if it was found.
+    /// A mapping came to be or was found: `payload` is [`MapPayload`]; `task` is who made it, 0 if
+    /// it was found.
     Map = 4,
     /// Mapping `mapping` is gone.
     Unmap = 5,
-    /// A person's marker: 32 bytes of text in `payload` and more in [`Kind::More`] records; `width` is its length in bytes.
+    /// A person's marker: 32 bytes of text in `payload` and more in [`Kind::More`] records; `width`
+    /// is its length in bytes.
     Mark = 6,
-    /// `payload[0]` records could not be written between the record before this one on this CPU and this one.
+    /// `payload[0]` records could not be written between the record before this one on this CPU and
+    /// this one.
     Lost = 7,
-    /// Accesses of other CPUs may have been missed while a page was open for a single step: `payload[0]` is the page's
-    /// linear address, `payload[1]` the nanoseconds it was open: 0 if it stays so until the repair. A CPU that looked the page up meanwhile may
-    /// go on passing until then in any case.
+    /// Accesses of other CPUs may have been missed while a page was open for a single step:
+    /// `payload[0]` is the page's linear address, `payload[1]` the nanoseconds it was open: 0 if it
+    /// stays so until the repair. A CPU that looked the page up meanwhile may go on passing until
+    /// then in any case.
     Window = 8,
-    /// A code probe was hit: `payload` is [`HitPayload`](crate::HitPayload), and [`Kind::More`] records hold the words that it has no room for; of `flags` only
-    /// [`Flags::INTERRUPT`] is used.
+    /// A code probe was hit: `payload` is [`HitPayload`](crate::HitPayload), and [`Kind::More`]
+    /// records hold the words that it has no room for; of `flags` only [`Flags::INTERRUPT`] is
+    /// used.
     Hit = 9,
-    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only [`Flags::INTERRUPT`] and
-    /// [`Flags::CLOSED`] are used.
+    /// A page fault: `payload` is [`FaultPayload`](crate::FaultPayload); of `flags` only
+    /// [`Flags::INTERRUPT`] and [`Flags::CLOSED`] are used.
     Fault = 10,
-    /// The kernel's memory management has done what it does about a page fault: `payload` is [`ServedPayload`](crate::ServedPayload), `time` when that was, on
-    /// whichever CPU.
+    /// The kernel's memory management has done what it does about a page fault: `payload` is
+    /// [`ServedPayload`](crate::ServedPayload), `time` when that was, on whichever CPU.
     Served = 11,
+    /// A mapping of watched memory came to be and could not be watched: accesses to it are missing.
+    /// `payload` is [`NotWatchedPayload`].
+    NotWatched = 12,
 }
 
 impl Kind {
@@ -112,12 +143,14 @@ impl Kind {
             9 => Self::Hit,
             10 => Self::Fault,
             11 => Self::Served,
+            12 => Self::NotWatched,
             _ => return None,
         })
     }
 }
 
-/// Bits of [`Record::flags`]: in an access record all but [`CLOSED`](Self::CLOSED), in others those that its [`Kind`] names.
+/// Bits of [`Record::flags`]: in an access record all but [`CLOSED`](Self::CLOSED), in others those
+/// that its [`Kind`] names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u8);
 
@@ -128,7 +161,8 @@ impl Flags {
     pub const MODIFY: u8 = 1 << 1;
     /// The instruction had a lock prefix, or is `xchg`.
     pub const LOCKED: u8 = 1 << 2;
-    /// Of a page fault: in kernel mode, at an address of user mode, which was closed to the kernel (SMAP, with RFLAGS.AC clear; Intel SDM volume 3, 4.6.1).
+    /// Of a page fault: in kernel mode, at an address of user mode, which was closed to the kernel
+    /// (SMAP, with RFLAGS.AC clear; Intel SDM volume 3, 4.6.1).
     pub const CLOSED: u8 = 1 << 2;
     /// One element of a string instruction.
     pub const STRING: u8 = 1 << 3;
@@ -147,6 +181,35 @@ impl Flags {
     }
 }
 
+/// What a handler, or a rule of injection, made of an access, beside what [`Flags::SUPPLIED`] and
+/// [`Flags::DROPPED`] tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Change {
+    /// Nothing.
+    None = 0,
+    /// The value was changed. It was `value[1]` of the payload before: what the device had said, or
+    /// what the driver meant to write. Only of values of at most 8 bytes.
+    Known = 1,
+    /// The value, of more than 8 bytes, was changed, from what is not told.
+    Unknown = 2,
+    /// A write that the driver did not make: the same again.
+    Repeated = 3,
+}
+
+impl Change {
+    /// The change with code `code`, if there is one.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::None,
+            1 => Self::Known,
+            2 => Self::Unknown,
+            3 => Self::Repeated,
+            _ => return None,
+        })
+    }
+}
+
 /// How an access was performed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -157,10 +220,13 @@ pub enum Way {
     Redirect = 1,
     /// By the instruction itself, its page open for one step: other CPUs may have slipped through.
     Step = 2,
+    /// Not at all: the page's own rights forbid it, so the system got the fault that it would have
+    /// got without Trapline. Its value is not known.
+    Forbidden = 3,
 }
 
 impl Way {
-    /// How many ways there are.
+    /// In how many ways an access is performed.
     pub const COUNT: usize = 3;
 
     /// The way with code `code`, if there is one.
@@ -169,6 +235,7 @@ impl Way {
             0 => Self::Emulate,
             1 => Self::Redirect,
             2 => Self::Step,
+            3 => Self::Forbidden,
             _ => return None,
         })
     }
@@ -181,7 +248,8 @@ pub struct AccessPayload {
     pub address: u64,
     /// Address of the accessing instruction.
     pub ip: u64,
-    /// Bytes 0..16 of the value, little endian, zero-extended; bytes 16.. are in [`Kind::More`] records.
+    /// Bytes 0..16 of the value, little endian, zero-extended; bytes 16.. are in [`Kind::More`]
+    /// records.
     pub value: [u64; 2],
 }
 
@@ -234,7 +302,8 @@ pub struct MapPayload {
     pub physical: u64,
     /// Length in bytes, as the driver asked for it.
     pub length: u64,
-    /// Address in the code that called `ioremap`; 0 if not known (the mapping was found, not watched being made).
+    /// Address in the code that called `ioremap`; 0 if not known (the mapping was found, not
+    /// watched being made).
     pub caller: u64,
 }
 
@@ -250,9 +319,57 @@ impl MapPayload {
     }
 }
 
+/// `payload` of [`Kind::NotWatched`]: a mapping that could not be watched, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotWatchedPayload {
+    /// Linear address of its first byte, as the driver was given it.
+    pub address: u64,
+    /// Physical address of its first byte.
+    pub physical: u64,
+    /// Length in bytes, as the driver asked for it.
+    pub length: u64,
+    /// A [`WatchError`](crate::WatchError) code.
+    pub reason: u32,
+}
+
+impl NotWatchedPayload {
+    /// As it lies in a record.
+    pub const fn to_words(self) -> [u64; 4] {
+        [self.address, self.physical, self.length, self.reason as u64]
+    }
+
+    /// From a record of kind [`Kind::NotWatched`].
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        Self { address: words[0], physical: words[1], length: words[2], reason: words[3] as u32 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_records_words_are_its_fields_in_order_and_lead_back() {
+        let record = Record {
+            stamp: 0x0101_0101_0101_0101,
+            time: 0x0202_0202_0202_0202,
+            kind: 3,
+            flags: 4,
+            width: 5,
+            way: 6,
+            cpu: 0x0807,
+            more: 9,
+            change: 10,
+            task: 0x0e0d_0c0b,
+            mapping: 0x1211_100f,
+            payload: [19, 20, 21, 22],
+        };
+        let words = record.to_words();
+        assert_eq!(words[..2], [record.stamp, record.time]);
+        assert_eq!(words[2..4], [0x0a09_0807_0605_0403, 0x1211_100f_0e0d_0c0b]);
+        assert_eq!(words[4..], record.payload);
+        assert_eq!(Record::from_words(words), record);
+    }
 
     #[test]
     fn payloads_survive_the_way_through_a_record() {
@@ -262,6 +379,20 @@ mod tests {
         assert_eq!(AccessPayload::from_words(access.to_words()), access);
         let map = MapPayload { address: 1, physical: 2, length: 3, caller: 4 };
         assert_eq!(MapPayload::from_words(map.to_words()), map);
+        let not = NotWatchedPayload { address: 1, physical: 2, length: 3, reason: 4 };
+        assert_eq!(NotWatchedPayload::from_words(not.to_words()), not);
+    }
+
+    #[test]
+    fn a_slot_of_zeros_holds_no_record_and_each_position_has_a_stamp_of_its_own() {
+        assert_eq!([0, 1, 41, u64::MAX - 1].map(stamp), [1, 2, 42, u64::MAX]);
+    }
+
+    #[test]
+    fn a_flag_is_told_from_the_others() {
+        for bit in 0..8 {
+            assert!(Flags(1 << bit).has(1 << bit) && !Flags(!(1 << bit)).has(1 << bit));
+        }
     }
 
     #[test]
@@ -274,7 +405,8 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 11);
-        assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 12);
+        // Those that an access is performed in, and one that is none.
+        assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT + 1);
     }
 }

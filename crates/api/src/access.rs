@@ -40,7 +40,8 @@ impl Access<'_> {
         unsafe { &*self.0.registers }
     }
 
-    /// The bytes that will be or were written, or were read, lowest address first; none before a read and for an access that the CPU makes by itself.
+    /// The bytes that will be or were written, or were read, lowest address first; none before a
+    /// read and for an access that the CPU makes by itself.
     pub fn value(&self) -> &[u8] {
         match self.0.value_length {
             0 => &[],
@@ -55,13 +56,15 @@ impl Access<'_> {
 pub enum Decision {
     /// Let it happen.
     Pass,
-    /// A read gets this value, and the device is not read; or it is written instead of the instruction's.
+    /// A read gets this value, and the device is not read; or it is written instead of the
+    /// instruction's.
     Supply(u64),
     /// A write does not happen; a read gets 0, and the device is not read.
     Drop,
 }
 
-/// What is called when memory that an access probe covers is accessed. Code of it that may raise an exception has nothing to drop in its frames.
+/// What is called when memory that an access probe covers is accessed. Code of it that may raise an
+/// exception has nothing to drop in its frames.
 pub trait AccessHandler: Sync + 'static {
     /// Whether [`pre`](Self::pre) is called.
     const PRE: bool = false;
@@ -80,7 +83,8 @@ pub trait AccessHandler: Sync + 'static {
     }
 }
 
-/// An access probe: any number of them may cover a byte. Of the pre handlers the first that does not let the access pass decides.
+/// An access probe: any number of them may cover a byte. Of the pre handlers the first that does
+/// not let the access pass decides.
 pub type AccessProbe<H> = Twin<Placed, H>;
 
 /// The C half of an access probe, and what it is to cover from its next registration on.
@@ -138,7 +142,8 @@ impl<H: AccessHandler> AccessProbe<H> {
     /// Covers these linear addresses from its next registration on.
     ///
     /// # Safety
-    /// They are memory that the caller got from `ioremap` or `vmalloc`, and keeps until the probe is taken away.
+    /// They are memory that the caller got from `ioremap` or `vmalloc`, and keeps until the probe
+    /// is taken away.
     pub unsafe fn covering(&'static self, bytes: Range<u64>) -> &'static Self {
         // SAFETY: valid; nobody changes these but by atomics.
         let (start, length) = unsafe { (&(*self.raw()).start, &(*self.raw()).length) };
@@ -151,12 +156,12 @@ impl<H: AccessHandler> AccessProbe<H> {
 
 impl Half for Placed {
     unsafe fn data(this: *mut Self) -> *mut *mut c_void {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid: `Half::data` asks for that.
         unsafe { &raw mut (*this).raw.data }
     }
 
     unsafe fn add(this: *mut Self) -> i32 {
-        // SAFETY: as the caller vouches: not registered, so nobody else uses the C half.
+        // SAFETY: `this` is valid and not registered (`Half::add`), so nobody else uses the C half.
         unsafe {
             let raw = &raw mut (*this).raw;
             (&raw mut (*raw).start).write((*this).start.load(Ordering::Relaxed));
@@ -166,7 +171,7 @@ impl Half for Placed {
     }
 
     unsafe fn remove(this: *mut Self) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is registered: `Half::remove` asks for that.
         unsafe { functions::trapline_unregister_access_probe(&raw mut (*this).raw) }
     }
 
@@ -183,7 +188,7 @@ impl Half for Placed {
 /// # Safety
 /// `probe` is the C half of a registered `AccessProbe<H>`.
 unsafe fn of<'a, H: 'static>(probe: *mut raw::AccessProbe) -> &'a H {
-    // SAFETY: as the caller vouches.
+    // SAFETY: `probe` is the C half of a registered probe with an `H`: `of` asks for that.
     unsafe { handler_of::<Placed, H>((*probe).data) }
 }
 

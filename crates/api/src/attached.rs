@@ -9,14 +9,16 @@ pub trait Probe: Attach {}
 
 impl<P: Attach> Probe for P {}
 
-/// What the probes of every kind have in common. Nobody else can name it, so nobody else registers or takes away what an [`Attached`] owns.
+/// What the probes of every kind have in common. Nobody else can name it, so nobody else registers
+/// or takes away what an [`Attached`] owns.
 pub trait Attach: Sync {
     fn slot(&self) -> &Slot;
 
     /// Registers it; called by whoever has taken its slot.
     fn add(&'static self) -> Result<(), Error>;
 
-    /// Takes it away; called by whoever has its slot, after `add` succeeded. None of its handlers is running or will run when this returns.
+    /// Takes it away; called by whoever has its slot, after `add` succeeded. None of its handlers
+    /// is running or will run when this returns.
     fn remove(&self);
 
     fn set_enabled(&self, _enabled: bool) {}
@@ -48,8 +50,9 @@ impl Slot {
     }
 }
 
-/// `N` probes that are registered, until this is dropped: none of their handlers is running or will run then. To leave them registered for good, and the module loaded, is
-/// what `core::mem::forget` is for.
+/// `N` probes that are registered, until this is dropped: none of their handlers is running or will
+/// run then. To leave them registered for good, and the module loaded, is what `core::mem::forget`
+/// is for.
 #[must_use = "the probes are taken away when this is dropped"]
 pub struct Attached<const N: usize> {
     probes: [&'static dyn Probe; N],
@@ -76,17 +79,20 @@ fn detach(probe: &dyn Probe) {
 }
 
 impl<const N: usize> Attached<N> {
-    /// What the probe at place `at` has counted so far; nothing for probes that count nothing, or if there is no such place.
+    /// What the probe at place `at` has counted so far; nothing for probes that count nothing, or
+    /// if there is no such place.
     pub fn counts(&self, at: usize) -> Counts {
         self.probes.get(at).map_or(NOTHING, |probe| probe.read_counts())
     }
 
-    /// Has the handlers of code and return probes called again, after they were disabled here or by their limit, which begins to count anew.
+    /// Has the handlers of code and return probes called again, after they were disabled here or by
+    /// their limit, which begins to count anew.
     pub fn enable(&self) {
         self.probes.iter().for_each(|probe| probe.set_enabled(true));
     }
 
-    /// Has the handlers of code and return probes called no more, for now; those that are running go on.
+    /// Has the handlers of code and return probes called no more, for now; those that are running
+    /// go on.
     pub fn disable(&self) {
         self.probes.iter().for_each(|probe| probe.set_enabled(false));
     }

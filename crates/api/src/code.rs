@@ -10,16 +10,19 @@ use crate::{Counts, Exception, Registers, functions, raw};
 /// What is called when a code probe is hit.
 ///
 /// # Safety
-/// Code of it that may raise an exception has nothing to drop in its frames, and what [`fault`](Self::fault) leaves in the registers is what the handler may go on with.
+/// Code of it that may raise an exception has nothing to drop in its frames, and what
+/// [`fault`](Self::fault) leaves in the registers is what the handler may go on with.
 pub unsafe trait CodeHandler: Sync + 'static {
     /// Whether [`pre`](Self::pre) is called.
     const PRE: bool = true;
-    /// Whether [`post`](Self::post) is called: the kernel then can't replace the breakpoint by a jump.
+    /// Whether [`post`](Self::post) is called: the kernel then can't replace the breakpoint by a
+    /// jump.
     const POST: bool = false;
     /// Whether [`fault`](Self::fault) is called.
     const FAULT: bool = false;
 
-    /// Called before the instruction. The registers are those of the probed code; `rip` is past the breakpoint, as kprobes have it.
+    /// Called before the instruction. The registers are those of the probed code; `rip` is past the
+    /// breakpoint, as kprobes have it.
     fn pre(&self, registers: &Registers) {
         let _ = registers;
     }
@@ -29,8 +32,9 @@ pub unsafe trait CodeHandler: Sync + 'static {
         let _ = registers;
     }
 
-    /// Called when one of the two has raised an exception, with the registers of the handler there. Returns whether it has dealt with that: the handler then goes on with the
-    /// registers as they are now. May raise one itself: both are abandoned then.
+    /// Called when one of the two has raised an exception, with the registers of the handler there.
+    /// Returns whether it has dealt with that: the handler then goes on with the registers as they
+    /// are now. May raise one itself: both are abandoned then.
     fn fault(&self, registers: &mut Registers, exception: &Exception) -> bool {
         let _ = (registers, exception);
         false
@@ -83,22 +87,22 @@ impl<H: CodeHandler> CodeProbe<H> {
 
 impl Half for raw::CodeProbe {
     unsafe fn data(this: *mut Self) -> *mut *mut c_void {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid: `Half::data` asks for that.
         unsafe { &raw mut (*this).data }
     }
 
     unsafe fn add(this: *mut Self) -> i32 {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid, stays, is not registered, and has its `data` (`Half::add`).
         unsafe { functions::trapline_register_code_probe(this) }
     }
 
     unsafe fn remove(this: *mut Self) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is registered: `Half::remove` asks for that.
         unsafe { functions::trapline_unregister_code_probe(this) }
     }
 
     unsafe fn set_enabled(this: *mut Self, enabled: bool) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is registered: `Half::set_enabled` asks for that.
         unsafe {
             match enabled {
                 true => functions::trapline_enable_code_probe(this),
@@ -109,7 +113,7 @@ impl Half for raw::CodeProbe {
 
     unsafe fn counts(this: *mut Self) -> Counts {
         let mut counts = NOTHING;
-        // SAFETY: as the caller vouches; a place to write to.
+        // SAFETY: `this` is registered (`Half::counts`); a place to write to.
         unsafe { functions::trapline_code_probe_counts(this, &mut counts) };
         counts
     }
@@ -120,7 +124,7 @@ impl Half for raw::CodeProbe {
 /// # Safety
 /// `probe` is the C half of a registered `CodeProbe<H>`.
 unsafe fn of<'a, H: 'static>(probe: *mut raw::CodeProbe) -> &'a H {
-    // SAFETY: as the caller vouches.
+    // SAFETY: `probe` is the C half of a registered probe with an `H`: `of` asks for that.
     unsafe { handler_of::<raw::CodeProbe, H>((*probe).data) }
 }
 

@@ -13,7 +13,8 @@ pub enum Error {
     NoSymbol,
     /// The address is inside of an instruction (`EILSEQ`).
     InsideInstruction,
-    /// Trapline's own code or what it hangs on, executable or stack memory, or a module whose self-test failed (`EPERM`).
+    /// Trapline's own code or what it hangs on, executable or stack memory, or a module whose
+    /// self-test failed (`EPERM`).
     NotPermitted,
     /// Somebody else has the place and can't share it (`EBUSY`).
     Busy,

@@ -1,4 +1,5 @@
-//! Page-fault handlers: the newest is asked first, and the first that claims a fault ends the search.
+//! Page-fault handlers: the newest is asked first, and the first that claims a fault ends the
+//! search.
 
 use core::ffi::{CStr, c_void};
 use core::ptr::{null, null_mut};
@@ -11,9 +12,11 @@ use crate::{Counts, PageFault, Registers, functions, raw};
 /// What is asked about page faults.
 ///
 /// # Safety
-/// Code of it that may raise an exception has nothing to drop in its frames. The registers of a fault that it claims are what the interrupted code may go on with.
+/// Code of it that may raise an exception has nothing to drop in its frames. The registers of a
+/// fault that it claims are what the interrupted code may go on with.
 pub unsafe trait FaultHandler: Sync + 'static {
-    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as they are now, at the same instruction unless `rip` was changed.
+    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as
+    /// they are now, at the same instruction unless `rip` was changed.
     fn handle(&self, fault: &PageFault, registers: &mut Registers) -> bool;
 }
 
@@ -49,17 +52,18 @@ impl<H: FaultHandler> PageFaultHandler<H> {
 
 impl Half for raw::PageFaultHandler {
     unsafe fn data(this: *mut Self) -> *mut *mut c_void {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid: `Half::data` asks for that.
         unsafe { &raw mut (*this).data }
     }
 
     unsafe fn add(this: *mut Self) -> i32 {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid, stays, is not registered, and has its `data` (`Half::add`).
         unsafe { functions::trapline_register_page_fault_handler(this) }
     }
 
     unsafe fn remove(this: *mut Self) {
-        // SAFETY: as the caller vouches; every other registered handler is valid by the same.
+        // SAFETY: `this` is registered: `Half::remove` asks for that. Every other registered
+        // handler is valid, since each was registered by `Half::add`.
         let status = unsafe { functions::trapline_unregister_page_fault_handler(this) };
         debug_assert_eq!(status, 0, "it is registered");
         functions::trapline_synchronize();
@@ -77,6 +81,7 @@ unsafe extern "C" fn handle<H: FaultHandler>(
     fault: *const PageFault,
     registers: *mut Registers,
 ) -> bool {
-    // SAFETY: called by the module, with a registered handler; the registers are a copy that nobody else uses.
+    // SAFETY: called by the module, with a registered handler; the registers are a copy that nobody
+    // else uses.
     unsafe { handler_of::<raw::PageFaultHandler, H>((*handler).data).handle(&*fault, &mut *registers) }
 }

@@ -1,4 +1,5 @@
-//! The functions that `trapline.ko` exports, as C calls them; `trapline.h` says what each does and asks for.
+//! The functions that `trapline.ko` exports, as C calls them; `trapline.h` says what each does and
+//! asks for.
 //!
 //! That they are what the module defines is checked where it defines them.
 
@@ -11,6 +12,7 @@ unsafe extern "C" {
     pub fn trapline_register_page_fault_handler(handler: *mut PageFaultHandler) -> i32;
     pub fn trapline_unregister_page_fault_handler(handler: *mut PageFaultHandler) -> i32;
     pub safe fn trapline_synchronize();
+    pub safe fn trapline_flush_tlb();
     pub fn trapline_register_access_probe(probe: *mut AccessProbe) -> i32;
     pub fn trapline_unregister_access_probe(probe: *mut AccessProbe);
     pub fn trapline_register_access_probes(probes: *const *mut AccessProbe, count: usize) -> i32;

@@ -5,8 +5,9 @@ use core::sync::atomic::AtomicU64;
 
 use trapline_insn::Registers;
 
-/// A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has resolved: the kernel is about to look for an exception-table entry, and to oops if
-/// there is none.
+/// A page fault. For handlers without `TRAPLINE_ALL_FAULTS` one in kernel mode that nobody has
+/// resolved: the kernel is about to look for an exception-table entry, and to oops if there is
+/// none.
 #[repr(C)]
 pub struct PageFault {
     /// As the CPU pushed it (Intel SDM volume 3, 4.7).
@@ -15,9 +16,11 @@ pub struct PageFault {
     pub address: u64,
 }
 
-/// Called for every page fault, in user mode too, before anybody deals with it; without it, only for those in kernel mode that nobody has resolved.
+/// Called for every page fault, in user mode too, before anybody deals with it; without it, only
+/// for those in kernel mode that nobody has resolved.
 ///
-/// A claim by which nothing changes, so that the same thread faults on the same address with the same registers, is honoured for a second and then no more.
+/// A claim by which nothing changes, so that the same thread faults on the same address with the
+/// same registers, is honoured for a second and then no more.
 pub const TRAPLINE_ALL_FAULTS: u32 = 1;
 
 /// A page-fault handler. The newest is asked first; the first that claims a fault ends the search.
@@ -27,8 +30,8 @@ pub struct PageFaultHandler {
     pub reserved: [u64; 3],
     /// `TRAPLINE_ALL_FAULTS`, or 0.
     pub flags: u32,
-    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as the handler left them, at the same instruction unless it changed
-    /// `ip`.
+    /// Returns whether it claims the fault: the interrupted code then goes on with `registers` as
+    /// the handler left them, at the same instruction unless it changed `ip`.
     pub handle: Option<
         unsafe extern "C" fn(
             handler: *mut PageFaultHandler,
@@ -53,7 +56,8 @@ pub struct Access {
     pub ip: u64,
     /// The registers as they were at the fault.
     pub registers: *const Registers,
-    /// The bytes that will be or were written, or were read, lowest address first; none before a read and for an access that the CPU makes by itself.
+    /// The bytes that will be or were written, or were read, lowest address first; none before a
+    /// read and for an access that the CPU makes by itself.
     pub value: *const u8,
     /// How many there are.
     pub value_length: u32,
@@ -69,7 +73,8 @@ pub struct Access {
 pub enum Decision {
     /// Let it happen.
     Pass = 0,
-    /// A read gets the value that the handler stored, and the device is not read; or that value is written instead of the instruction's.
+    /// A read gets the value that the handler stored, and the device is not read; or that value is
+    /// written instead of the instruction's.
     Supply = 1,
     /// A write does not happen; a read gets 0 and the device is not read.
     Drop = 2,
@@ -84,11 +89,13 @@ pub const TRAPLINE_RECORD: u32 = 4;
 
 /// An access probe: a range of bytes, and what is called when one of them is accessed.
 ///
-/// Any number of probes may cover a byte, each registered and unregistered by itself. All pre handlers are called, in the order of registration; the first that
-/// does not let the access pass decides.
+/// Any number of probes may cover a byte, each registered and unregistered by itself. All pre
+/// handlers are called, in the order of registration; the first that does not let the access pass
+/// decides.
 #[repr(C)]
 pub struct AccessProbe {
-    /// Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and keeps until it has unregistered.
+    /// Linear address of the first byte: memory that the caller got from `ioremap` or `vmalloc` and
+    /// keeps until it has unregistered.
     pub start: u64,
     /// Bytes, at least 1.
     pub length: u64,
@@ -96,7 +103,8 @@ pub struct AccessProbe {
     pub flags: u32,
     /// Trapline's own.
     pub mapping: u32,
-    /// Called before the access; may be NULL. To supply a value it stores it in `value`, zero-extended to 8 bytes.
+    /// Called before the access; may be NULL. To supply a value it stores it in `value`,
+    /// zero-extended to 8 bytes.
     pub pre: Option<
         unsafe extern "C" fn(probe: *mut AccessProbe, access: *const Access, value: *mut u64) -> Decision,
     >,
@@ -117,7 +125,8 @@ pub struct AccessProbe {
 /// An exception that a handler raised.
 #[repr(C)]
 pub struct Exception {
-    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
+    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general
+    /// protection, 14 page fault.
     pub vector: u64,
     /// As the CPU pushed it; 0 if it pushes none.
     pub error_code: u64,
@@ -130,7 +139,8 @@ pub struct Exception {
 pub struct Counts {
     /// Times it was hit. For a return probe, entries, or returns if it has no entry handler.
     pub hits: u64,
-    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return probe, with too many calls under way.
+    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return
+    /// probe, with too many calls under way.
     pub missed: u64,
     /// Pre handlers, or entry handlers, that were abandoned.
     pub pre_faults: u64,
@@ -146,11 +156,14 @@ pub struct Counts {
 
 /// A code probe: an instruction, and what is called before and after it.
 ///
-/// Any number of probes may be at an instruction, each registered and unregistered by itself. All pre handlers are called before it, in the order of registration, then all post
-/// handlers. A handler that faults is abandoned, and the post handler of its probe is not called for this hit; the others are called all the same. A probe
-/// without post handler lets the kernel replace its breakpoint by a jump.
+/// Any number of probes may be at an instruction, each registered and unregistered by itself. All
+/// pre handlers are called before it, in the order of registration, then all post handlers. A
+/// handler that faults is abandoned, and the post handler of its probe is not called for this hit;
+/// the others are called all the same. A probe without post handler lets the kernel replace its
+/// breakpoint by a jump.
 ///
-/// `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit inside of a handler is missed.
+/// `registers` are those of the probed code; `ip` is past the breakpoint, as kprobes have it. A hit
+/// inside of a handler is missed.
 #[repr(C)]
 pub struct CodeProbe {
     /// Address of the instruction; 0 if `symbol` names it.
@@ -165,8 +178,9 @@ pub struct CodeProbe {
     pub pre: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
     /// Called after the instruction; may be NULL.
     pub post: Option<unsafe extern "C" fn(probe: *mut CodeProbe, registers: *const Registers)>,
-    /// Called when one of the two has faulted, with the registers of the handler at the fault; may be NULL. Returns whether it has dealt with the fault: the
-    /// handler then goes on with the registers as they are now. May fault itself; both are abandoned then.
+    /// Called when one of the two has faulted, with the registers of the handler at the fault; may
+    /// be NULL. Returns whether it has dealt with the fault: the handler then goes on with the
+    /// registers as they are now. May fault itself; both are abandoned then.
     pub fault: Option<
         unsafe extern "C" fn(
             probe: *mut CodeProbe,
@@ -184,14 +198,16 @@ pub struct CodeProbe {
     pub id: u64,
 }
 
-/// A return probe: a function, and what is called when it is entered and when it returns. For its handlers the same holds as for those of a code probe.
+/// A return probe: a function, and what is called when it is entered and when it returns. For its
+/// handlers the same holds as for those of a code probe.
 #[repr(C)]
 pub struct ReturnProbe {
     /// Address of the function; 0 if `symbol` names it.
     pub address: u64,
     /// Name of the function, or NULL.
     pub symbol: *const c_char,
-    /// Called when the function is entered; may be NULL. If it faults, the return of this call is not told of.
+    /// Called when the function is entered; may be NULL. If it faults, the return of this call is
+    /// not told of.
     pub entry: Option<
         unsafe extern "C" fn(probe: *mut ReturnProbe, registers: *const Registers, carried: *mut c_void),
     >,
@@ -207,7 +223,8 @@ pub struct ReturnProbe {
             exception: *const Exception,
         ) -> bool,
     >,
-    /// Bytes that are carried from the entry handler to the return handler of the same call, 4096 at most: `carried` points to them.
+    /// Bytes that are carried from the entry handler to the return handler of the same call, 4096
+    /// at most: `carried` points to them.
     pub carried: usize,
     /// Calls under way at once that it can follow; 0 for the kernel's own choice.
     pub active: u32,

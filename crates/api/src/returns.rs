@@ -13,13 +13,15 @@ use crate::{Counts, Exception, Registers, functions, raw};
 /// # Safety
 /// As for [`CodeHandler`](crate::CodeHandler).
 pub unsafe trait ReturnHandler: Sync + 'static {
-    /// What is carried from the entry to the return of the same call: at most 4096 bytes, aligned no stricter than a pointer.
+    /// What is carried from the entry to the return of the same call: at most 4096 bytes, aligned
+    /// no stricter than a pointer.
     type Carried: Copy + 'static;
 
     /// Whether [`fault`](Self::fault) is called.
     const FAULT: bool = false;
 
-    /// Called when the function is entered. If it raises an exception, the return of this call is not told of.
+    /// Called when the function is entered. If it raises an exception, the return of this call is
+    /// not told of.
     fn entry(&self, registers: &Registers) -> Self::Carried;
 
     /// Called when the function has returned, its result in `rax`.
@@ -94,22 +96,22 @@ impl<H: ReturnHandler> ReturnProbe<H> {
 
 impl Half for raw::ReturnProbe {
     unsafe fn data(this: *mut Self) -> *mut *mut c_void {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid: `Half::data` asks for that.
         unsafe { &raw mut (*this).data }
     }
 
     unsafe fn add(this: *mut Self) -> i32 {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is valid, stays, is not registered, and has its `data` (`Half::add`).
         unsafe { functions::trapline_register_return_probe(this) }
     }
 
     unsafe fn remove(this: *mut Self) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is registered: `Half::remove` asks for that.
         unsafe { functions::trapline_unregister_return_probe(this) }
     }
 
     unsafe fn set_enabled(this: *mut Self, enabled: bool) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `this` is registered: `Half::set_enabled` asks for that.
         unsafe {
             match enabled {
                 true => functions::trapline_enable_return_probe(this),
@@ -120,7 +122,7 @@ impl Half for raw::ReturnProbe {
 
     unsafe fn counts(this: *mut Self) -> Counts {
         let mut counts = NOTHING;
-        // SAFETY: as the caller vouches; a place to write to.
+        // SAFETY: `this` is registered (`Half::counts`); a place to write to.
         unsafe { functions::trapline_return_probe_counts(this, &mut counts) };
         counts
     }
@@ -131,7 +133,7 @@ impl Half for raw::ReturnProbe {
 /// # Safety
 /// `probe` is the C half of a registered `ReturnProbe<H>`.
 unsafe fn of<'a, H: 'static>(probe: *mut raw::ReturnProbe) -> &'a H {
-    // SAFETY: as the caller vouches.
+    // SAFETY: `probe` is the C half of a registered probe with an `H`: `of` asks for that.
     unsafe { handler_of::<raw::ReturnProbe, H>((*probe).data) }
 }
 
@@ -140,7 +142,8 @@ unsafe extern "C" fn entry<H: ReturnHandler>(
     registers: *const Registers,
     carried: *mut c_void,
 ) {
-    // SAFETY: called by the module, with a registered probe, valid registers, and as much room as was asked for, aligned as a pointer, which `Fits` holds to be enough.
+    // SAFETY: called by the module, with a registered probe, valid registers, and as much room as
+    // was asked for, aligned as a pointer, which `Fits` holds to be enough.
     unsafe { carried.cast::<H::Carried>().write(of::<H>(probe).entry(&*registers)) }
 }
 
@@ -149,7 +152,8 @@ unsafe extern "C" fn returned<H: ReturnHandler>(
     registers: *const Registers,
     carried: *mut c_void,
 ) {
-    // SAFETY: as above; the entry handler of this call has come to its end, else this is not called.
+    // SAFETY: as above; the entry handler of this call has come to its end, else this is not
+    // called.
     unsafe { of::<H>(probe).returned(&*registers, &*carried.cast::<H::Carried>()) }
 }
 

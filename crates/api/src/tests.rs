@@ -1,4 +1,5 @@
-//! The twin against a module that only remembers what it was asked for. What a real one does is shown in a virtual machine, by the example.
+//! The twin against a module that only remembers what it was asked for. What a real one does is
+//! shown in a virtual machine, by the example.
 
 #![allow(unsafe_code, reason = "stands in for the module")]
 
@@ -56,6 +57,7 @@ module! {
     trapline_register_page_fault_handler(handler: *mut raw::PageFaultHandler) -> i32 { add(handler) }
     trapline_unregister_page_fault_handler(handler: *mut raw::PageFaultHandler) -> i32 { take(handler); 0 }
     trapline_synchronize() {}
+    trapline_flush_tlb() {}
     trapline_read_kernel(_to: *mut u8, from: u64, _length: usize) -> i32 { if from == 0 { -14 } else { 0 } }
     trapline_read_user(_to: *mut u8, from: u64, _length: usize) -> i32 { if from == 0 { -14 } else { 0 } }
 }

@@ -1,4 +1,5 @@
-//! A probe of any kind: the C object that the module is given, and the handler in Rust that it calls.
+//! A probe of any kind: the C object that the module is given, and the handler in Rust that it
+//! calls.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -8,7 +9,8 @@ use crate::{Attached, Counts, Error, register_all};
 
 /// A C object, as `trapline.h` has it, and its functions there. Nobody else can name it.
 ///
-/// Each is called by whoever has the twin's slot: `add` while it is not registered, the others while it is.
+/// Each is called by whoever has the twin's slot: `add` while it is not registered, the others
+/// while it is.
 pub trait Half: Sized + 'static {
     /// Where its `data` is.
     ///
@@ -43,14 +45,16 @@ pub trait Half: Sized + 'static {
     }
 }
 
-/// A probe: [`CodeProbe`](crate::CodeProbe), [`ReturnProbe`](crate::ReturnProbe), [`AccessProbe`](crate::AccessProbe) or [`PageFaultHandler`](crate::PageFaultHandler).
+/// A probe: [`CodeProbe`](crate::CodeProbe), [`ReturnProbe`](crate::ReturnProbe),
+/// [`AccessProbe`](crate::AccessProbe) or [`PageFaultHandler`](crate::PageFaultHandler).
 pub struct Twin<R, H> {
     raw: UnsafeCell<R>,
     slot: Slot,
     handler: H,
 }
 
-// SAFETY: the C half is used by whoever has the slot, and by the module, whose business it is to do so from all CPUs; the handler is shared as its type allows.
+// SAFETY: the C half is used by whoever has the slot, and by the module, whose business it is to do
+// so from all CPUs; the handler is shared as its type allows.
 unsafe impl<R, H: Sync> Sync for Twin<R, H> {}
 
 impl<R, H> Twin<R, H> {
@@ -73,8 +77,9 @@ impl<R, H> Twin<R, H> {
 }
 
 impl<R: Half, H: Sync + 'static> Twin<R, H> {
-    /// Registers it: when it returns, its handler is called for all that comes from then on, on all CPUs. A page-fault handler is asked before those that are registered already; a return
-    /// probe does not follow calls that are under way.
+    /// Registers it: when it returns, its handler is called for all that comes from then on, on all
+    /// CPUs. A page-fault handler is asked before those that are registered already; a return probe
+    /// does not follow calls that are under way.
     ///
     /// # Errors
     /// See [`Error`].
@@ -90,7 +95,8 @@ impl<R: Half, H: Sync + 'static> Attach for Twin<R, H> {
 
     fn add(&'static self) -> Result<(), Error> {
         let this = (&raw const *self).cast_mut().cast::<c_void>();
-        // SAFETY: whoever has the slot has the C half, and it is not registered, so nobody else uses it. It stays where it is for ever; its handlers are the trait's, which is sound but
+        // SAFETY: whoever has the slot has the C half, and it is not registered, so nobody else
+        // uses it. It stays where it is for ever; its handlers are the trait's, which is sound but
         // for exceptions.
         Error::check(unsafe {
             R::data(self.raw.get()).write(this);
@@ -99,7 +105,8 @@ impl<R: Half, H: Sync + 'static> Attach for Twin<R, H> {
     }
 
     fn remove(&self) {
-        // SAFETY: registered, as whoever has the slot vouches.
+        // SAFETY: registered: only the `Attached` that has the slot calls this, once, when it is
+        // dropped.
         unsafe { R::remove(self.raw.get()) }
     }
 
@@ -119,6 +126,7 @@ impl<R: Half, H: Sync + 'static> Attach for Twin<R, H> {
 /// # Safety
 /// `data` is that of the registered half of a `Twin<R, H>`.
 pub(crate) unsafe fn handler_of<'a, R: 'static, H: 'static>(data: *mut c_void) -> &'a H {
-    // SAFETY: it was set before the half was registered, and is not changed while it is; it points to a `static`.
+    // SAFETY: it was set before the half was registered, and is not changed while it is; it points
+    // to a `static`.
     unsafe { &(*data.cast::<Twin<R, H>>()).handler }
 }

@@ -1,6 +1,8 @@
-//! The kernel module's character device: its commands and its rings. The one place of the command with unsafe code.
+//! The kernel module's character device: its commands and its rings. The one place of the command
+//! with unsafe code.
 //!
-//! [`Control`] is what a session needs of the device, so that the session can be tested against one in memory.
+//! [`Control`] is what a session needs of the device, so that the session can be tested against one
+//! in memory.
 #![allow(unsafe_code, reason = "the command's one place that talks to the device")]
 
 use std::ffi::c_void;
@@ -12,20 +14,27 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
-    CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, Info, LIST,
-    ListEntry, MARK, MARK_LENGTH, Mark, PROBE, RING_CONTROL_SIZE, Record, RingControl, RingGeometry, START,
-    STOP, SessionKind, Start, Step, WATCH, Watch,
+    CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT,
+    INJECT_COUNTS, Info, Inject, InjectCounts, InjectRule, LIST, ListEntry, MARK, MARK_LENGTH, Mark, PROBE,
+    RingGeometry, START, STOP, Start, Step, WATCH, Watch,
 };
-use trapline_trace::RingReader;
+use trapline_ring::{RingError, RingMemory, RingReader};
 
 /// What a session asks of the module.
 pub(crate) trait Control {
     /// Tells the module's state.
     fn info(&self) -> io::Result<Info>;
-    /// Starts a session of this `kind` with `buffer` bytes of records on each CPU.
-    fn start(&self, kind: SessionKind, buffer: u64) -> io::Result<RingGeometry>;
+    /// Starts a session with `buffer` bytes of records on each CPU.
+    fn start(&self, buffer: u64) -> io::Result<RingGeometry>;
     /// Watches a range. The module fills in what it did, also when it refuses.
     fn watch(&self, watch: &mut Watch) -> io::Result<()>;
+    /// Gives the session rules of injection, before it watches anything. The module fills in which
+    /// of them it refuses.
+    ///
+    /// Where `rules` lie, and how many there are, is filled in here.
+    fn inject(&self, inject: &mut Inject, rules: &[InjectRule]) -> io::Result<()>;
+    /// What the rule of this number, from 0 on, has counted.
+    fn inject_counts(&self, rule: u32) -> io::Result<InjectCounts>;
     /// Puts a probe on an instruction. The module fills in what it did, also when it refuses.
     ///
     /// `program` are the steps that fetch its arguments: where they lie is filled in here.
@@ -52,7 +61,7 @@ impl Device {
         Ok(Self { file: OpenOptions::new().read(true).write(true).open(DEVICE_PATH)? })
     }
 
-    /// Puts a marker into the trace that is running, whosever it is. `text` must fit.
+    /// Puts a marker into every trace that is running, whosever it is. `text` must fit.
     pub(crate) fn mark(&self, text: &str) -> io::Result<()> {
         assert!(text.len() <= MARK_LENGTH, "checked by the caller");
         let mut mark = Mark { length: text.len() as u32, reserved: 0, text: [0; MARK_LENGTH] };
@@ -64,10 +73,12 @@ impl Device {
     /// Gives the module a command.
     ///
     /// # Safety
-    /// `COMMAND` must be a command of [`trapline_abi`] whose argument is a `T`, and `T` plain data for which every bit pattern is valid:
-    /// the module reads and writes `size_of::<T>()` bytes at `argument` and nothing else of ours.
+    /// `COMMAND` must be a command of [`trapline_abi`] whose argument is a `T`, and `T` plain data
+    /// for which every bit pattern is valid: the module reads and writes `size_of::<T>()` bytes at
+    /// `argument` and nothing else of ours.
     unsafe fn command<const COMMAND: Opcode, T>(&self, argument: &mut T) -> Result<(), Errno> {
-        // SAFETY: `Updater` passes the address of `argument` to the opcode, which by the caller's word takes a `T` there.
+        // SAFETY: `Updater` passes the address of `argument` to the opcode, which by the caller's
+        // word takes a `T` there.
         unsafe { ioctl::ioctl(&self.file, Updater::<COMMAND, T>::new(argument)) }
     }
 }
@@ -80,9 +91,9 @@ impl Control for Device {
         Ok(info)
     }
 
-    fn start(&self, kind: SessionKind, buffer: u64) -> io::Result<RingGeometry> {
+    fn start(&self, buffer: u64) -> io::Result<RingGeometry> {
         let version = trapline_abi::ABI_VERSION;
-        let mut start = Start { version, kind: kind as u32, buffer, ..Start::default() };
+        let mut start = Start { version, buffer, ..Start::default() };
         // SAFETY: START takes a `Start`, which is integers only.
         unsafe { self.command::<{ START as Opcode }, _>(&mut start) }?;
         Ok(start.rings)
@@ -93,9 +104,24 @@ impl Control for Device {
         Ok(unsafe { self.command::<{ WATCH as Opcode }, _>(watch) }?)
     }
 
+    fn inject(&self, inject: &mut Inject, rules: &[InjectRule]) -> io::Result<()> {
+        (inject.rules, inject.count) = (rules.as_ptr().addr() as u64, rules.len() as u32);
+        // SAFETY: INJECT takes an `Inject`, which is integers only, and reads `count` rules from
+        // `rules`, which is borrowed until it returns.
+        Ok(unsafe { self.command::<{ INJECT as Opcode }, _>(inject) }?)
+    }
+
+    fn inject_counts(&self, rule: u32) -> io::Result<InjectCounts> {
+        let mut counts = InjectCounts { rule, ..InjectCounts::default() };
+        // SAFETY: INJECT_COUNTS takes an `InjectCounts`, which is integers only.
+        unsafe { self.command::<{ INJECT_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
+    }
+
     fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()> {
         (probe.program, probe.steps) = (program.as_ptr().addr() as u64, program.len() as u32);
-        // SAFETY: PROBE takes a `CodeProbe`, which is integers only, and reads `steps` steps from `program`, which is borrowed until it returns.
+        // SAFETY: PROBE takes a `CodeProbe`, which is integers only, and reads `steps` steps from
+        // `program`, which is borrowed until it returns.
         Ok(unsafe { self.command::<{ PROBE as Opcode }, _>(probe) }?)
     }
 
@@ -132,8 +158,8 @@ impl Control for Device {
 /// One CPU's ring, mapped.
 ///
 /// # Invariants
-/// `base` is the start of a readable and writable shared mapping of `length` bytes, which lasts until drop and holds a control page and `capacity`
-/// records.
+/// `base` is the start of a readable and writable shared mapping of `length` bytes, which lasts
+/// until drop and holds a control page and `capacity` records.
 #[derive(Debug)]
 pub(crate) struct Ring {
     base: NonNull<c_void>,
@@ -145,32 +171,37 @@ impl Ring {
     /// Maps the ring of CPU `cpu` of the session that `device` started.
     pub(crate) fn map(device: &Device, geometry: &RingGeometry, cpu: u32) -> io::Result<Self> {
         let length = geometry.stride();
-        let offset = u64::from(cpu) * length as u64;
+        let offset = geometry.offset(cpu) as u64;
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: with a null address and no MAP_FIXED the kernel chooses unused addresses, so nothing of ours is replaced.
+        // SAFETY: with a null address and no MAP_FIXED the kernel chooses unused addresses, so
+        // nothing of ours is replaced.
         let base = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, &device.file, offset) }?;
         let base = NonNull::new(base).ok_or(Errno::NOMEM)?;
-        // INVARIANT: mapped just now, and only drop unmaps it; the module lays out `stride()` bytes as control page and records.
+        // INVARIANT: mapped just now, and only drop unmaps it; the module lays out `stride()` bytes
+        // as control page and records.
         Ok(Self { base, length, capacity: geometry.capacity })
     }
 
     /// The reader of it, the only one since it takes the ring's only mutable borrow.
-    pub(crate) fn reader(&mut self) -> Result<RingReader<'_>, trapline_trace::RingError> {
-        // SAFETY: by the invariant a `RingControl` lies at `base`, page-aligned, for as long as self is borrowed; its fields but padding are
-        // atomics, and nobody writes the padding.
-        let control = unsafe { self.base.cast::<RingControl>().as_ref() };
-        // SAFETY: by the invariant the mapping goes on for `capacity` records after the control page.
-        let records = unsafe { self.base.byte_add(RING_CONTROL_SIZE) }.cast::<Record>();
-        // SAFETY: by the invariant `records` points to `capacity` records that stay mapped while self is borrowed. The module is
-        // the ring's one writer, and self is borrowed mutably for the reader's life, so there is one reader.
-        unsafe { RingReader::new(control, records, self.capacity) }
+    pub(crate) fn reader(&mut self) -> Result<RingReader<'_>, RingError> {
+        // SAFETY: by the invariant a control page and `capacity` records lie at `base`,
+        // page-aligned as mappings are, for as long as self is borrowed. The module gave zeros, and
+        // nothing but its writer and this reader use them.
+        let memory = unsafe { RingMemory::at(self.base.cast(), self.capacity) }?;
+        // SAFETY: self is borrowed mutably for the reader's life, so there is no other, and the
+        // mapping stays.
+        unsafe { RingReader::new(memory) }
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: by the invariant these bytes are our mapping, and no reader borrows it any more. Failure would mean that they are not.
+        // SAFETY: by the invariant these bytes are our mapping, and no reader borrows it any more.
+        // Failure would mean that they are not.
         let unmapped = unsafe { munmap(self.base.as_ptr(), self.length) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fake;

@@ -1,11 +1,37 @@
-//! What is made from the command line's description in [`crate::args`]: man pages and shell completions.
+//! What is made from the command line's description in [`crate::args`]: man pages and shell
+//! completions.
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::args::Cli;
-use crate::error::{Error, Result};
+
+/// No man page.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManError {
+    /// About nothing.
+    #[error("{command} has no command `{name}`; it has: {commands}")]
+    NoCommand {
+        /// Whose commands were looked at.
+        command: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        commands: String,
+    },
+    /// They can't be written.
+    #[error("can't write man pages into {}: {source}", folder.display())]
+    Write {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
 
 /// The completion script for `shell`.
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
@@ -14,22 +40,31 @@ pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     script
 }
 
-/// The man page about the command `about`, or about trapline as a whole.
-pub(crate) fn man_page(about: Option<&str>) -> Result<Vec<u8>> {
-    let mut all = Cli::command();
+/// The man page about the command with the name `about`, a word for each level; about trapline as a
+/// whole if there are none.
+pub(crate) fn man_page(about: &[String]) -> Result<Vec<u8>, ManError> {
+    let mut command = Cli::command();
     // So that each command knows its full name and the options that all have.
-    all.build();
-    let command = match about {
-        None => all,
-        Some(name) => {
-            let commands: Vec<&str> = all.get_subcommands().map(|command| command.get_name()).collect();
-            let unknown = || Error::NoCommand { name: name.into(), commands: commands.join(", ") };
-            all.find_subcommand(name).ok_or_else(unknown)?.clone()
-        }
-    };
+    command.build();
+    for name in about {
+        let commands: Vec<&str> = command.get_subcommands().map(|command| command.get_name()).collect();
+        let unknown = || ManError::NoCommand {
+            command: command.get_name().into(),
+            name: name.into(),
+            commands: commands.join(", "),
+        };
+        command = command.find_subcommand(name).ok_or_else(unknown)?.clone();
+    }
     let mut page = Vec::new();
-    Man::new(command).render(&mut page).map_err(|source| Error::Print { source })?;
+    // Writing into memory does not fail.
+    let _ = Man::new(command).render(&mut page);
     Ok(page)
+}
+
+/// Writes the man pages about trapline and all of its commands into a folder.
+pub(crate) fn man_pages(folder: &Path) -> Result<(), ManError> {
+    clap_mangen::generate_to(Cli::command(), folder)
+        .map_err(|source| ManError::Write { folder: folder.into(), source })
 }
 
 #[cfg(test)]
@@ -38,10 +73,28 @@ mod tests {
 
     #[test]
     fn each_command_has_a_man_page_with_its_full_name() {
-        let page = |about| String::from_utf8(man_page(about).unwrap()).unwrap();
-        assert!(page(None).contains("trapline\\-mmio(1)"), "{}", page(None));
-        assert!(page(Some("mmio")).contains(".TH trapline-mmio 1"), "{}", page(Some("mmio")));
-        assert!(page(Some("mmio")).contains("\\-\\-driver"));
-        assert!(man_page(Some("nothing")).unwrap_err().to_string().contains("mmio, probe, report"));
+        let man = |about: &str| man_page(&about.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let page = |about| String::from_utf8(man(about).unwrap()).unwrap();
+        assert!(page("").contains("trapline\\-mmio(1)"), "{}", page(""));
+        assert!(page("mmio").contains(".TH trapline-mmio 1"), "{}", page("mmio"));
+        assert!(page("mmio").contains("\\-\\-driver"));
+        assert!(page("module build").contains(".TH trapline-module-build 1"), "{}", page("module build"));
+        let error = |about| man(about).unwrap_err().to_string();
+        assert!(error("nothing").contains("mmio, inject, probe, faults, trace, report"));
+        assert!(
+            error("module mmio").contains("has no command `mmio`; it has: build"),
+            "{}",
+            error("module mmio")
+        );
+    }
+
+    #[test]
+    fn all_man_pages_are_written_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        man_pages(folder.path()).unwrap();
+        for name in ["trapline", "trapline-mmio", "trapline-module-build", "trapline-registers-import"] {
+            assert!(folder.path().join(format!("{name}.1")).is_file(), "{name}");
+        }
+        assert!(man_pages(Path::new("/nonexistent")).unwrap_err().to_string().contains("/nonexistent"));
     }
 }

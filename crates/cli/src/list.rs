@@ -11,13 +11,23 @@ use trapline_abi::{
 use trapline_trace::Symbols;
 
 use crate::device::Control;
-use crate::error::{Error, Result};
-use crate::module;
-use crate::output;
+use crate::module::{self, ModuleError};
+use crate::output::{self, OutputError};
 use crate::style::STRONG;
 use crate::system::System;
 
-const COLUMNS: usize = 13;
+/// Why there is no table.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The module can't be asked.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// It can't be printed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+const COLUMNS: usize = 15;
 
 /// Columns of the table; the numbers are to the right.
 const TITLES: [&str; COLUMNS] = [
@@ -28,6 +38,8 @@ const TITLES: [&str; COLUMNS] = [
     "owner",
     "hits",
     "missed",
+    "unfulfilled",
+    "undecided",
     "pre-faults",
     "post-faults",
     "fetch-faults",
@@ -36,14 +48,16 @@ const TITLES: [&str; COLUMNS] = [
     "how",
 ];
 /// The first and the last column of counts.
-const COUNTS: RangeInclusive<usize> = 5..=11;
-/// Those of what seldom happens: a column with nothing but zeros is left out, so that the table fits a terminal.
-const SELDOM: RangeInclusive<usize> = 7..=11;
+const COUNTS: RangeInclusive<usize> = 5..=13;
+/// Those of what seldom happens: a column with nothing but zeros is left out, so that the table
+/// fits a terminal.
+const SELDOM: RangeInclusive<usize> = 7..=13;
 
 /// Prints the table; that there is no module, or no probe, is an answer too.
-pub(crate) fn run(system: &System) -> Result<()> {
+pub(crate) fn run(system: &System) -> Result<(), ListError> {
     if !module::is_loaded(system) {
-        return output::print(|out| writeln!(out, "nothing is probed: the trapline module is not loaded"));
+        output::print(|out| writeln!(out, "nothing is probed: the trapline module is not loaded"))?;
+        return Ok(());
     }
     let device = module::open(system)?;
     module::info(&device)?;
@@ -53,14 +67,16 @@ pub(crate) fn run(system: &System) -> Result<()> {
         let colour = out.current_choice() != ColorChoice::Never;
         let owner = |entry: &ListEntry| owner_text(system, entry);
         write(out, colour, &entries, &symbols, owner)
-    })
+    })?;
+    Ok(())
 }
 
 /// Everything that is registered, in the order of numbers.
-pub(crate) fn entries(control: &impl Control) -> Result<Vec<ListEntry>> {
+fn entries(control: &dyn Control) -> Result<Vec<ListEntry>, ModuleError> {
     let mut entries = Vec::new();
     let mut next = 0;
-    let list = |id| control.list(id).map_err(|source| Error::Device { what: "list its probes", source });
+    let list =
+        |id| control.list(id).map_err(|source| ModuleError::Command { what: "list its probes", source });
     while let Some(entry) = list(next)? {
         entries.push(entry);
         let Some(after) = entry.id.checked_add(1) else { break };
@@ -144,6 +160,8 @@ fn row(entry: &ListEntry, symbols: &Symbols, owner: String) -> [String; COLUMNS]
         owner,
         counts.hits.to_string(),
         counts.missed.to_string(),
+        counts.unfulfilled.to_string(),
+        counts.undecided.to_string(),
         counts.pre_faults.to_string(),
         counts.post_faults.to_string(),
         counts.fetch_faults.to_string(),
@@ -250,10 +268,11 @@ id  kind         where         name        owner          hits  missed  pre-faul
             text.starts_with("id  kind    where               name  owner  hits  missed  how\n"),
             "{text}"
         );
-        let dropping = ListEntry { counts: ProbeCounts { dropped: 7, ..quiet.counts }, ..quiet };
+        let dropping =
+            ListEntry { counts: ProbeCounts { unfulfilled: 3, dropped: 7, ..quiet.counts }, ..quiet };
         let mut out = Vec::new();
         write(&mut out, false, &[quiet, dropping], &Symbols::default(), |_| "x[1]".into()).unwrap();
-        assert!(String::from_utf8(out).unwrap().contains("hits  missed  dropped  how\n"));
+        assert!(String::from_utf8(out).unwrap().contains("hits  missed  unfulfilled  dropped  how\n"));
     }
 
     #[test]

@@ -1,15 +1,53 @@
 //! Where a trace goes: standard output or a file, in one of the formats.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstream::AutoStream;
-use trapline_trace::{FileWriter, Header, Human, JsonLines, Mmiotrace, Names, ParquetFile, Registers, Sink};
+use trapline_trace::{
+    FileWriter, Header, Human, JsonLines, Mmiotrace, Names, ParquetFile, Perfetto, Registers, Sink,
+};
 
 use crate::args::{ConvertTo, Format};
-use crate::error::{Error, Result};
+
+/// Why what is to be written can't be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    /// The output file can't be made.
+    #[error("can't create {}: {source}", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file can't be written.
+    #[error("can't write {path}: {source}; what was written before is good")]
+    Write {
+        /// Where to.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the command itself says can't be printed.
+    #[error("can't write standard output: {source}")]
+    Print {
+        /// Why.
+        source: io::Error,
+    },
+    /// Binary output to a terminal.
+    #[error("{format} is binary and would garble the terminal; name a file with --output FILE")]
+    BinaryToTerminal {
+        /// The format.
+        format: &'static str,
+    },
+    /// mmiotrace's format for something else.
+    #[error("mmiotrace's format knows accesses to device registers only; use --format human, json or arrow")]
+    OnlyAccesses,
+}
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 256 << 10;
@@ -33,6 +71,21 @@ impl Destination {
         }
     }
 
+    /// Whether it can be opened, as far as that is told without making or replacing it.
+    ///
+    /// # Errors
+    /// It can't be written, or its folder can't.
+    pub(crate) fn check(&self) -> Result<(), OutputError> {
+        let Self::File(path) = self else { return Ok(()) };
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let wrong = match fs::metadata(path) {
+            Ok(there) if there.is_dir() => Some(rustix::io::Errno::ISDIR),
+            Ok(_) => rustix::fs::access(path, rustix::fs::Access::WRITE_OK).err(),
+            Err(_) => rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).err(),
+        };
+        wrong.map_or(Ok(()), |source| Err(OutputError::Create { path: path.clone(), source: source.into() }))
+    }
+
     /// What it is called in messages.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -52,11 +105,11 @@ impl Destination {
     }
 
     /// Opens it; an existing file is replaced.
-    pub(crate) fn open(&self) -> Result<BufWriter<Opened>> {
+    pub(crate) fn open(&self) -> Result<BufWriter<Opened>, OutputError> {
         let opened = match self {
             Self::Stdout => Opened::Stdout(io::stdout()),
             Self::File(path) => Opened::File(
-                File::create(path).map_err(|source| Error::Create { path: path.clone(), source })?,
+                File::create(path).map_err(|source| OutputError::Create { path: path.clone(), source })?,
             ),
         };
         Ok(BufWriter::with_capacity(BUFFER, opened))
@@ -101,6 +154,8 @@ pub(crate) enum Kind {
     Arrow,
     /// Parquet.
     Parquet,
+    /// Perfetto's format.
+    Perfetto,
 }
 
 impl From<Format> for Kind {
@@ -121,18 +176,24 @@ impl From<ConvertTo> for Kind {
             ConvertTo::Json => Self::Json,
             ConvertTo::Mmiotrace => Self::Mmiotrace,
             ConvertTo::Parquet => Self::Parquet,
+            ConvertTo::Perfetto => Self::Perfetto,
         }
     }
 }
 
 impl Kind {
     /// Refuses to write what a terminal would garble to one.
-    pub(crate) fn check(self, destination: &Destination) -> Result<()> {
+    pub(crate) fn check(self, destination: &Destination) -> Result<(), OutputError> {
         match self {
             Self::Arrow if destination.is_terminal() => {
-                Err(Error::BinaryToTerminal { format: "an Arrow trace" })
+                Err(OutputError::BinaryToTerminal { format: "an Arrow trace" })
             }
-            Self::Parquet if destination.is_terminal() => Err(Error::BinaryToTerminal { format: "Parquet" }),
+            Self::Parquet if destination.is_terminal() => {
+                Err(OutputError::BinaryToTerminal { format: "Parquet" })
+            }
+            Self::Perfetto if destination.is_terminal() => {
+                Err(OutputError::BinaryToTerminal { format: "Perfetto's format" })
+            }
             _ => Ok(()),
         }
     }
@@ -142,9 +203,11 @@ impl Kind {
 pub(crate) struct Output {
     /// What takes them.
     pub(crate) sink: Box<dyn Sink + Send>,
-    /// How long an event may wait to be written: soon for whoever looks at it, in larger pieces into a file.
+    /// How long an event may wait to be written: soon for whoever looks at it, in larger pieces
+    /// into a file.
     pub(crate) flush_every: Duration,
-    /// Whether [`Sink::kept`] counts what has reached the destination. Text is still gathered below the sink, so there only a flush tells.
+    /// Whether [`Sink::kept`] counts what has reached the destination. Text is still gathered below
+    /// the sink, so there only a flush tells.
     pub(crate) exact: bool,
 }
 
@@ -154,7 +217,7 @@ pub(crate) fn open_sink(
     kind: Kind,
     header: &Header,
     registers: &Registers,
-) -> Result<Output> {
+) -> Result<Output, OutputError> {
     let out = destination.open()?;
     let sink: io::Result<Box<dyn Sink + Send>> = match kind {
         Kind::Human => {
@@ -165,8 +228,12 @@ pub(crate) fn open_sink(
         Kind::Mmiotrace => Mmiotrace::new(out, header, false).map(|sink| Box::new(sink) as _),
         Kind::Arrow => FileWriter::new(out, header).map(|sink| Box::new(sink) as _),
         Kind::Parquet => ParquetFile::new(out, header).map(|sink| Box::new(sink) as _),
+        Kind::Perfetto => {
+            let answers = Names::new(&header.devices, registers, None);
+            Ok(Box::new(Perfetto::new(out).with_answers(answers)))
+        }
     };
-    let sink = sink.map_err(|source| Error::Write { path: destination.name(), source })?;
+    let sink = sink.map_err(|source| OutputError::Write { path: destination.name(), source })?;
     let flush_every = match destination {
         Destination::Stdout => Duration::from_millis(200),
         Destination::File(_) => Duration::from_secs(1),
@@ -174,7 +241,14 @@ pub(crate) fn open_sink(
     Ok(Output { sink, flush_every, exact: kind == Kind::Arrow })
 }
 
-/// Whether a failure to write only means that the reader has seen enough (`| head`), which is success.
+/// Whether two paths lead to one file that is there.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether a failure to write only means that the reader has seen enough (`| head`), which is
+/// success.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
@@ -182,19 +256,19 @@ pub(crate) fn is_closed(error: &io::Error) -> bool {
 /// Writes a text to standard output and ends well if nobody wants to read it.
 pub(crate) fn print(
     write: impl FnOnce(&mut AutoStream<StdoutLock<'static>>) -> io::Result<()>,
-) -> Result<()> {
+) -> Result<(), OutputError> {
     let mut out = anstream::stdout().lock();
     match write(&mut out).and_then(|()| out.flush()) {
-        Err(source) if !is_closed(&source) => Err(Error::Print { source }),
+        Err(source) if !is_closed(&source) => Err(OutputError::Print { source }),
         _ => Ok(()),
     }
 }
 
 /// Writes a generated text to standard output, as it is.
-pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(source) if !is_closed(&source) => Err(Error::Print { source }),
+        Err(source) if !is_closed(&source) => Err(OutputError::Print { source }),
         _ => Ok(()),
     }
 }

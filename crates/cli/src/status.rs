@@ -4,15 +4,25 @@ use std::io::{self, Write};
 
 use trapline_abi::{Counters, HookState, Info, SelfTest};
 
-use crate::error::{Result, self_test_text};
-use crate::module;
-use crate::output;
+use crate::module::{self, ModuleError, self_test_text};
+use crate::output::{self, OutputError};
 use crate::style::{BAD, GOOD, STRONG};
 use crate::system::System;
 use crate::units::format_size;
 
+/// Why the state can't be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatusError {
+    /// The module can't be asked.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// It can't be printed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
 /// Tells the module's state; that it is not loaded is an answer too.
-pub(crate) fn run(system: &System) -> Result<()> {
+pub(crate) fn run(system: &System) -> Result<(), StatusError> {
     let info = if module::is_loaded(system) { Some(module::info(&module::open(system)?)?) } else { None };
     output::print(|out| match &info {
         Some(info) => write_info(out, info, system),
@@ -21,7 +31,8 @@ pub(crate) fn run(system: &System) -> Result<()> {
             "module",
             "not loaded; `trapline mmio` loads it, `trapline doctor` tells whether it can",
         ),
-    })
+    })?;
+    Ok(())
 }
 
 fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<()> {
@@ -45,8 +56,9 @@ fn write_info(out: &mut impl Write, info: &Info, system: &System) -> io::Result<
             system.command_name(owner).map(|name| format!(" ({name})")).unwrap_or_default()
         ),
     };
-    write_row(out, "session", &owner(info.session))?;
-    write_row(out, "page-fault watch", &owner(info.faults_session))?;
+    write_row(out, "sessions", &info.sessions.to_string())?;
+    write_row(out, "access watch", &owner(info.accesses_owner))?;
+    write_row(out, "page-fault watch", &owner(info.faults_owner))?;
     write_row(out, "access probes", &info.probes.to_string())?;
     write_row(out, "code probes", &info.code_probes.to_string())?;
     write_row(out, "page-fault handlers", &info.handlers.to_string())?;
@@ -98,8 +110,9 @@ mod tests {
             version: 1,
             hook,
             self_test,
-            session: 812,
-            faults_session: 813,
+            sessions: 2,
+            accesses_owner: 812,
+            faults_owner: 813,
             code_probes: 3,
             memory: 3 << 20,
             counters,
@@ -111,7 +124,8 @@ mod tests {
         assert!(text.contains(&format!("{BAD}a fault on its own page did not reach it{BAD:#}")), "{text}");
         assert!(text.contains(&format!("{:<22}{BAD}2{BAD:#}\n", "  dropped")), "{text}");
         assert!(text.contains(&format!("{:<22}3\n", "  redirected")), "{text}");
-        assert!(text.contains("session               process 812\n"), "{text}");
+        assert!(text.contains("sessions              2\n"), "{text}");
+        assert!(text.contains("access watch          process 812\n"), "{text}");
         assert!(text.contains("page-fault watch      process 813\n"), "{text}");
         assert!(text.contains("code probes           3\n"), "{text}");
         assert!(text.contains("memory                3 MiB\n"), "{text}");

@@ -1,39 +1,64 @@
 //! The files in which the kernel tells about itself, under a root that tests replace.
 //!
-//! Every question that `trapline` has about the machine (is there such a device, is mmiotrace running, is the kernel locked down) is answered
-//! from here, so that tests answer it with a folder of their own.
+//! Every question that `trapline` has about the machine (is there such a device, is mmiotrace
+//! running, is the kernel locked down) is answered from here, so that tests answer it with a folder
+//! of their own.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::error::{Error, Result};
+/// A process that was asked for and is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no process {process}")]
+pub(crate) struct NoProcess {
+    /// What was asked for.
+    pub process: u32,
+}
+
+/// A CPU that was asked for and can't be there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no CPU {cpu}: this machine has {possible}")]
+pub(crate) struct NoCpu {
+    /// What was asked for.
+    pub cpu: u32,
+    /// What there is.
+    pub possible: String,
+}
 
 /// A machine's file system.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     root: PathBuf,
     release: String,
+    name: String,
 }
 
 impl System {
     /// The machine we run on.
     pub(crate) fn here() -> Self {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        Self { root: "/".into(), release }
+        let names = rustix::system::uname();
+        let text = |name: &CStr| name.to_string_lossy().into_owned();
+        Self { root: "/".into(), release: text(names.release()), name: text(names.nodename()) }
     }
 
     /// A machine that tests make up.
     #[cfg(test)]
     pub(crate) fn at(root: &Path, release: &str) -> Self {
-        Self { root: root.into(), release: release.into() }
+        Self { root: root.into(), release: release.into(), name: "made-up".into() }
     }
 
     /// The running kernel's release, as `uname -r` prints it.
     pub(crate) fn release(&self) -> &str {
         &self.release
+    }
+
+    /// The machine's name, as `uname -n` prints it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where `path`, relative to the root, is.
@@ -77,9 +102,11 @@ impl System {
             .find_map(|path| self.read(path).ok())
     }
 
-    /// The lockdown mode in force (`none`, `integrity`, `confidentiality`), if the kernel has lockdown.
+    /// The lockdown mode in force (`none`, `integrity`, `confidentiality`), if the kernel has
+    /// lockdown.
     ///
-    /// `/sys/kernel/security/lockdown` holds all modes, the one in force in brackets (security/lockdown/lockdown.c).
+    /// `/sys/kernel/security/lockdown` holds all modes, the one in force in brackets
+    /// (security/lockdown/lockdown.c).
     pub(crate) fn lockdown(&self) -> Option<String> {
         let modes = self.read("sys/kernel/security/lockdown").ok()?;
         let mode = modes.split_once('[')?.1.split_once(']')?.0;
@@ -104,18 +131,34 @@ impl System {
     pub(crate) fn available_memory(&self) -> Option<u64> {
         let meminfo = self.read("proc/meminfo").ok()?;
         let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     }
 
     /// The process that thread `pid` belongs to.
     ///
     /// # Errors
     /// There is no such thread.
-    pub(crate) fn process_of(&self, pid: u32) -> Result<u32> {
+    pub(crate) fn process_of(&self, pid: u32) -> Result<u32, NoProcess> {
         let status = self.read(format!("proc/{pid}/status")).ok();
         let group =
             |status: String| status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-        status.and_then(group).ok_or(Error::NoProcess { process: pid })
+        status.and_then(group).ok_or(NoProcess { process: pid })
+    }
+
+    /// Looks whether the machine may have CPU `cpu`.
+    ///
+    /// # Errors
+    /// It can't.
+    pub(crate) fn check_cpu(&self, cpu: u32) -> Result<(), NoCpu> {
+        // `0-3`, or with holes.
+        let possible = self.read("sys/devices/system/cpu/possible").unwrap_or_default();
+        let number = |text: &str| text.parse::<u32>().ok();
+        let holds = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some((number(first)?..=number(last)?).contains(&cpu))
+        };
+        let told: Option<Vec<bool>> = possible.split(',').map(holds).collect();
+        if told.is_some_and(|told| !told.contains(&true)) { Err(NoCpu { cpu, possible }) } else { Ok(()) }
     }
 
     /// A process's command name, if it is still there.
@@ -126,6 +169,8 @@ impl System {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// A machine with these files.
@@ -140,12 +185,59 @@ pub(crate) mod tests {
         (root, system)
     }
 
+    /// A machine made of files and links, as sysfs has them.
+    pub(crate) struct Machine {
+        _folder: tempfile::TempDir,
+        pub(crate) system: System,
+    }
+
+    impl Machine {
+        pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+            let (_folder, system) = with(files);
+            Self { _folder, system }
+        }
+
+        /// A folder in sysfs that `names`, in the classes where they are, are links to.
+        pub(crate) fn device(self, path: &str, names: &[&str]) -> Self {
+            let real = self.system.path("sys/devices").join(path);
+            fs::create_dir_all(&real).unwrap();
+            names.iter().for_each(|name| self.link(name, &real));
+            self
+        }
+
+        /// The same of a disk or partition with a number.
+        pub(crate) fn disk(self, path: &str, number: &str) -> Self {
+            let name = Path::new(path).file_name().unwrap().to_str().unwrap().to_owned();
+            self.device(path, &[&format!("sys/class/block/{name}"), &format!("sys/dev/block/{number}")])
+        }
+
+        pub(crate) fn file(self, path: &str, text: &str) -> Self {
+            let path: PathBuf = self.system.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            self
+        }
+
+        pub(crate) fn link(&self, name: &str, target: &Path) {
+            let name = self.system.path(name);
+            fs::create_dir_all(name.parent().unwrap()).unwrap();
+            symlink(target, name).unwrap();
+        }
+    }
+
     #[test]
     fn the_lockdown_mode_in_force_is_the_bracketed_one() {
         let (_root, system) = with(&[("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")]);
         assert_eq!(system.lockdown().as_deref(), Some("integrity"));
         let (_root, system) = with(&[]);
         assert_eq!(system.lockdown(), None);
+    }
+
+    #[test]
+    fn a_cpu_in_a_hole_of_what_is_possible_is_none() {
+        let (_root, system) = with(&[("sys/devices/system/cpu/possible", "0-3,8-11\n")]);
+        let possible: Vec<u32> = (0..14).filter(|&cpu| system.check_cpu(cpu).is_ok()).collect();
+        assert_eq!(possible, [0, 1, 2, 3, 8, 9, 10, 11]);
     }
 
     #[test]

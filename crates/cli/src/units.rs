@@ -1,14 +1,17 @@
 //! Numbers as a person types them: sizes, addresses, ranges, durations, PCI addresses.
 //!
-//! Our own, because a physical address wants hexadecimal and a size wants `64K`, in one notation; the crates for sizes know decimal only.
+//! Our own, because a physical address wants hexadecimal and a size wants `64K`, in one notation;
+//! the crates for sizes know decimal only.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A number, decimal or `0x` hexadecimal, with `K`, `M` or `G` (1024 each time, `KiB` and `KB` mean the same) behind it.
+/// A number, decimal or `0x` hexadecimal, with `K`, `M` or `G` (1024 each time, `KiB` and `KB` mean
+/// the same) behind it.
 ///
-/// A hexadecimal number takes the long suffixes only (`0x10KiB`) where the short one would read as a digit; none of K, M and G is one.
+/// A hexadecimal number takes the long suffixes only (`0x10KiB`) where the short one would read as
+/// a digit; none of K, M and G is one.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -38,6 +41,20 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` does not fit into 64 bits"))
 }
 
+/// A number as registers have it: decimal or `0x` hexadecimal, with `_` between digits if wanted.
+pub(crate) fn parse_number(text: &str) -> Result<u64, String> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(rest) => (rest, 16),
+        None => (text, 10),
+    };
+    let has_digits = digits.starts_with(|c: char| c.is_digit(radix));
+    if !has_digits || !digits.chars().all(|c| c.is_digit(radix) || c == '_') {
+        return Err(format!("`{text}` is not a number: expected digits or 0x…"));
+    }
+    u64::from_str_radix(&digits.replace('_', ""), radix)
+        .map_err(|_| format!("`{text}` does not fit into 64 bits"))
+}
+
 /// A length of time with its unit: `10s`, `500ms`, `1m 30s`; longer than zero.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
@@ -48,7 +65,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Bytes as a person reads them: exact, in the largest unit that divides them evenly, else with one decimal.
+/// Bytes as a person reads them: exact, in the largest unit that divides them evenly, else with one
+/// decimal.
 pub(crate) fn format_size(bytes: u64) -> String {
     const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     for (name, shift) in UNITS {
@@ -109,7 +127,8 @@ impl FromStr for PhysicalRange {
     }
 }
 
-/// The highest address of the lower half that translation by five levels of page tables knows (Intel SDM volume 1, 3.3.7.1).
+/// The highest address of the lower half that translation by five levels of page tables knows
+/// (Intel SDM volume 1, 3.3.7.1).
 const CANONICAL: u64 = (1 << 56) - 1;
 
 /// Linear addresses, the last included.
@@ -151,44 +170,6 @@ impl FromStr for AddressRange {
     }
 }
 
-/// Where a PCI function sits: domain, bus, device, function. Ordered as `lspci` lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Bdf {
-    domain: u32,
-    bus: u8,
-    device: u8,
-    function: u8,
-}
-
-impl fmt::Display for Bdf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{}", self.domain, self.bus, self.device, self.function)
-    }
-}
-
-impl FromStr for Bdf {
-    type Err = String;
-
-    /// Reads `0000:00:03.0` or, in domain 0, `00:03.0`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (path, function) = text.rsplit_once('.')?;
-            let mut parts = path.rsplit(':');
-            let (device, bus, domain) = (parts.next()?, parts.next()?, parts.next().unwrap_or("0"));
-            let bdf = Bdf {
-                domain: u32::from_str_radix(domain, 16).ok()?,
-                bus: u8::from_str_radix(bus, 16).ok()?,
-                device: u8::from_str_radix(device, 16).ok()?,
-                function: function.parse().ok()?,
-            };
-            (parts.next().is_none() && bdf.device < 32 && bdf.function < 8).then_some(bdf)
-        };
-        parse().ok_or_else(|| {
-            format!("`{text}` is not a PCI address such as 0000:00:03.0 or 00:03.0 (lspci lists them)")
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +195,16 @@ mod tests {
     fn what_is_no_size_is_refused_with_the_text_named() {
         for text in ["", "K", "0x", "12Q", "-1", "1.5M", "0xffffffffffffffffK"] {
             assert!(parse_size(text).unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal_and_of_64_bits() {
+        for (text, value) in [("0", 0), ("10", 10), ("0xff_FF", 0xffff), ("0xffffffffffffffff", u64::MAX)] {
+            assert_eq!(parse_number(text), Ok(value), "{text}");
+        }
+        for text in ["", "0x", "_1", "0x_", "+1", "-1", "1K", "ff", " 1", "18446744073709551616", "٣"] {
+            assert!(parse_number(text).is_err(), "{text}");
         }
     }
 
@@ -255,16 +246,6 @@ mod tests {
         assert_eq!(outside(range(0x800, 0x900)), [range(0x1100, 0xf00)]);
         assert_eq!(outside(range(0x1800, 0x1000)), [range(0x1000, 0x800)]);
         assert_eq!(outside(range(0x1100, 0x100)), [range(0x1000, 0x100), range(0x1200, 0xe00)]);
-    }
-
-    #[test]
-    fn a_pci_address_may_leave_out_domain_0() {
-        let bdf: Bdf = "00:1f.3".parse().unwrap();
-        assert_eq!(bdf.to_string(), "0000:00:1f.3");
-        assert_eq!("0000:00:1F.3".parse(), Ok(bdf));
-        for text in ["", "00:03", "00:20.0", "00:03.8", "0:0:0:0.0", "e1000e"] {
-            assert!(text.parse::<Bdf>().is_err(), "{text}");
-        }
     }
 
     #[test]

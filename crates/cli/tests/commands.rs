@@ -1,4 +1,5 @@
-//! The command line as a person sees it: help and mistakes, each with its message and status, kept in `cmd/`.
+//! The command line as a person sees it: help and mistakes, each with its message and status, kept
+//! in `cmd/`.
 //!
 //! `TRYCMD=overwrite cargo test -p trapline --test commands` writes what is shown now into them.
 
@@ -7,13 +8,15 @@ use std::process::Command;
 
 #[test]
 fn help_and_mistakes_read_as_they_should() {
-    trycmd::TestCases::new().case("tests/cmd/*.trycmd");
+    // Nobody's own register files.
+    trycmd::TestCases::new().env("XDG_CONFIG_HOME", "/nonexistent").case("tests/cmd/*.trycmd");
 }
 
 #[test]
 fn without_root_it_says_what_to_run() {
     if std::path::Path::new("/sys/module/trapline").exists() {
-        // With the module loaded by somebody else, what is refused is its device, and only to users without access.
+        // With the module loaded by somebody else, what is refused is its device, and only to users
+        // without access.
         eprintln!("the trapline module is loaded here: not tried");
         return;
     }

@@ -1,20 +1,20 @@
-//! What one trapped access costs in the engine, natively, on a platform that costs next to nothing: `cargo bench -p trapline-engine`.
+//! What one trapped access costs in the engine, natively, on a platform that costs next to nothing:
+//! `cargo bench -p trapline-engine`.
 //!
-//! The time of the exception itself, of the kernel's path to the hook, and of the device are not in it.
+//! The time of the exception itself, of the kernel's path to the hook, and of the device are not in
+//! it.
 
 use std::hint::black_box;
-use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use trapline_abi::{Record, RingControl};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use trapline_engine::{
-    Cache, Code, Control, CpuSink, Engine, ErrorCode, Fault, Handlers, Mapped, Mapping, Owned, Page,
-    PageError, PageSize, PageTables, Platform, Probe, RingWriter, Sink, Task, Verdict,
+    Alias, Backing, Cache, Code, Control, CpuSink, Engine, ErrorCode, Fault, Handlers, Lane, Linear, Look,
+    Mapped, Mapping, NotArmed, Owned, Page, PageError, PageSize, PageTables, Platform, Probe, Rights, Sink,
+    Task, Verdict,
 };
 use trapline_insn::{Redirect, Registers, Segment};
 
-const START: u64 = 0xffff_c900_0000_0000;
+const START: Linear = Linear(0xffff_c900_0000_0000);
 const PAGE: u64 = 4096;
 
 /// One CPU, one register, no time.
@@ -23,12 +23,16 @@ struct Nothing {
 }
 
 impl Platform for Nothing {
-    fn cpu(&self) -> usize {
-        0
+    fn lane(&self) -> Lane {
+        Lane::new(0)
+    }
+    fn look(&self, _: &Fault) -> Look {
+        Look::Armed
     }
     fn now(&self) -> u64 {
         0
     }
+    fn wait(&self, _: u32) {}
     fn task(&self) -> Task {
         Task::default()
     }
@@ -38,28 +42,31 @@ impl Platform for Nothing {
     fn segment_base(&self, _: Segment) -> u64 {
         0
     }
-    fn is_present(&self, _: u64) -> bool {
+    fn write_protects(&self) -> bool {
+        true
+    }
+    fn is_present(&self, _: Linear) -> bool {
         false
     }
-    unsafe fn load(&self, alias: u64, _: u8) -> u64 {
-        black_box(alias)
+    unsafe fn load(&self, alias: Alias, _: u8) -> u64 {
+        black_box(alias.0)
     }
-    unsafe fn store(&self, _: u64, _: u8, value: u64) {
+    unsafe fn store(&self, _: Alias, _: u8, value: u64) {
         black_box(value);
     }
-    unsafe fn load_wide(&self, _: u64, bytes: &mut [u8]) {
+    unsafe fn load_wide(&self, _: Alias, bytes: &mut [u8]) {
         bytes.fill(1);
     }
-    unsafe fn store_wide(&self, _: u64, bytes: &[u8]) {
+    unsafe fn store_wide(&self, _: Alias, bytes: &[u8]) {
         black_box(bytes);
     }
-    unsafe fn compare_exchange(&self, _: u64, _: u8, current: u128, _: u128) -> u128 {
+    unsafe fn compare_exchange(&self, _: Alias, _: u8, _: bool, current: u128, _: u128) -> u128 {
         current
     }
-    fn read_other(&self, _: u64, _: u8) -> Result<u64, Fault> {
+    fn read_other(&self, _: Linear, _: u8) -> Result<u64, Fault> {
         Ok(0)
     }
-    fn write_other(&self, _: u64, _: u8, _: u64) -> Result<(), Fault> {
+    fn write_other(&self, _: Linear, _: u8, _: u64) -> Result<(), Fault> {
         Ok(())
     }
     fn can_push(&self) -> bool {
@@ -79,37 +86,22 @@ impl Platform for Nothing {
 struct Tables;
 
 impl PageTables for Tables {
-    fn page_at(&self, address: u64) -> Result<Mapped, PageError> {
-        Ok(Mapped { page: Page::containing(address, PageSize::Small), entry: 1 })
+    fn page_at(&self, address: Linear) -> Result<(Mapped, Rights), PageError> {
+        let rights = Rights { write: true, user: false, execute: false };
+        Ok((Mapped { page: Page::containing(address, PageSize::Small), entry: 1 }, rights))
     }
-    fn arm(&self, _: Mapped) {}
-    fn disarm(&self, _: Mapped) {}
+    fn arm(&self, _: &[Mapped]) -> Result<(), NotArmed> {
+        Ok(())
+    }
+    fn disarm(&self, _: Mapped) -> Result<(), PageError> {
+        Ok(())
+    }
     fn shoot_down(&self) {}
     fn synchronize(&self) {}
 }
 
-/// A ring's memory, whose reader has read everything at any time.
-struct Ring {
-    control: Box<RingControl>,
-    records: Vec<Record>,
-}
-
-impl Ring {
-    fn new() -> Self {
-        // SAFETY: a ring's control page is all zeros at first, and zeros are valid for its fields.
-        let control = Box::new(unsafe { std::mem::zeroed() });
-        Self { control, records: vec![Record::EMPTY; 1024] }
-    }
-    fn writer(&mut self) -> RingWriter {
-        let control = NonNull::from(&mut *self.control);
-        let records = NonNull::from(&mut self.records[..]).cast();
-        // SAFETY: both live as long as the benchmark, which reads nothing of them but the head.
-        unsafe { RingWriter::new(control, records, 1024) }.expect("a power of two")
-    }
-    fn read_all(&self) {
-        self.control.tail.store(self.control.head.load(Ordering::Relaxed), Ordering::Release);
-    }
-}
+/// Records in the ring.
+const RING: u64 = 1024;
 
 fn trap(c: &mut Criterion, name: &str, code: &[u8], probes: u64, record: bool) {
     let mut bytes = [0x90; 16];
@@ -117,15 +109,18 @@ fn trap(c: &mut Criterion, name: &str, code: &[u8], probes: u64, record: bool) {
     let code = Code { bytes: u128::from_le_bytes(bytes), length: 16 };
     let engine = Engine::new(Nothing { code }, 1).expect("memory");
     let mut control = Control::new();
-    let mut ring = Ring::new();
-    let sink = Sink::new(vec![CpuSink::new(ring.writer())].into_boxed_slice());
+    let (writer, mut reader) = trapline_ring::pair(RING, 0).expect("a power of two");
+    let rings: Box<[CpuSink]> = vec![CpuSink::new(writer)].into_boxed_slice();
+    let sink = Sink::new(rings.into());
     // SAFETY: no trap is running.
     unsafe { engine.set_sink(Some(Owned::new(sink).expect("memory"))).free() };
     let pages = probes.div_ceil(PAGE / 4).max(1);
-    let (length, ram) = (pages * PAGE, false);
-    control.add_mapping(Mapping { id: 1, start: START, length, alias: 1 << 40, ram }).expect("free");
+    let (length, backing) = (pages * PAGE, Backing::Device);
+    control
+        .add_mapping(Mapping { id: 1, start: START, length, alias: Alias(1 << 40), backing })
+        .expect("free");
     let probe = |number| Probe {
-        start: START + 4 * number,
+        start: START.plus(4 * number),
         length: 4,
         reads: true,
         writes: true,
@@ -135,17 +130,23 @@ fn trap(c: &mut Criterion, name: &str, code: &[u8], probes: u64, record: bool) {
     let all: Vec<Probe> = (0..probes).map(probe).collect();
     // SAFETY: no handlers; the alias is never accessed by this platform.
     unsafe { control.add_probes(&engine, &Tables, &all, &mut Vec::new()) }.expect("mapped");
-    let address = START + 4 * (probes / 2);
-    let mut registers = Registers { rdi: address, rip: 0xffff_ffff_8100_0000, ..Registers::default() };
+    let address = START.plus(4 * (probes / 2));
+    let mut registers = Registers { rdi: address.0, rip: 0xffff_ffff_8100_0000, ..Registers::default() };
     let rip = registers.rip;
     c.bench_function(name, |b| {
-        b.iter(|| {
+        let mut read = Vec::new();
+        // Between the batches, out of the time: nothing finds the ring full.
+        let empty = || {
+            read.clear();
+            reader.drain(usize::MAX, &mut read)
+        };
+        let access = |_| {
             registers.rip = rip;
             let fault = Fault { error_code: ErrorCode(0), address };
             // SAFETY: one thread; nothing interrupts it that traps.
             assert_eq!(unsafe { engine.page_fault(fault, black_box(&mut registers)) }, Verdict::Resume);
-            ring.read_all();
-        });
+        };
+        b.iter_batched(empty, access, BatchSize::NumIterations(RING / 4));
     });
 }
 

@@ -1,7 +1,8 @@
 //! A CPU's cache of decoded sites.
 //!
-//! Direct-mapped by instruction address, and checked against the instruction's bytes each time: code that was patched or replaced (a module unloaded and
-//! another loaded at its place) is decoded anew. Rejected: one cache for all CPUs, since it needed a lock or a protocol.
+//! Direct-mapped by instruction address, and checked against the instruction's bytes each time:
+//! code that was patched or replaced (a module unloaded and another loaded at its place) is decoded
+//! anew. Rejected: one cache for all CPUs, since it needed a lock or a protocol.
 
 use crate::{Code, OutOfMemory};
 use alloc::boxed::Box;
@@ -66,7 +67,8 @@ impl Cache {
         Ok(Self { entries: entries.into_boxed_slice() })
     }
 
-    /// The site at `ip`, whose bytes now are `code`; decoded if it is not known or its bytes are others than they were.
+    /// The site at `ip`, whose bytes now are `code`; decoded if it is not known or its bytes are
+    /// others than they were.
     ///
     /// # Errors
     /// As for [`decode`].

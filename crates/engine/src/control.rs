@@ -1,10 +1,16 @@
 //! The writer's side: mappings, probes, and which pages are armed for them.
 //!
-//! There is one [`Control`], behind a lock that may sleep; holding `&mut` of it is the right to write. Each change builds a new [`Space`], and the order of steps
-//! is what keeps promise 3: a page is in the published snapshot before it is armed and until no fault on it can be in flight any more.
+//! There is one [`Control`], behind a lock that may sleep; holding `&mut` of it is the right to
+//! write. Each change builds a new [`Space`], and the order of steps is what keeps promise 3: a
+//! page is in the published snapshot before it is armed and until no fault on it can be in flight
+//! any more.
 
 use crate::space::{ActiveProbe, ArmedPage, Space};
-use crate::{ControlError, Engine, FaultHandler, Owned, PageTables, Platform, Probe, ProbeId};
+use crate::{
+    Alias, Backing, Behind, ControlError, Engine, FaultHandler, Linear, Mapped, NotArmed, Owned, PageTables,
+    Platform, Probe, ProbeId, Retired,
+};
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
@@ -14,18 +20,22 @@ pub struct Mapping {
     /// Its number, for events.
     pub id: u32,
     /// First address.
-    pub start: u64,
+    pub start: Linear,
     /// Bytes; whole pages.
     pub length: u64,
-    /// Linear address of the alias of `start`; the alias is contiguous.
-    pub alias: u64,
-    /// Whether RAM is behind it.
-    pub ram: bool,
+    /// The alias of `start`; the alias is contiguous.
+    pub alias: Alias,
+    /// What is behind it.
+    pub backing: Backing,
 }
 
 impl Mapping {
-    fn holds(&self, start: u64, last: u64) -> bool {
-        self.start <= start && last <= self.start.wrapping_add(self.length - 1)
+    fn last(&self) -> Linear {
+        self.start.plus(self.length - 1)
+    }
+
+    fn holds(&self, start: Linear, last: Linear) -> bool {
+        self.start <= start && last <= self.last()
     }
 }
 
@@ -39,6 +49,7 @@ pub struct Control {
     pages: Vec<ArmedPage>,
     ids: u64,
     memory: usize,
+    changed: u64,
 }
 
 impl Default for Control {
@@ -50,7 +61,7 @@ impl Default for Control {
 impl Control {
     /// Nothing mapped, nothing probed.
     pub const fn new() -> Self {
-        Self { mappings: Vec::new(), probes: Vec::new(), pages: Vec::new(), ids: 1, memory: 0 }
+        Self { mappings: Vec::new(), probes: Vec::new(), pages: Vec::new(), ids: 1, memory: 0, changed: 0 }
     }
 
     /// The armed pages, sorted by address.
@@ -69,9 +80,9 @@ impl Control {
     }
 
     /// How many probes touch the page that holds `address`: its count of users.
-    pub fn users(&self, address: u64) -> usize {
+    pub fn users(&self, address: Linear) -> usize {
         let Some(page) = page_in(&self.pages, address) else { return 0 };
-        let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
+        let (first, last) = (page.page().address, page.page().last());
         self.probes.iter().filter(|(_, probe)| probe.start <= last && probe.last() >= first).count()
     }
 
@@ -80,14 +91,16 @@ impl Control {
         self.probes.iter().map(|(id, probe)| (*id, probe))
     }
 
-    /// A number for something that is registered: probes and handlers of every kind are counted together, so none is used twice.
+    /// A number for something that is registered: probes and handlers of every kind are counted
+    /// together, so none is used twice.
     pub fn next_id(&mut self) -> u64 {
         let id = self.ids;
         self.ids += 1;
         id
     }
 
-    /// The registered page-fault handlers, those of all faults first, of each kind the newest first.
+    /// The registered page-fault handlers, those of all faults first, of each kind the newest
+    /// first.
     pub fn each_handler<P: Platform>(
         &self,
         engine: &Engine<P>,
@@ -109,7 +122,7 @@ impl Control {
         let last = last_of(start, length)?;
         let before = self.mappings.partition_point(|other| other.start < start);
         let follows = |other: &Mapping| other.start <= last;
-        let precedes = |other: &Mapping| other.start + (other.length - 1) >= start;
+        let precedes = |other: &Mapping| other.last() >= start;
         let clash = self.mappings.get(before).is_some_and(follows)
             || before.checked_sub(1).and_then(|at| self.mappings.get(at)).is_some_and(precedes);
         if clash {
@@ -120,13 +133,13 @@ impl Control {
         Ok(())
     }
 
-    /// Forgets the mapping that begins at `start`, and removes all probes in it. Nothing of it is armed and no access in flight when this returns, so
-    /// its alias can go.
+    /// Forgets the mapping that begins at `start`, and removes all probes in it. Nothing of it is
+    /// armed and no access in flight when this returns, so its alias can go.
     pub fn remove_mapping<P: Platform>(
         &mut self,
         engine: &Engine<P>,
         tables: &impl PageTables,
-        start: u64,
+        start: Linear,
     ) -> Option<Mapping> {
         let at = self.mappings.iter().position(|mapping| mapping.start == start)?;
         let mapping = self.mappings.remove(at);
@@ -139,8 +152,9 @@ impl Control {
     /// When it returns, every access to their bytes is trapped, on all CPUs.
     ///
     /// # Safety
-    /// The handlers of each probe may be called with its data in any trap on any CPU until it was removed; the alias of the mapping it lies in
-    /// maps the same memory as the mapping itself, with the same cache attributes, until the mapping was removed.
+    /// The handlers of each probe may be called with its data in any trap on any CPU until it was
+    /// removed; the alias of the mapping it lies in maps the same memory as the mapping itself,
+    /// with the same cache attributes, until the mapping was removed.
     pub unsafe fn add_probes<P: Platform>(
         &mut self,
         engine: &Engine<P>,
@@ -149,27 +163,30 @@ impl Control {
         ids: &mut Vec<ProbeId>,
     ) -> Result<(), ControlError> {
         ids.try_reserve(probes.len())?;
+        let new = by_start(self.ids, probes)?;
         let mut all = Vec::new();
-        all.try_reserve(self.probes.len() + probes.len())?;
-        all.extend_from_slice(&self.probes);
-        all.extend((self.ids..).map(ProbeId).zip(probes.iter().copied()));
-        all.sort_unstable_by_key(|(id, probe)| (probe.start, *id));
+        all.try_reserve(self.probes.len() + new.len())?;
+        merge(&mut all, &self.probes, &new, |(id, probe)| (probe.start, *id));
         let mut fresh = Vec::new();
-        for (_, probe) in all.iter().filter(|(id, _)| id.0 >= self.ids) {
+        for (_, probe) in &new {
             self.cover(tables, probe, &mut fresh)?;
         }
         let mut pages = Vec::new();
         pages.try_reserve(self.pages.len() + fresh.len())?;
-        pages.extend_from_slice(&self.pages);
-        pages.extend_from_slice(&fresh);
-        pages.sort_unstable_by_key(|page| page.page().address);
+        merge(&mut pages, &self.pages, &fresh, |page| page.page().address);
         let space = snapshot(&pages, &all)?;
         let memory = space.memory();
+        let mut mapped = Vec::new();
+        mapped.try_reserve_exact(fresh.len())?;
+        mapped.extend(fresh.iter().map(|page| page.mapped));
 
-        // Nothing below can fail. Published first, armed then: a fault on a page that is armed finds it.
+        // Published first, armed then: a fault on a page that is armed finds it.
         let old = engine.space.replace(Some(Owned::new(space)?));
-        for page in &fresh {
-            tables.arm(page.mapped);
+        if let Err(NotArmed { armed, error }) = tables.arm(&mapped) {
+            let (done, rest) = mapped.split_at(armed.min(mapped.len()));
+            self.undo(engine, tables, done, old);
+            let address = rest.first().map_or(Linear(0), |page| page.page.address);
+            return Err(ControlError::Page { address, error });
         }
         tables.shoot_down();
         tables.synchronize();
@@ -181,7 +198,8 @@ impl Control {
         Ok(())
     }
 
-    /// Removes the probes with these ids; unknown ones are ignored. When it returns, none of their handlers is running or will run.
+    /// Removes the probes with these ids; unknown ones are ignored. When it returns, none of their
+    /// handlers is running or will run.
     pub fn remove_probes<P: Platform>(
         &mut self,
         engine: &Engine<P>,
@@ -198,16 +216,50 @@ impl Control {
     /// Arms again what a single step left open, and shoots down what other CPUs kept of it.
     pub fn repair(&self, tables: &impl PageTables) {
         for page in &self.pages {
-            tables.arm(page.mapped);
+            // One whose entry somebody has changed meanwhile is that one's from then on.
+            let _ = tables.arm(core::slice::from_ref(&page.mapped));
         }
         tables.shoot_down();
+    }
+
+    /// Disarms `pages`, which were armed with the published snapshot, and publishes `old` again.
+    fn undo<P: Platform>(
+        &mut self,
+        engine: &Engine<P>,
+        tables: &impl PageTables,
+        pages: &[Mapped],
+        old: Retired<Space>,
+    ) {
+        // SAFETY: `&mut self` makes this the writer, and the borrow ends before anything is
+        // replaced.
+        let current = unsafe { engine.space.current() };
+        if let Some(space) = current {
+            pages.iter().for_each(|page| space.leave(page.page));
+        }
+        pages.iter().for_each(|page| _ = tables.disarm(*page));
+        // No fault from before the disarming is in flight after this, so the old snapshot, which
+        // does not know the pages, will do. A step that did not know yet that its page leaves may
+        // have closed it once more.
+        tables.synchronize();
+        self.changed += pages.iter().filter(|page| tables.disarm(**page).is_err()).count() as u64;
+        let new = engine.space.restore(old);
+        tables.synchronize();
+        // SAFETY: every trap that began before it was replaced has ended.
+        unsafe { new.free() };
+    }
+
+    /// How often a page could not be made as it was, since somebody else had changed its entry
+    /// while it was armed.
+    pub fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// Puts a page-fault handler at the head of the list.
     ///
     /// # Safety
-    /// `node` is in no list, stays where it is and alive until it was unregistered and [`PageTables::synchronize`] has returned since, and its handler may be
-    /// called with it in any trap until then.
+    /// `node` is in no list, stays where it is and alive until it was unregistered and
+    /// [`PageTables::synchronize`] has returned since, and its handler may be called with it in any
+    /// trap until then.
     pub unsafe fn register_handler<P: Platform>(&mut self, engine: &Engine<P>, node: NonNull<FaultHandler>) {
         let id = self.next_id();
         // SAFETY: `&mut self` excludes other writers; the rest is the caller's.
@@ -228,7 +280,8 @@ impl Control {
         unsafe { engine.all_handlers.register(node, id) }
     }
 
-    /// Takes a page-fault handler out; returns whether it was registered. It may go on running until [`PageTables::synchronize`] has returned.
+    /// Takes a page-fault handler out; returns whether it was registered. It may go on running
+    /// until [`PageTables::synchronize`] has returned.
     ///
     /// # Safety
     /// Every registered handler's node is alive.
@@ -243,8 +296,8 @@ impl Control {
 
     /// Adds the pages of `probe` that are neither armed nor among `fresh` yet.
     ///
-    /// Called for probes in the order of their starts, so `fresh` stays sorted: each probe covers its range without gaps, so what it adds lies behind all
-    /// that was added before.
+    /// Called for probes in the order of their starts, so `fresh` stays sorted: each probe covers
+    /// its range without gaps, so what it adds lies behind all that was added before.
     fn cover(
         &self,
         tables: &impl PageTables,
@@ -265,16 +318,17 @@ impl Control {
             let page = match known {
                 Some(page) => page.page(),
                 None => {
-                    let mapped =
+                    let (mapped, rights) =
                         tables.page_at(address).map_err(|error| ControlError::Page { address, error })?;
-                    let alias = mapping.alias.wrapping_add(mapped.page.address.wrapping_sub(mapping.start));
+                    let alias = mapping.alias.plus(mapped.page.address.since(mapping.start));
+                    let behind = Behind { backing: mapping.backing, rights, alias };
                     fresh.try_reserve(1)?;
-                    fresh.push(ArmedPage::new(mapped, alias, mapping.id, mapping.ram));
+                    fresh.push(ArmedPage::new(mapped, behind, mapping.id));
                     mapped.page
                 }
             };
             match page.end() {
-                0 => break,
+                Linear(0) => break,
                 end if end > last => break,
                 end => address = end,
             }
@@ -282,7 +336,8 @@ impl Control {
         Ok(())
     }
 
-    /// Removes the probes that `gone` holds for. Can't fail: the published snapshot is struck out in place, and only its compaction needs memory.
+    /// Removes the probes that `gone` holds for. Can't fail: the published snapshot is struck out
+    /// in place, and only its compaction needs memory.
     fn remove_where<P: Platform>(
         &mut self,
         engine: &Engine<P>,
@@ -294,21 +349,25 @@ impl Control {
         if self.probes.len() == before {
             return;
         }
-        // SAFETY: `&mut self` makes this the writer, and the borrow ends before anything is replaced.
+        // SAFETY: `&mut self` makes this the writer, and the borrow ends before anything is
+        // replaced.
         if let Some(space) = unsafe { engine.space.current() } {
             // 1. No handler of theirs begins any more.
             space.probes().iter().filter(|active| gone(active.id, &active.probe)).for_each(ActiveProbe::end);
-            // 2. Pages that nobody uses become as they were. A fault on one that is in flight still finds it in the snapshot.
+            // 2. Pages that nobody uses become as they were. A fault on one that is in flight still
+            //    finds it in the snapshot.
             let unused = || {
                 let mut is_used = used_by(&self.probes);
                 self.pages.iter().filter(move |page| !is_used(page))
             };
             unused().for_each(|page| space.leave(page.page()));
-            unused().for_each(|page| tables.disarm(page.mapped));
-            // 3. No fault from before the disarming is in flight after this, and no handler from before its probe's end.
+            unused().for_each(|page| _ = tables.disarm(page.mapped));
+            // 3. No fault from before the disarming is in flight after this, and no handler from
+            //    before its probe's end.
             tables.synchronize();
-            // 4. A step that did not know yet that its page leaves may have closed it once more; later ones don't.
-            unused().for_each(|page| tables.disarm(page.mapped));
+            // 4. A step that did not know yet that its page leaves may have closed it once more;
+            //    later ones don't.
+            self.changed += unused().filter(|page| tables.disarm(page.mapped).is_err()).count() as u64;
             // 5. Only now may traps no longer know the pages.
             unused().for_each(|page| space.forget(page.page()));
         }
@@ -326,13 +385,14 @@ impl Control {
     }
 }
 
-/// Whether one of `probes`, sorted by start, touches a page; to be asked of pages in ascending order, so that all of them take one sweep.
+/// Whether one of `probes`, sorted by start, touches a page; to be asked of pages in ascending
+/// order, so that all of them take one sweep.
 fn used_by(probes: &[(ProbeId, Probe)]) -> impl FnMut(&ArmedPage) -> bool {
     let mut rest = probes.iter().map(|(_, probe)| probe).peekable();
     // The highest byte of all probes that begin on the page or before it.
     let mut reach = None;
     move |page| {
-        let (first, last) = (page.page().address, page.page().end().wrapping_sub(1));
+        let (first, last) = (page.page().address, page.page().last());
         while let Some(probe) = rest.next_if(|probe| probe.start <= last) {
             reach = reach.max(Some(probe.last()));
         }
@@ -340,18 +400,42 @@ fn used_by(probes: &[(ProbeId, Probe)]) -> impl FnMut(&ArmedPage) -> bool {
     }
 }
 
-fn holds(page: &ArmedPage, address: u64) -> bool {
-    address.wrapping_sub(page.page().address) < page.page().size.bytes()
+/// Probes with their ids, which are `first` and those that follow, in the order of their starts.
+///
+/// A heap puts them in order, in place and without recursion. The slice's own sort takes 2.8 KiB of
+/// stack a level for values of this size, and a driver that maps its device may call from anywhere
+/// in a kernel stack of 16 KiB.
+fn by_start(first: u64, probes: &[Probe]) -> Result<Vec<(ProbeId, Probe)>, ControlError> {
+    let mut order = Vec::new();
+    order.try_reserve_exact(probes.len())?;
+    order.extend((0..).zip(probes).map(|(number, probe)| (probe.start, number)));
+    let mut sorted = Vec::new();
+    sorted.try_reserve_exact(probes.len())?;
+    let order: Vec<(Linear, usize)> = BinaryHeap::from(order).into_sorted_vec();
+    sorted.extend(order.iter().map(|&(_, number)| (ProbeId(first + number as u64), probes[number])));
+    Ok(sorted)
 }
 
-fn page_in(pages: &[ArmedPage], address: u64) -> Option<&ArmedPage> {
+/// Appends both to `all`, which has room for them, in the order of their keys; each comes in it.
+fn merge<T: Copy, K: Ord>(all: &mut Vec<T>, first: &[T], second: &[T], key: impl Fn(&T) -> K) {
+    let mut rest = first;
+    for item in second {
+        let before = rest.partition_point(|other| key(other) < key(item));
+        all.extend_from_slice(&rest[..before]);
+        all.push(*item);
+        rest = &rest[before..];
+    }
+    all.extend_from_slice(rest);
+}
+
+fn page_in(pages: &[ArmedPage], address: Linear) -> Option<&ArmedPage> {
     let after = pages.partition_point(|page| page.page().address <= address);
-    pages.get(after.checked_sub(1)?).filter(|page| holds(page, address))
+    pages.get(after.checked_sub(1)?).filter(|page| page.page().holds(address))
 }
 
-fn last_of(start: u64, length: u64) -> Result<u64, ControlError> {
+fn last_of(start: Linear, length: u64) -> Result<Linear, ControlError> {
     let bad = ControlError::BadRange { start, length };
-    length.checked_sub(1).and_then(|rest| start.checked_add(rest)).ok_or(bad)
+    length.checked_sub(1).and_then(|rest| start.checked_plus(rest)).ok_or(bad)
 }
 
 fn snapshot(pages: &[ArmedPage], probes: &[(ProbeId, Probe)]) -> Result<Space, ControlError> {

@@ -1,10 +1,11 @@
 //! What each CPU counts.
 
-use crate::local;
-use crate::primitive::atomic::{AtomicU64, Ordering};
 use trapline_abi::{Counters, Way};
+use trapline_ring::local;
+use trapline_ring::primitive::atomic::{AtomicU64, Ordering};
 
-/// One CPU's counts. Atomic, since an NMI's trap may count in the middle of another's; relaxed, since nothing hangs on their order.
+/// One CPU's counts. Atomic, since an NMI's trap may count in the middle of another's; relaxed,
+/// since nothing hangs on their order.
 #[derive(Debug, Default)]
 pub(crate) struct CpuCounters {
     pub faults: AtomicU64,

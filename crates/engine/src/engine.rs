@@ -3,19 +3,21 @@
 use crate::cache::Site;
 use crate::claims::Claims;
 use crate::counters::{CpuCounters, count};
-use crate::percpu::{Level, PerCpu};
+use crate::per_lane::{Level, PerLane};
 use crate::perform::{Performer, Stop};
-use crate::primitive::atomic::Ordering;
 use crate::published::Published;
 use crate::space::{ArmedPage, Space};
-use crate::step::{Refault, Step};
-use crate::{Claim, ErrorCode, Fault, HandlerList, OutOfMemory, Page, Platform, Sink, Study, Trap, Verdict};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::step::{Refault, SingleStep};
+use crate::{
+    Claim, ErrorCode, Fault, HandlerList, Lanes, Linear, Look, OutOfMemory, Page, Platform, Sink, Study,
+    Trap, Verdict,
+};
 use trapline_abi::{Counters, FaultCounts, Flags, Kind, Record, ServedPayload, Way};
 use trapline_insn::{Direction, Method, Operand, Plan, Progress, Registers};
+use trapline_ring::primitive::atomic::Ordering;
 
-/// Elements of a string instruction performed before the interrupted code is let go, so that interrupts wait no longer than that.
+/// Elements of a string instruction performed before the interrupted code is let go, so that
+/// interrupts wait no longer than that.
 const STRING_BURST: u32 = 64;
 
 /// How deep accesses inside of handlers of accesses may nest before handlers are no longer called.
@@ -30,28 +32,26 @@ pub struct Engine<P> {
     study: Published<Study>,
     pub(crate) space: Published<Space>,
     sink: Published<Sink>,
-    cpus: Box<[PerCpu]>,
+    lanes: Lanes<PerLane>,
     memory: usize,
 }
 
 impl<P: Platform> Engine<P> {
-    /// An engine for CPUs `0..cpus`, with nothing armed.
-    pub fn new(platform: P, cpus: usize) -> Result<Self, OutOfMemory> {
-        let mut all = Vec::new();
-        all.try_reserve_exact(cpus)?;
-        for _ in 0..cpus {
-            all.push(PerCpu::new()?);
-        }
-        let memory = size_of::<Self>() + all.iter_mut().map(PerCpu::memory).sum::<usize>();
+    /// An engine for lanes `0..lanes`, with nothing armed.
+    pub fn new(platform: P, lanes: usize) -> Result<Self, OutOfMemory> {
+        let mut all = Lanes::new(lanes, PerLane::new)?;
+        let claims = Claims::new()?;
+        let lane_memory: usize = all.iter_mut().map(PerLane::memory).sum();
+        let memory = size_of::<Self>() + claims.memory() + lane_memory;
         Ok(Self {
             platform,
             handlers: HandlerList::new(),
             all_handlers: HandlerList::new(),
-            claims: Claims::new(),
+            claims,
             study: Published::empty(),
             space: Published::empty(),
             sink: Published::empty(),
-            cpus: all.into_boxed_slice(),
+            lanes: all,
             memory,
         })
     }
@@ -71,7 +71,8 @@ impl<P: Platform> Engine<P> {
         !self.all_handlers.is_empty()
     }
 
-    /// Bytes of memory that the engine itself holds; see [`Control::memory`](crate::Control::memory) for its tables.
+    /// Bytes of memory that the engine itself holds; see
+    /// [`Control::memory`](crate::Control::memory) for its tables.
     pub fn memory(&self) -> usize {
         self.memory
     }
@@ -79,19 +80,17 @@ impl<P: Platform> Engine<P> {
     /// What happened so far. `dropped` is the sink's to tell.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        for cpu in &self.cpus {
-            cpu.counters.add_to(&mut sum);
-        }
+        self.lanes.open().for_each(|counters| counters.add_to(&mut sum));
         sum
     }
 
     /// Decides about a page fault, and does what is to be done about it.
     ///
     /// # Safety
-    /// Called in the exception, with interrupts off until it returns, with the registers of the context that faulted.
+    /// Called in a trap on [`Platform::lane`], with the registers of the context that faulted.
     pub unsafe fn page_fault(&self, fault: Fault, registers: &mut Registers) -> Verdict {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
         match self.handlers.ask(&trap, &fault, registers) {
             // The access probes are the oldest handler of all, so they are asked last.
             Verdict::NotOurs => self.access_fault(&trap, fault, registers),
@@ -104,33 +103,35 @@ impl<P: Platform> Engine<P> {
     /// # Safety
     /// As for [`Engine::page_fault`].
     pub unsafe fn look_at(&self, fault: Fault, user: bool, registers: &Registers) {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
         if let Some(study) = self.study.read(&trap) {
             study.see(&trap, &self.platform, &fault, user, registers);
         }
     }
 
-    /// Lets the study know that the kernel has served a page fault of this thread, which was raised in `user` mode or not.
+    /// Lets the study know that the kernel has served a page fault of this thread, which was raised
+    /// in `user` mode or not.
     pub fn served(&self, trap: &Trap, user: bool, served: ServedPayload) {
         if let Some(study) = self.study.read(trap) {
             study.see_served(trap, &self.platform, user, served);
         }
     }
 
-    /// Asks the handlers of all faults, newest first, about a page fault of user or kernel mode that nobody has dealt with yet; returns what is to be done about it.
+    /// Asks the handlers of all faults, newest first, about a page fault of user or kernel mode
+    /// that nobody has dealt with yet; returns what is to be done about it.
     ///
     /// # Safety
     /// As for [`Engine::page_fault`].
     pub unsafe fn claim(&self, fault: Fault, registers: &mut Registers) -> Claim {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
         let before = *registers;
         if self.all_handlers.ask(&trap, &fault, registers) == Verdict::NotOurs {
             return Claim::None;
         }
-        let counters = self.cpus.get(trap.cpu()).map(|cpu| &cpu.counters);
-        if self.claims.honour(&before, registers, &self.platform.task(), trap.cpu(), self.platform.now()) {
+        let counters = self.lanes.of(&trap).map(|own| &own.counters);
+        if self.claims.honour(&before, registers, &self.platform.task(), trap.lane(), self.platform.now()) {
             if let Some(counters) = counters {
                 count(&counters.claimed);
             }
@@ -143,7 +144,8 @@ impl<P: Platform> Engine<P> {
         Claim::Looping
     }
 
-    /// What is looked at from now on: `None` for nothing. Returns the study before, which traps may still be using.
+    /// What is looked at from now on: `None` for nothing. Returns the study before, which traps may
+    /// still be using.
     pub fn set_study(&self, study: Option<crate::Owned<Study>>) -> crate::Retired<Study> {
         self.study.replace(study)
     }
@@ -153,11 +155,11 @@ impl<P: Platform> Engine<P> {
     /// # Safety
     /// Called by the one who sets studies, who frees none meanwhile.
     pub unsafe fn fault_counts(&self) -> FaultCounts {
-        // SAFETY: as the caller vouches.
+        // SAFETY: no study is freed meanwhile: the caller is the one who sets and frees them.
         let mut counts = unsafe { self.study.current() }.map_or_else(FaultCounts::default, Study::counts);
-        for cpu in &self.cpus {
-            counts.claimed += cpu.counters.claimed.load(Ordering::Relaxed);
-            counts.looping += cpu.counters.looping.load(Ordering::Relaxed);
+        for counters in self.lanes.open() {
+            counts.claimed += counters.claimed.load(Ordering::Relaxed);
+            counts.looping += counters.looping.load(Ordering::Relaxed);
         }
         counts
     }
@@ -167,51 +169,55 @@ impl<P: Platform> Engine<P> {
     /// # Safety
     /// As for [`Engine::page_fault`].
     pub unsafe fn debug_exception(&self, registers: &mut Registers) -> bool {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(own) = self.lanes.of(&trap) else { return false };
         let stays = |page| self.stays(&trap, page);
-        // SAFETY: in the trap of a debug exception, on this CPU.
-        let Some(step) = (unsafe { cpu.step.finish(&self.platform, registers, stays) }) else { return false };
-        self.stepped(&trap, cpu, &step);
+        // SAFETY: in the trap of a debug exception, on this lane.
+        let step = unsafe { own.step.finish(&self.platform, registers, stays) };
+        // Looked at where it is: taken out, it would be on the stack twice.
+        let Some(step) = &step else { return false };
+        self.stepped(&trap, own, step);
         true
     }
 
-    /// Writes a record that is not of a trap (a mapping, a marker) to this CPU's ring. Time, CPU and task are filled in.
+    /// Writes a record that is not of a trap (a mapping, a marker) to this lane's ring. Time, CPU
+    /// and task are filled in.
     ///
     /// # Safety
-    /// Interrupts are off until it returns.
+    /// As for [`Engine::page_fault`]: what runs here is a trap in all but name.
     pub unsafe fn note(&self, record: Record, more: &[Record]) {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
         if let Some(sink) = self.sink.read(&trap) {
             sink.push(&trap, &self.platform, record, more);
         }
     }
 
-    /// Where events go from now on: `None` for nowhere. Returns the sink before, which traps may still be writing to.
+    /// Where events go from now on: `None` for nowhere. Returns the sink before, which traps may
+    /// still be writing to.
     pub fn set_sink(&self, sink: Option<crate::Owned<Sink>>) -> crate::Retired<Sink> {
         self.sink.replace(sink)
     }
 
     /// The access probes' page-fault handler.
     fn access_fault(&self, trap: &Trap, fault: Fault, registers: &mut Registers) -> Verdict {
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return Verdict::NotOurs };
-        let found = if fault.error_code.is_armed_page() {
+        let Some(own) = self.lanes.of(trap) else { return Verdict::NotOurs };
+        let found = if self.platform.look(&fault) == Look::Armed {
             self.space.read(trap).and_then(|space| Some((space, space.find(fault.address)?)))
         } else {
             None
         };
-        let Some((space, page)) = found else { return self.foreign_fault(trap, cpu, fault, registers) };
-        count(&cpu.counters.faults);
-        if cpu.step.is_active()
-            && let Some(verdict) = self.refault(trap, cpu, page, fault, registers)
+        let Some((space, page)) = found else { return self.foreign_fault(trap, own, fault, registers) };
+        count(&own.counters.faults);
+        if own.step.is_active()
+            && let Some(verdict) = self.refault(trap, own, page, fault, registers)
         {
             return verdict;
         }
-        let level = cpu.enter(trap);
-        let mut own = None;
-        let site = level.site(&self.platform, registers.rip, &mut own);
+        let level = own.enter(trap);
+        let mut decoded = None;
+        let site = level.site(&self.platform, registers.rip, &mut decoded);
         let copy;
         let mut before = None;
         if space.has_handlers() {
@@ -219,7 +225,7 @@ impl<P: Platform> Engine<P> {
                 copy = *registers;
                 before = Some(&copy);
             } else {
-                count(&cpu.counters.nested);
+                count(&own.counters.nested);
             }
         }
         let mut performer = Performer {
@@ -227,7 +233,7 @@ impl<P: Platform> Engine<P> {
             trap,
             space,
             sink: self.sink.read(trap),
-            counters: &cpu.counters,
+            counters: &own.counters,
             page,
             before,
             ip: registers.rip,
@@ -242,17 +248,17 @@ impl<P: Platform> Engine<P> {
             match site.plan.execute(registers, &mut performer, STRING_BURST) {
                 Ok(Progress::Done | Progress::More) | Err(Stop::Retry) => return Verdict::Resume,
                 Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
-                Ok(Progress::Refused) => {}
+                Ok(Progress::Refused) | Err(Stop::Step) => {}
             }
         }
-        self.perform_otherwise(cpu, &level, fault, site, &mut performer, registers)
+        self.perform_otherwise(own, &level, fault, site, &mut performer, registers)
     }
 
     /// Redirect, or the last resort.
     #[inline(never)]
     fn perform_otherwise(
         &self,
-        cpu: &PerCpu,
+        own: &PerLane,
         level: &Level,
         fault: Fault,
         site: Option<&Site>,
@@ -265,73 +271,107 @@ impl<P: Platform> Engine<P> {
             && let (Some(copy), [operand]) = (&site.redirect, known)
         {
             performer.way = Way::Redirect;
-            match performer.redirect(level.number(), copy, registers, operand.address) {
+            match performer.redirect(level.number(), copy, registers, Linear(operand.address)) {
                 Ok(true) => {
                     site.plan.complete(registers);
                     return Verdict::Resume;
                 }
-                Ok(false) | Err(Stop::Retry) => {}
+                Ok(false) | Err(Stop::Retry | Stop::Step) => {}
                 Err(Stop::Fault(fault)) => return Verdict::Instead(fault),
             }
         }
-        self.step(performer.trap, cpu, level, fault, performer.page, known, registers);
+        // Before the CPU finds out: no page has to be opened for that.
+        if let Some(forbidden) = self.forbidden(performer.trap, own, fault, registers) {
+            return Verdict::Instead(forbidden);
+        }
+        self.step(performer.trap, own, level, fault, performer.page, known, registers);
         Verdict::Resume
     }
 
-    /// A fault on an armed page while a step is under way on this CPU; `None` if it has nothing to do with the step.
+    /// A fault on an armed page while a step is under way on this lane; `None` if it has nothing to
+    /// do with the step.
     #[inline(never)]
     fn refault(
         &self,
         trap: &Trap,
-        cpu: &PerCpu,
+        own: &PerLane,
         page: &ArmedPage,
         fault: Fault,
         registers: &mut Registers,
     ) -> Option<Verdict> {
-        // SAFETY: in a trap on this CPU.
-        match unsafe { cpu.step.refault(&self.platform, registers, page.mapped, unknown(fault)) } {
+        // SAFETY: in a trap on this lane.
+        match unsafe { own.step.refault(&self.platform, registers, page.mapped, unknown(fault)) } {
             Refault::Elsewhere => None,
             Refault::Opened => Some(Verdict::Resume),
             Refault::Full => {
-                self.leave_open(trap, cpu, page);
+                self.leave_open(trap, own, page);
                 Some(Verdict::Resume)
             }
-            Refault::Foreign => Some(self.foreign_fault(trap, cpu, fault, registers)),
+            Refault::Foreign => Some(self.foreign_fault(trap, own, fault, registers)),
         }
     }
 
-    /// A fault that no armed page explains.
+    /// A fault that no armed page explains, or that an armed page does not explain alone.
     #[inline(never)]
-    fn foreign_fault(&self, trap: &Trap, cpu: &PerCpu, fault: Fault, registers: &mut Registers) -> Verdict {
-        self.abandon_step(trap, cpu, registers);
-        // A page that was disarmed between the fault and now: the access succeeds if it is tried again. This ends, since whoever makes pages not
-        // present and present again without end, so that each try faults and each look finds it present, is not us.
-        if fault.error_code.is_armed_page() && self.platform.is_present(fault.address) {
-            count(&cpu.counters.stale);
+    fn foreign_fault(&self, trap: &Trap, own: &PerLane, fault: Fault, registers: &mut Registers) -> Verdict {
+        self.abandon_step(trap, own, registers);
+        if let Some(forbidden) = self.forbidden(trap, own, fault, registers) {
+            return Verdict::Instead(forbidden);
+        }
+        // A page that was disarmed between the fault and now: the access succeeds if it is tried
+        // again. This ends, since whoever makes pages not present and present again without end, so
+        // that each try faults and each look finds it present, is not us.
+        if self.platform.look(&fault) == Look::Armed && self.platform.is_present(fault.address) {
+            count(&own.counters.stale);
             return Verdict::Resume;
         }
         Verdict::NotOurs
     }
 
-    /// An exception of another kind than a page or debug fault, in a context whose registers these are: if it hit an instruction that is being stepped, the step
-    /// is undone, and the system finds everything as it was before.
+    /// What `fault` were if the armed page that it is on were present (as it is for a step): `None`
+    /// if it is on none, or the page's rights allow the access. It is recorded if there is such a
+    /// fault.
+    // Out of line: the way of every redirected access passes the call of it, and seldom takes it.
+    #[cold]
+    #[inline(never)]
+    fn forbidden(&self, trap: &Trap, own: &PerLane, fault: Fault, registers: &Registers) -> Option<Fault> {
+        let Fault { error_code, address } = fault;
+        let space = self.space.read(trap).filter(|_| self.platform.look(&fault) != Look::Foreign)?;
+        let page = space.find(address)?;
+        if !page.behind.rights.forbid(error_code, self.platform.write_protects()) {
+            return None;
+        }
+        let (platform, sink, counters) = (&self.platform, self.sink.read(trap), &own.counters);
+        let (before, ip, flags, way) = (None, registers.rip, 0, Way::Forbidden);
+        let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
+        if let Some(span) = performer.span(address, 0) {
+            performer.show_forbidden(&span, error_code.has(ErrorCode::WRITE));
+        }
+        // Without arming there would be a translation, with no bit set that must be clear.
+        let error_code = ErrorCode(error_code.0 & !ErrorCode::RESERVED | ErrorCode::PRESENT);
+        Some(Fault { error_code, address })
+    }
+
+    /// An exception of another kind than a page or debug fault, in a context whose registers these
+    /// are: if it hit an instruction that is being stepped, the step is undone, and the system
+    /// finds everything as it was before.
     ///
     /// # Safety
     /// As for [`Engine::page_fault`].
     pub unsafe fn other_exception(&self, registers: &mut Registers) {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        if let Some(cpu) = self.cpus.get(trap.cpu()) {
-            self.abandon_step(&trap, cpu, registers);
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        if let Some(own) = self.lanes.of(&trap) {
+            self.abandon_step(&trap, own, registers);
         }
     }
 
     /// Undoes the step of the interrupted instruction, if one is under way.
-    fn abandon_step(&self, trap: &Trap, cpu: &PerCpu, registers: &mut Registers) {
+    fn abandon_step(&self, trap: &Trap, own: &PerLane, registers: &mut Registers) {
         let stays = |page| self.stays(trap, page);
-        // SAFETY: in a trap on this CPU.
-        if let Some(step) = unsafe { cpu.step.abandon(&self.platform, registers, stays) } {
-            self.window(trap, cpu, &step);
+        // SAFETY: in a trap on this lane.
+        if let Some(step) = &unsafe { own.step.abandon(&self.platform, registers, stays) } {
+            self.window(trap, own, step);
         }
     }
 
@@ -340,7 +380,7 @@ impl<P: Platform> Engine<P> {
     fn step(
         &self,
         trap: &Trap,
-        cpu: &PerCpu,
+        own: &PerLane,
         level: &Level,
         fault: Fault,
         page: &ArmedPage,
@@ -354,16 +394,16 @@ impl<P: Platform> Engine<P> {
         };
         let outermost = level.number() == 0;
         // SAFETY: in the outermost trap, if it is called at all.
-        if !(outermost && unsafe { cpu.step.begin(&self.platform, registers, page.mapped, operands) }) {
-            // A second step on this CPU, inside of a handler or an NMI.
-            self.leave_open(trap, cpu, page);
+        if !(outermost && unsafe { own.step.begin(&self.platform, registers, page.mapped, operands) }) {
+            // A second step on this lane, inside of a handler or an NMI.
+            self.leave_open(trap, own, page);
         }
     }
 
     /// Opens `page` until it is repaired.
-    fn leave_open(&self, trap: &Trap, cpu: &PerCpu, page: &ArmedPage) {
+    fn leave_open(&self, trap: &Trap, own: &PerLane, page: &ArmedPage) {
         self.platform.set_present(page.page(), page.mapped.entry, true);
-        count(&cpu.counters.windows);
+        count(&own.counters.windows);
         self.record_window(trap, page.page().address, 0);
         self.platform.request_repair();
     }
@@ -374,35 +414,38 @@ impl<P: Platform> Engine<P> {
     }
 
     /// The stepped instruction has run.
-    fn stepped(&self, trap: &Trap, cpu: &PerCpu, step: &Step) {
-        let level = cpu.enter(trap);
+    // Apart from its caller, whose frame holds the step.
+    #[inline(never)]
+    fn stepped(&self, trap: &Trap, own: &PerLane, step: &SingleStep) {
+        let level = own.enter(trap);
         if let Some(space) = self.space.read(trap) {
             for operand in step.operands.iter().flatten() {
-                self.show_stepped(trap, cpu, &level, space, operand, step);
+                self.show_stepped(trap, own, &level, space, operand, step);
             }
         }
-        self.window(trap, cpu, step);
+        self.window(trap, own, step);
     }
 
     fn show_stepped(
         &self,
         trap: &Trap,
-        cpu: &PerCpu,
+        own: &PerLane,
         level: &Level,
         space: &Space,
         operand: &Operand,
-        step: &Step,
+        step: &SingleStep,
     ) {
-        let last = operand.address.wrapping_add(u64::from(operand.width.max(1)) - 1);
-        let Some(page) = space.find(operand.address).or_else(|| space.find(last)) else { return };
-        let counters: &CpuCounters = &cpu.counters;
+        let first = Linear(operand.address);
+        let last = first.plus(u64::from(operand.width.max(1)) - 1);
+        let Some(page) = space.find(first).or_else(|| space.find(last)) else { return };
+        let counters: &CpuCounters = &own.counters;
         let sink = self.sink.read(trap);
         let platform = &self.platform;
         let handlers = space.has_handlers() && level.number() < HANDLER_LEVELS;
         let (before, ip) = (handlers.then_some(&step.before), step.before.rip);
         let (flags, way) = (0, Way::Step);
         let mut performer = Performer { platform, trap, space, sink, counters, page, before, ip, flags, way };
-        let parts = performer.armed_parts(operand.address, operand.width);
+        let parts = performer.armed_parts(first, operand.width);
         for span in parts.iter().flatten() {
             if operand.direction != Direction::Write {
                 performer.show_unknown(span, false);
@@ -413,19 +456,20 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// Says that the pages of `step` were open, and has their translations shot down on the CPUs that may have them now.
-    fn window(&self, trap: &Trap, cpu: &PerCpu, step: &Step) {
+    /// Says that the pages of `step` were open, and has their translations shot down on the CPUs
+    /// that may have them now.
+    fn window(&self, trap: &Trap, own: &PerLane, step: &SingleStep) {
         let open = self.platform.now().wrapping_sub(step.since);
         for page in step.pages() {
-            count(&cpu.counters.windows);
+            count(&own.counters.windows);
             self.record_window(trap, page.page.address, open);
         }
         self.platform.request_repair();
     }
 
-    fn record_window(&self, trap: &Trap, address: u64, nanoseconds: u64) {
+    fn record_window(&self, trap: &Trap, address: Linear, nanoseconds: u64) {
         if let Some(sink) = self.sink.read(trap) {
-            let payload = [address, nanoseconds, 0, 0];
+            let payload = [address.0, nanoseconds, 0, 0];
             let record = Record { kind: Kind::Window as u8, payload, ..Record::EMPTY };
             sink.push(trap, &self.platform, record, &[]);
         }
@@ -444,5 +488,5 @@ fn flags_of(plan: &Plan) -> u8 {
 fn unknown(fault: Fault) -> Operand {
     let write = fault.error_code.has(ErrorCode::WRITE);
     let direction = if write { Direction::Write } else { Direction::Read };
-    Operand { address: fault.address, width: 0, direction }
+    Operand { address: fault.address.0, width: 0, direction }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong on the control side.
 
-use crate::PageError;
+use crate::{Linear, PageError};
 
 /// There is no memory for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,26 +18,26 @@ pub enum ControlError {
     /// The range has length 0 or wraps around the end of the address space.
     BadRange {
         /// First address of the range.
-        start: u64,
+        start: Linear,
         /// Its length in bytes.
         length: u64,
     },
     /// No mapping that was added holds the whole range.
     NoMapping {
         /// First address of the range.
-        start: u64,
+        start: Linear,
         /// Its length in bytes.
         length: u64,
     },
     /// The range overlaps a mapping that was added before.
     Overlap {
         /// First address of the new mapping.
-        start: u64,
+        start: Linear,
     },
     /// A page of the range can't be armed.
     Page {
         /// The address it failed at.
-        address: u64,
+        address: Linear,
         /// Why.
         error: PageError,
     },

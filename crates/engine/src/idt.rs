@@ -1,7 +1,9 @@
-//! Interrupt descriptor tables: what a gate holds, and a table that differs from another in one gate.
+//! Interrupt descriptor tables: what a gate holds, and a table that differs from another in one
+//! gate.
 //!
-//! The layout is that of 64-bit mode (Intel SDM volume 3, 6.14.1 and figure 6-8): 256 descriptors of 16 bytes. It is the processor's, the same on every platform, so it is
-//! here, where it is tested without one.
+//! The layout is that of 64-bit mode (Intel SDM volume 3, 6.14.1 and figure 6-8): 256 descriptors
+//! of 16 bytes. It is the processor's, the same on every platform, so it is here, where it is
+//! tested without one.
 
 /// Descriptors in a table.
 pub const VECTORS: usize = 256;
@@ -26,7 +28,8 @@ pub struct Descriptor {
     high: u64,
 }
 
-/// Bits 40 to 47 of a gate that leads somewhere and turns interrupts off on the way, for anybody's `int` (privilege level 3) or not.
+/// Bits 40 to 47 of a gate that leads somewhere and turns interrupts off on the way, for anybody's
+/// `int` (privilege level 3) or not.
 const INTERRUPT_GATE: u64 = 0x8e;
 const LEVEL: u64 = 3 << 45;
 const STACK: u64 = 7 << 32;
@@ -79,10 +82,12 @@ impl Descriptor {
     }
 }
 
-/// Lets the gate of page faults lead to `entry`, everything else of the table as it was, and returns where it led before.
+/// Lets the gate of page faults lead to `entry`, everything else of the table as it was, and
+/// returns where it led before.
 ///
-/// `None`, and the table as it was, unless that is an interrupt gate that stays on the interrupted stack if that is the kernel's: an entry that goes on to the old one must find
-/// interrupts off, and a fault inside another must not begin at the same stack's top again.
+/// `None`, and the table as it was, unless that is an interrupt gate that stays on the interrupted
+/// stack if that is the kernel's: an entry that goes on to the old one must find interrupts off,
+/// and a fault inside another must not begin at the same stack's top again.
 pub fn divert_page_faults(table: &mut Table, entry: u64) -> Option<u64> {
     let gate = table.get_mut(usize::from(PAGE_FAULT))?;
     if !gate.is_interrupt_gate() || gate.stack() != 0 {
@@ -134,7 +139,8 @@ mod tests {
     fn leading_elsewhere_changes_the_offset_and_no_other_bit() {
         for bit in 0..64 {
             let offset = 1 << bit;
-            // All ones: what must stay is then seen to stay; all zeros: what must not come is seen not to.
+            // All ones: what must stay is then seen to stay; all zeros: what must not come is seen
+            // not to.
             for word in [0, u64::MAX] {
                 let before = Descriptor::from_words(word, word);
                 let after = before.leading_to(offset);

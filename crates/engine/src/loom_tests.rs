@@ -1,16 +1,15 @@
-//! The lock-free parts under loom: every interleaving, and every value that a load may see, of small cases.
+//! The lock-free parts under loom: every interleaving, and every value that a load may see, of
+//! small cases.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p trapline-engine --release`
 
-use crate::primitive::RingMemory;
 use crate::published::Published;
-use crate::{Fault, FaultHandler, HandlerList, Owned, RingWriter, Trap, Verdict};
+use crate::{Fault, FaultHandler, HandlerList, Lane, Owned, Trap, Verdict};
 use core::ptr::NonNull;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use trapline_abi::{Kind, Record};
 use trapline_insn::Registers;
 
 /// A handler with something beside its node that must be visible when it is called.
@@ -24,7 +23,7 @@ struct Node {
 /// # Safety
 /// `node` is the first member of a [`Node`] that is alive.
 unsafe fn handle(node: NonNull<FaultHandler>, _: &Trap, _: &Fault, _: &mut Registers) -> Verdict {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the first member of a `Node` that is alive: `handle` asks for that.
     let node = unsafe { node.cast::<Node>().as_ref() };
     // SAFETY: written before it was registered, which loom checks.
     assert_eq!(node.content.with(|content| unsafe { *content }), 7);
@@ -46,11 +45,11 @@ fn pointer(node: &Arc<Node>) -> NonNull<FaultHandler> {
 
 fn trap() -> Trap {
     // SAFETY: nothing here has interrupts.
-    unsafe { Trap::begin(0) }
+    unsafe { Trap::begin(Lane::new(0)) }
 }
 
 fn ask(list: &HandlerList) {
-    let fault = Fault { error_code: crate::ErrorCode(0), address: 0 };
+    let fault = Fault { error_code: crate::ErrorCode(0), address: crate::Linear(0) };
     assert_eq!(list.ask(&trap(), &fault, &mut Registers::default()), Verdict::NotOurs);
 }
 
@@ -128,92 +127,5 @@ fn a_reader_sees_one_snapshot_whole() {
         reader.join().expect("the reader ends");
         // SAFETY: the only reader has ended.
         unsafe { old.free() };
-    });
-}
-
-fn record(number: u64) -> Record {
-    Record { kind: Kind::Access as u8, payload: [number; 4], ..Record::EMPTY }
-}
-
-const CAPACITY: u64 = 8;
-
-fn ring() -> (RingMemory, Arc<RingWriter>) {
-    let memory = RingMemory::new(CAPACITY as usize);
-    let writer = RingWriter::on(memory.clone(), CAPACITY).expect("a power of two");
-    (memory, Arc::new(writer))
-}
-
-#[test]
-fn the_reader_sees_complete_records_in_order() {
-    loom::model(|| {
-        let (memory, writer) = ring();
-        let pushing = thread::spawn({
-            let writer = writer.clone();
-            move || assert!(writer.push(record(1), &[]) && writer.push(record(2), &[record(3)]))
-        });
-        let mut at = 0;
-        for _ in 0..2 {
-            while let Some(record) = memory.take(at) {
-                assert!(record.payload == [at + 1; 4], "{record:?}");
-                at += 1;
-            }
-            thread::yield_now();
-        }
-        pushing.join().expect("the writer ends");
-        while memory.take(at).is_some() {
-            at += 1;
-        }
-        assert_eq!(at, 3);
-    });
-}
-
-#[test]
-fn a_slot_is_written_again_only_after_it_was_read() {
-    loom::model(|| {
-        let (memory, writer) = ring();
-        for number in 0..CAPACITY {
-            assert!(writer.push(record(number), &[]));
-        }
-        let pushing = thread::spawn({
-            let writer = writer.clone();
-            move || writer.push(record(100), &[])
-        });
-        assert_eq!(memory.take(0).map(|record| record.payload[0]), Some(0));
-        let pushed = pushing.join().expect("the writer ends");
-        assert_eq!(writer.dropped(), u64::from(!pushed));
-    });
-}
-
-#[test]
-fn pushes_that_overlap_fill_slots_of_their_own_and_tell_of_lost_records_once() {
-    loom::model(|| {
-        let (memory, writer) = ring();
-        for number in 0..CAPACITY {
-            assert!(writer.push(record(number), &[]));
-        }
-        assert!(!writer.push(record(0), &[]) && !writer.push(record(0), &[record(0)]));
-        for position in 0..CAPACITY {
-            assert!(memory.take(position).is_some());
-        }
-        // A trap, and one that nests into it: as threads, which may overlap in more ways than those can.
-        let nested = thread::spawn({
-            let writer = writer.clone();
-            move || writer.push(record(200), &[])
-        });
-        assert!(writer.push(record(100), &[]));
-        assert!(nested.join().expect("the nested push ends"));
-        assert!(writer.push(record(300), &[]));
-        let (mut told, mut pushed) = (0, Vec::new());
-        let mut at = CAPACITY;
-        while let Some(record) = memory.take(at) {
-            match record.kind == Kind::Lost as u8 {
-                true => told += record.payload[0],
-                false => pushed.push(record.payload[0]),
-            }
-            at += 1;
-        }
-        pushed.sort_unstable();
-        assert_eq!((told, writer.dropped()), (3, 3));
-        assert_eq!(pushed, [100, 200, 300]);
     });
 }

@@ -1,14 +1,16 @@
-//! A pointer to an immutable snapshot that traps read without waiting, as RCU does (Documentation/RCU/whatisRCU.rst).
+//! A pointer to an immutable snapshot that traps read without waiting, as RCU does
+//! (Documentation/RCU/whatisRCU.rst).
 //!
-//! The writer builds a whole new snapshot, publishes it, waits until no trap can hold the old one, and frees that. Rejected: changing one shared
-//! structure in place, since every intermediate state then had to be proved harmless; a snapshot has none.
+//! The writer builds a whole new snapshot, publishes it, waits until no trap can hold the old one,
+//! and frees that. Rejected: changing one shared structure in place, since every intermediate state
+//! then had to be proved harmless; a snapshot has none.
 
-use crate::primitive::atomic::{AtomicPtr, Ordering};
 use crate::{OutOfMemory, Trap};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Deref;
 use core::ptr::NonNull;
+use trapline_ring::primitive::atomic::{AtomicPtr, Ordering};
 
 /// A snapshot in memory of its own, not yet or no longer published.
 pub struct Owned<T>(Box<[T]>);
@@ -38,7 +40,7 @@ impl<T> Owned<T> {
     /// # Safety
     /// `pointer` came from there and is not used again.
     pub unsafe fn reclaim(pointer: NonNull<T>) -> Self {
-        // SAFETY: as the caller vouches.
+        // SAFETY: `pointer` came from `into_raw` and is not used again: `reclaim` asks for that.
         unsafe { Self::from_raw(pointer.as_ptr()) }
     }
 
@@ -62,7 +64,8 @@ impl<T> Deref for Owned<T> {
 /// The published pointer. One writer at a time.
 ///
 /// # Invariants
-/// Null, or from [`Owned::into_raw`] and not freed while a trap that began before it was replaced is running.
+/// Null, or from [`Owned::into_raw`] and not freed while a trap that began before it was replaced
+/// is running.
 pub(crate) struct Published<T>(AtomicPtr<T>);
 
 impl<T> Published<T> {
@@ -73,9 +76,11 @@ impl<T> Published<T> {
 
     /// The snapshot that is current now, for as long as the trap lasts.
     pub(crate) fn read<'t>(&self, _trap: &'t Trap) -> Option<&'t T> {
-        // Acquire pairs with the release in `replace`: whoever sees the pointer sees the snapshot as built. No lock, no retry: one load.
+        // Acquire pairs with the release in `replace`: whoever sees the pointer sees the snapshot
+        // as built. No lock, no retry: one load.
         let pointer = self.0.load(Ordering::Acquire);
-        // SAFETY: by the invariant, and since `retire` frees only after `synchronize`, the snapshot outlives the trap.
+        // SAFETY: by the invariant, and since `retire` frees only after `synchronize`, the snapshot
+        // outlives the trap.
         unsafe { pointer.as_ref() }
     }
 
@@ -84,16 +89,23 @@ impl<T> Published<T> {
     /// # Safety
     /// Called by the one writer, who does not free what it replaces while the result is in use.
     pub(crate) unsafe fn current(&self) -> Option<&T> {
-        // SAFETY: by the invariant, and since only the caller could replace and free it. Relaxed: it was this writer that stored it, or one whose
-        // lock this one took over.
+        // SAFETY: by the invariant, and since only the caller could replace and free it. Relaxed:
+        // it was this writer that stored it, or one whose lock this one took over.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 
     /// Publishes `new` and returns what was published before, which traps may still be reading.
     pub(crate) fn replace(&self, new: Option<Owned<T>>) -> Retired<T> {
         let new = new.map_or(core::ptr::null_mut(), Owned::into_raw);
-        // AcqRel: release for the readers of `new`; acquire so that the old one's content is ours to drop.
+        // AcqRel: release for the readers of `new`; acquire so that the old one's content is ours
+        // to drop.
         Retired(self.0.swap(new, Ordering::AcqRel))
+    }
+
+    /// Publishes again what was published before, which traps may never have stopped reading.
+    pub(crate) fn restore(&self, old: Retired<T>) -> Retired<T> {
+        // As in `replace`.
+        Retired(self.0.swap(old.0, Ordering::AcqRel))
     }
 }
 
@@ -121,7 +133,8 @@ impl<T> Retired<T> {
     /// Every trap that began before it was replaced has ended.
     pub unsafe fn free(self) {
         if !self.0.is_null() {
-            // SAFETY: the pointer came from `Owned::into_raw` by the invariant of `Published`; the caller vouches for the readers.
+            // SAFETY: the pointer came from `Owned::into_raw` by the invariant of `Published`;
+            // `free` asks for every trap that may read it to have ended.
             drop(unsafe { Owned::from_raw(self.0) });
         }
     }

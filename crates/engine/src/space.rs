@@ -1,33 +1,33 @@
 //! The armed pages and the probes that cover them: the snapshot that traps look things up in.
 //!
-//! Immutable once built, but that probes and pages can be struck out of it one by one, so lookup needs no lock and sees no intermediate state. Pages are found by hash. Within a page the
-//! probes' boundaries cut *segments*, each with the list of probes that cover all of it, so finding the probes of an access is a binary search however many
-//! probes there are and however they nest. (kmmio searched a linear list and called it "a dynamic stabbing problem"; a segment list is the static
-//! answer to it, rebuilt at each change.)
+//! Immutable once built, but that probes and pages can be struck out of it one by one, so lookup
+//! needs no lock and sees no intermediate state. Pages are found by hash. Within a page the probes'
+//! boundaries cut *segments*, each with the list of probes that cover all of it, so finding the
+//! probes of an access is a binary search however many probes there are and however they nest.
+//! (kmmio searched a linear list and called it "a dynamic stabbing problem"; a segment list is the
+//! static answer to it, rebuilt at each change.)
 
-use crate::primitive::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::{Mapped, OutOfMemory, Page, PageSize, Probe, ProbeId};
+use crate::{Alias, Behind, Linear, Mapped, OutOfMemory, Page, PageSize, Probe, ProbeId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use trapline_ring::primitive::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A page that is armed, or about to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArmedPage {
     /// The page, and its entry as it was.
     pub mapped: Mapped,
-    /// Linear address of the alias of its first byte.
-    pub alias: u64,
+    /// What is behind it.
+    pub behind: Behind,
     /// Number of the mapping it belongs to; the aliases of one mapping are contiguous.
     pub mapping: u32,
-    /// Whether RAM is behind it: its locked accesses must be atomic against everybody.
-    pub ram: bool,
     segments: (u32, u32),
 }
 
 impl ArmedPage {
     /// A page that no probe covers yet.
-    pub(crate) fn new(mapped: Mapped, alias: u64, mapping: u32, ram: bool) -> Self {
-        Self { mapped, alias, mapping, ram, segments: (0, 0) }
+    pub(crate) fn new(mapped: Mapped, behind: Behind, mapping: u32) -> Self {
+        Self { mapped, behind, mapping, segments: (0, 0) }
     }
 
     /// The page itself.
@@ -36,8 +36,8 @@ impl ArmedPage {
     }
 
     /// Where `address`, on this page, lies on the alias.
-    pub fn alias_of(&self, address: u64) -> u64 {
-        self.alias.wrapping_add(address.wrapping_sub(self.mapped.page.address))
+    pub fn alias_of(&self, address: Linear) -> Alias {
+        self.behind.alias.plus(address.since(self.mapped.page.address))
     }
 }
 
@@ -46,7 +46,8 @@ impl ArmedPage {
 pub(crate) struct ActiveProbe {
     pub id: ProbeId,
     pub probe: Probe,
-    /// Cleared when the probe is being removed: no handler begins after that. Relaxed is enough: `synchronize` orders the end.
+    /// Cleared when the probe is being removed: no handler begins after that. Relaxed is enough:
+    /// `synchronize` orders the end.
     live: AtomicBool,
 }
 
@@ -66,7 +67,7 @@ impl ActiveProbe {
 
 #[derive(Clone, Copy, Debug)]
 struct Segment {
-    start: u64,
+    start: Linear,
     members: (u32, u32),
 }
 
@@ -100,11 +101,12 @@ impl Space {
         let mut sweep = Sweep { probes: &probes, next: 0, active: Vec::new(), changed: true };
         let mut shared = (0, 0);
         for page in &mut pages {
-            let (mut cut, last) = (page.page().address, page.page().end().wrapping_sub(1));
+            let (mut cut, last) = (page.page().address, page.page().last());
             let from = index(segments.len())?;
             loop {
                 sweep.advance_to(cut)?;
-                // Neighbours under the same probes, as all pages of a long range are, share one list.
+                // Neighbours under the same probes, as all pages of a long range are, share one
+                // list.
                 if core::mem::take(&mut sweep.changed) {
                     shared = (index(members.len())?, index(sweep.active.len())?);
                     members.try_reserve(sweep.active.len())?;
@@ -163,7 +165,7 @@ impl Space {
 
     /// The armed page that holds `address`.
     #[inline(always)]
-    pub(crate) fn find(&self, address: u64) -> Option<&ArmedPage> {
+    pub(crate) fn find(&self, address: Linear) -> Option<&ArmedPage> {
         let small = self.find_page(Page::containing(address, PageSize::Small));
         if small.is_some() || !self.has_large {
             return small;
@@ -172,7 +174,7 @@ impl Space {
     }
 
     #[cold]
-    fn find_large(&self, address: u64) -> Option<&ArmedPage> {
+    fn find_large(&self, address: Linear) -> Option<&ArmedPage> {
         self.find_page(Page::containing(address, PageSize::Large))
     }
 
@@ -185,10 +187,12 @@ impl Space {
     #[inline(always)]
     fn bucket_of(&self, page: Page) -> Option<(&AtomicU32, usize)> {
         let mut at = hash(page.address, self.shift);
-        // Bounded by the table's length; ends at an empty bucket long before, since the table is half empty.
+        // Bounded by the table's length; ends at an empty bucket long before, since the table is
+        // half empty.
         for _ in 0..self.buckets.len() {
             let bucket = self.buckets.get(at)?;
-            // Relaxed: the snapshot was acquired with its pointer, and a page being forgotten is disarmed already.
+            // Relaxed: the snapshot was acquired with its pointer, and a page being forgotten is
+            // disarmed already.
             let number = bucket.load(Ordering::Relaxed);
             if number == EMPTY {
                 return None;
@@ -208,7 +212,8 @@ impl Space {
         }
     }
 
-    /// Whether `page` is armed and not about to be disarmed. Relaxed is enough, since `synchronize` orders the end.
+    /// Whether `page` is armed and not about to be disarmed. Relaxed is enough, since `synchronize`
+    /// orders the end.
     pub(crate) fn stays(&self, page: Page) -> bool {
         let leaving = self.bucket_of(page).and_then(|(_, number)| self.leaving.get(number));
         leaving.is_some_and(|leaving| !leaving.load(Ordering::Relaxed))
@@ -221,14 +226,16 @@ impl Space {
         }
     }
 
-    /// Calls `visit` for each live probe that covers a byte of `address..address + width` on `page`, in the order of their ids within each segment, each once.
+    /// Calls `visit` for each live probe that covers a byte of `address..address + width` on
+    /// `page`, in the order of their ids within each segment, each once.
     ///
-    /// `first` tells that `page` holds the access's first byte; on the page after it only the probes that begin there are new.
+    /// `first` tells that `page` holds the access's first byte; on the page after it only the
+    /// probes that begin there are new.
     #[inline(always)]
     pub(crate) fn visit<'s>(
         &'s self,
         page: &ArmedPage,
-        address: u64,
+        address: Linear,
         width: u64,
         first: bool,
         mut visit: impl FnMut(&'s ActiveProbe),
@@ -240,7 +247,7 @@ impl Space {
             let live = members.filter_map(|&member| self.probes.get(member as usize)).filter(|a| a.is_live());
             return live.for_each(visit);
         }
-        let last = address.wrapping_add(width.max(1) - 1);
+        let last = address.plus(width.max(1) - 1);
         let begin = segments.partition_point(|segment| segment.start <= address).saturating_sub(1);
         for (position, segment) in segments.get(begin..).unwrap_or(&[]).iter().enumerate() {
             if segment.start > last {
@@ -287,11 +294,11 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    fn last_of(&self, number: u32) -> u64 {
+    fn last_of(&self, number: u32) -> Linear {
         self.probes[number as usize].probe.last()
     }
 
-    fn advance_to(&mut self, address: u64) -> Result<(), OutOfMemory> {
+    fn advance_to(&mut self, address: Linear) -> Result<(), OutOfMemory> {
         let before = self.active.len();
         let probes = self.probes;
         self.active.retain(|&number| probes[number as usize].probe.last() >= address);
@@ -310,9 +317,9 @@ impl Sweep<'_> {
     }
 
     /// Where the set changes next.
-    fn next_cut(&self) -> Option<u64> {
+    fn next_cut(&self) -> Option<Linear> {
         let begins = self.probes.get(self.next).map(|a| a.probe.start);
-        let ends = self.active.iter().filter_map(|&number| self.last_of(number).checked_add(1));
+        let ends = self.active.iter().filter_map(|&number| self.last_of(number).checked_plus(1));
         ends.chain(begins).min()
     }
 }
@@ -321,9 +328,10 @@ const EMPTY: u32 = u32::MAX;
 /// A bucket whose page is no longer armed; a search goes on behind it.
 const FORGOTTEN: u32 = u32::MAX - 1;
 
-/// Fibonacci hashing of the page number (Knuth, The Art of Computer Programming 3, 6.4): the high bits of one multiplication.
-fn hash(address: u64, shift: u32) -> usize {
-    ((address >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (shift & 63)) as usize
+/// Fibonacci hashing of the page number (Knuth, The Art of Computer Programming 3, 6.4): the high
+/// bits of one multiplication.
+fn hash(address: Linear, shift: u32) -> usize {
+    ((address.0 >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (shift & 63)) as usize
 }
 
 fn index(number: usize) -> Result<u32, OutOfMemory> {
@@ -331,7 +339,8 @@ fn index(number: usize) -> Result<u32, OutOfMemory> {
     u32::try_from(number).ok().filter(|&n| n < FORGOTTEN).ok_or(OutOfMemory)
 }
 
-/// `into_boxed_slice` reallocates, infallibly, unless the capacity fits; so make it fit first, fallibly.
+/// `into_boxed_slice` reallocates, infallibly, unless the capacity fits; so make it fit first,
+/// fallibly.
 fn boxed<T>(mut items: Vec<T>) -> Result<Box<[T]>, OutOfMemory> {
     if items.capacity() != items.len() {
         let mut exact = Vec::new();

@@ -1,9 +1,11 @@
-//! The last resort: the instruction runs where it is, its pages open for one single step, as kmmio did it (seed 1).
+//! The last resort: the instruction runs where it is, its pages open for one single step, as kmmio
+//! did it (seed 1).
 //!
-//! While a page is open other CPUs can access it unseen, so each such *window* is counted and said. One step at a time on each CPU, begun by an outermost
-//! trap only; what can't be stepped by that rule has its page opened until [`Control::repair`](crate::Control::repair) arms it again.
+//! While a page is open other CPUs can access it unseen, so each such *window* is counted and said.
+//! One step at a time on each CPU, begun by an outermost trap only; what can't be stepped by that
+//! rule has its page opened until [`Control::repair`](crate::Control::repair) arms it again.
 
-use crate::{Mapped, Page, Platform};
+use crate::{Linear, Mapped, Page, Platform};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use trapline_insn::{Operand, Registers};
@@ -16,12 +18,13 @@ const INTERRUPT_FLAG: u64 = 1 << 9;
 /// Pages that one instruction may open: its operands', each across a border.
 const MAX_PAGES: usize = 4;
 
-/// How often a page is opened again for one step. Other CPUs' steps close it now and then; whoever closes it each time is not us.
+/// How often a page is opened again for one step. Other CPUs' steps close it now and then; whoever
+/// closes it each time is not us.
 const REOPENINGS: u32 = 1000;
 
 /// A single step under way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
+pub(crate) struct SingleStep {
     /// The registers at the fault.
     pub before: Registers,
     pages: [Option<Mapped>; MAX_PAGES],
@@ -41,11 +44,12 @@ pub(crate) enum Refault {
     Opened,
     /// The stepped instruction accesses this page too, but more pages than a step can close.
     Full,
-    /// However often the page is opened, it faults: that has another reason. The fault is the system's.
+    /// However often the page is opened, it faults: that has another reason. The fault is the
+    /// system's.
     Foreign,
 }
 
-impl Step {
+impl SingleStep {
     /// The pages it opened.
     pub(crate) fn pages(&self) -> impl Iterator<Item = Mapped> {
         self.pages.into_iter().flatten()
@@ -60,9 +64,9 @@ impl Step {
 
     /// Notes an access that showed only when it faulted, if none that is known lies on that page.
     fn found(&mut self, operand: Operand, page: Page) {
-        let on_page = |address: u64| address.wrapping_sub(page.address) < page.size.bytes();
         let known = self.operands.iter().flatten().any(|known| {
-            on_page(known.address) || on_page(known.address.wrapping_add(u64::from(known.width.max(1)) - 1))
+            let first = Linear(known.address);
+            page.holds(first) || page.holds(first.plus(u64::from(known.width.max(1)) - 1))
         });
         if let Some(free) = self.operands.iter_mut().find(|known| known.is_none())
             && !known
@@ -71,7 +75,8 @@ impl Step {
         }
     }
 
-    /// Closes the pages that are to `stay` armed; one that is being removed would not be opened again.
+    /// Closes the pages that are to `stay` armed; one that is being removed would not be opened
+    /// again.
     fn close(&self, platform: &impl Platform, registers: &mut Registers, stays: impl Fn(Page) -> bool) {
         for page in self.pages().filter(|page| stays(page.page)) {
             platform.set_present(page.page, page.entry, false);
@@ -84,14 +89,17 @@ impl Step {
 /// A CPU's step, if one is under way.
 ///
 /// # Invariants
-/// `step` is written only by this CPU while `active` is clear, and by the trap of the stepped instruction itself, which `ip` and `sp` tell from all that can nest into
-/// it; a trap that does nest finds `active` clear and is not outermost, or finds a step that is not its own, and does not look at it.
+/// `step` is written only by this CPU while `active` is clear, and by the trap of the stepped
+/// instruction itself, which `ip` and `sp` tell from all that can nest into it; a trap that does
+/// nest finds `active` clear and is not outermost, or finds a step that is not its own, and does
+/// not look at it.
 pub(crate) struct StepState {
     active: AtomicBool,
-    /// Instruction and stack pointer of the stepped instruction. What else runs on this CPU meanwhile (an NMI) differs in one of them.
+    /// Instruction and stack pointer of the stepped instruction. What else runs on this CPU
+    /// meanwhile (an NMI) differs in one of them.
     ip: AtomicU64,
     sp: AtomicU64,
-    step: UnsafeCell<Option<Step>>,
+    step: UnsafeCell<Option<SingleStep>>,
 }
 
 impl StepState {
@@ -109,12 +117,15 @@ impl StepState {
     /// The step under way, if it is of the instruction that `registers` are of.
     ///
     /// # Safety
-    /// Called on the CPU that the state belongs to, in a trap, and the result is given up before the trap ends or another method is called.
+    /// Called on the CPU that the state belongs to, in a trap, and the result is given up before
+    /// the trap ends or another method is called.
     #[expect(clippy::mut_from_ref, reason = "the state is this CPU's alone, see the invariant")]
-    unsafe fn of(&self, registers: &Registers) -> Option<&mut Step> {
+    unsafe fn of(&self, registers: &Registers) -> Option<&mut SingleStep> {
         let own = self.ip.load(Ordering::Relaxed) == registers.rip
             && self.sp.load(Ordering::Relaxed) == registers.rsp;
-        // SAFETY: as the caller vouches; and a trap that nests into the one that holds the result is of another instruction, so it does not get here.
+        // SAFETY: on the state's own CPU in a trap, and the result given up in time: `of` asks for
+        // that; and a trap that nests into the one that holds the result is of another instruction,
+        // so it does not get here.
         if own { unsafe { self.current() } } else { None }
     }
 
@@ -123,17 +134,18 @@ impl StepState {
     /// # Safety
     /// As for [`StepState::of`], in a trap of the stepped instruction.
     #[expect(clippy::mut_from_ref, reason = "the state is this CPU's alone, see the invariant")]
-    unsafe fn current(&self) -> Option<&mut Step> {
+    unsafe fn current(&self) -> Option<&mut SingleStep> {
         // Acquire: pairs with the release in `begin`, as seen from a trap on the same CPU.
         if !self.active.load(Ordering::Acquire) {
             return None;
         }
-        // SAFETY: active, so completely written; only the stepped instruction's traps use it, one at a time, as the caller vouches.
+        // SAFETY: active, so completely written; only the stepped instruction's traps use it, one
+        // at a time (`StepState::of` asks for that).
         unsafe { (*self.step.get()).as_mut() }
     }
 
-    /// Begins a step of the interrupted instruction with `page` open: it will run with interrupts off and raise a debug exception after it. Returns false if
-    /// a step is under way already.
+    /// Begins a step of the interrupted instruction with `page` open: it will run with interrupts
+    /// off and raise a debug exception after it. Returns false if a step is under way already.
     ///
     /// # Safety
     /// Called in the outermost trap of the CPU that the state belongs to.
@@ -149,7 +161,8 @@ impl StepState {
         }
         let ([first, second], since) = (operands, platform.now());
         let operands = [first, second, None, None];
-        let mut step = Step { before: *registers, pages: [None; MAX_PAGES], reopened: 0, operands, since };
+        let mut step =
+            SingleStep { before: *registers, pages: [None; MAX_PAGES], reopened: 0, operands, since };
         step.open(platform, page);
         registers.rflags = registers.rflags & !INTERRUPT_FLAG | TRAP_FLAG;
         self.ip.store(step.before.rip, Ordering::Relaxed);
@@ -161,7 +174,8 @@ impl StepState {
         true
     }
 
-    /// A fault on `page` in a trap on this CPU, of which `operand` is known: is it of the instruction being stepped?
+    /// A fault on `page` in a trap on this CPU, of which `operand` is known: is it of the
+    /// instruction being stepped?
     ///
     /// # Safety
     /// Called in a trap on the CPU that the state belongs to.
@@ -172,7 +186,8 @@ impl StepState {
         page: Mapped,
         operand: Operand,
     ) -> Refault {
-        // SAFETY: as the caller vouches; given up at the end of this function.
+        // SAFETY: in a trap on the state's own CPU: `refault` asks for that; given up at the end of
+        // this function.
         let Some(step) = (unsafe { self.of(registers) }) else { return Refault::Elsewhere };
         if step.pages().any(|open| open.page == page.page) {
             // Another CPU's step, or a repair, closed it before the instruction ran.
@@ -190,7 +205,8 @@ impl StepState {
         Refault::Opened
     }
 
-    /// A fault that is not ours hit the instruction being stepped: the step is undone, as if it had never begun. Returns it.
+    /// A fault that is not ours hit the instruction being stepped: the step is undone, as if it had
+    /// never begun. Returns it.
     ///
     /// # Safety
     /// As for [`StepState::refault`].
@@ -199,15 +215,16 @@ impl StepState {
         platform: &impl Platform,
         registers: &mut Registers,
         stays: impl Fn(Page) -> bool,
-    ) -> Option<Step> {
-        // SAFETY: as the caller vouches.
-        let step = *(unsafe { self.of(registers) })?;
+    ) -> Option<SingleStep> {
+        // SAFETY: in a trap on the state's own CPU: `refault` asks for that, and so does `abandon`.
+        let step = unsafe { self.of(registers) }?;
         step.close(platform, registers, stays);
-        self.active.store(false, Ordering::Release);
-        Some(step)
+        // SAFETY: in the same trap, and `step` has been given up.
+        unsafe { self.end() }
     }
 
-    /// The debug exception after the instruction: closes the pages and puts the flags back. Returns the step, or `None` if the exception is not ours.
+    /// The debug exception after the instruction: closes the pages and puts the flags back. Returns
+    /// the step, or `None` if the exception is not ours.
     ///
     /// # Safety
     /// Called in the trap of a debug exception on the CPU that the state belongs to.
@@ -216,11 +233,26 @@ impl StepState {
         platform: &impl Platform,
         registers: &mut Registers,
         stays: impl Fn(Page) -> bool,
-    ) -> Option<Step> {
-        // SAFETY: as the caller vouches; interrupts are off since the step began, and an NMI does not single-step: this exception is the stepped instruction's.
-        let step = *(unsafe { self.current() })?;
+    ) -> Option<SingleStep> {
+        // SAFETY: in the debug exception's trap on the state's own CPU: `finish` asks for that;
+        // interrupts are off since the step began, and an NMI does not single-step: this exception
+        // is the stepped instruction's.
+        let step = unsafe { self.current() }?;
         step.close(platform, registers, stays);
+        // SAFETY: in the same trap, and `step` has been given up.
+        unsafe { self.end() }
+    }
+
+    /// Nothing is under way from here on. Returns the step as the one copy of it: a trap that nests
+    /// may begin another in its place now, and the stack has no room for more.
+    ///
+    /// # Safety
+    /// A step is under way, this is a trap on the state's own lane, and no reference to the step is
+    /// left.
+    unsafe fn end(&self) -> Option<SingleStep> {
+        // SAFETY: written when the step began, and nobody else's before `active` is cleared.
+        let ended = unsafe { *self.step.get() };
         self.active.store(false, Ordering::Release);
-        Some(step)
+        ended
     }
 }

@@ -1,26 +1,33 @@
 //! The study of page faults: which of all faults are counted and recorded.
 //!
-//! A study only looks: it runs before anybody deals with the fault and changes nothing, so it may see a fault of every kind, from every context.
+//! A study only looks: it runs before anybody deals with the fault and changes nothing, so it may
+//! see a fault of every kind, from every context.
 
 use crate::counters::count;
-use crate::primitive::atomic::{AtomicU64, Ordering};
-use crate::{ErrorCode, Fault, OutOfMemory, Platform, Sink, Task, Trap};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::{ErrorCode, Fault, Lanes, Linear, Open, OutOfMemory, Platform, Sink, Task, Trap};
 use core::ptr::NonNull;
 use trapline_abi::{
     ANY, FAULTS_KERNEL, FAULTS_USER, FaultCounts, FaultPayload, FaultWatch, Flags, Kind, Record,
     ServedPayload,
 };
 use trapline_insn::Registers;
+use trapline_ring::primitive::atomic::{AtomicU64, Ordering};
 
-/// One CPU's counts, on a cache line of their own.
+/// One lane's counts, on a cache line of their own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Seen {
     user: AtomicU64,
     kernel: AtomicU64,
     passed: AtomicU64,
+}
+
+impl Open for Seen {
+    type Part = Self;
+
+    fn open(&self) -> &Self {
+        self
+    }
 }
 
 /// A watch of page faults.
@@ -33,7 +40,7 @@ pub struct Study {
     name: [u64; 2],
     sink: Option<NonNull<Sink>>,
     smap: bool,
-    cpus: Box<[Seen]>,
+    lanes: Lanes<Seen>,
 }
 
 // SAFETY: counts are atomic, the sink is made to be shared, the rest does not change.
@@ -42,29 +49,28 @@ unsafe impl Send for Study {}
 unsafe impl Sync for Study {}
 
 impl Study {
-    /// A study of what passes `watch`, on CPUs `0..cpus`, recorded in `sink` if there is one. `smap`: the CPUs keep the kernel from user memory (CR4.SMAP).
+    /// A study of what passes `watch`, on lanes `0..lanes`, recorded in `sink` if there is one.
+    /// `smap`: the CPUs keep the kernel from user memory (CR4.SMAP).
     ///
     /// # Safety
     /// `sink` lives until the study was dropped.
     pub unsafe fn new(
         watch: FaultWatch,
-        cpus: usize,
+        lanes: usize,
         sink: Option<NonNull<Sink>>,
         smap: bool,
     ) -> Result<Self, OutOfMemory> {
-        let mut all = Vec::new();
-        all.try_reserve_exact(cpus)?;
-        all.resize_with(cpus, Seen::default);
+        let lanes = Lanes::new(lanes, || Ok(Seen::default()))?;
         let (words, _) = watch.comm.as_chunks::<8>();
         let name = core::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)));
-        // INVARIANT: as the caller vouches.
-        Ok(Self { watch, name, sink, smap, cpus: all.into_boxed_slice() })
+        // INVARIANT: `sink` lives until the study was dropped: `new` asks for that.
+        Ok(Self { watch, name, sink, smap, lanes })
     }
 
     /// What was counted so far; of the claims nothing.
     pub fn counts(&self) -> FaultCounts {
         let mut sum = FaultCounts::default();
-        for cpu in &self.cpus {
+        for cpu in self.lanes.open() {
             sum.user += cpu.user.load(Ordering::Relaxed);
             sum.kernel += cpu.kernel.load(Ordering::Relaxed);
             sum.passed += cpu.passed.load(Ordering::Relaxed);
@@ -72,7 +78,8 @@ impl Study {
         sum
     }
 
-    /// Counts a fault, and records it if it passes. `user`: it was raised in user mode, whatever its error code says: the CPU's own accesses, for a descriptor say, are never marked so.
+    /// Counts a fault, and records it if it passes. `user`: it was raised in user mode, whatever
+    /// its error code says: the CPU's own accesses, for a descriptor say, are never marked so.
     #[inline(always)]
     pub(crate) fn see(
         &self,
@@ -82,7 +89,7 @@ impl Study {
         user: bool,
         registers: &Registers,
     ) {
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        let Some(cpu) = self.lanes.of(trap) else { return };
         count(if user { &cpu.user } else { &cpu.kernel });
         if !self.wants(fault, user) {
             return;
@@ -99,14 +106,16 @@ impl Study {
         let Some(sink) = self.sink else { return };
         let Task { process, .. } = task;
         let Fault { error_code: ErrorCode(error_code), address } = *fault;
-        let payload = FaultPayload { address, ip: registers.rip, error_code, process, stack: registers.rsp };
+        let payload =
+            FaultPayload { address: address.0, ip: registers.rip, error_code, process, stack: registers.rsp };
         let flags = if self.closed(fault, user, registers) { Flags::CLOSED } else { 0 };
         let record = Record { kind: Kind::Fault as u8, flags, payload: payload.to_words(), ..Record::EMPTY };
         // SAFETY: alive by the invariant.
         unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
     }
 
-    /// Records that the kernel has served a fault, which was raised in user mode or not, if such a fault may have been recorded.
+    /// Records that the kernel has served a fault, which was raised in user mode or not, if such a
+    /// fault may have been recorded.
     pub(crate) fn see_served(
         &self,
         trap: &Trap,
@@ -115,18 +124,19 @@ impl Study {
         served: ServedPayload,
     ) {
         let Some(sink) = self.sink else { return };
-        if self.wants_at(served.address, user) && self.is_about(&platform.task()) {
+        if self.wants_at(Linear(served.address), user) && self.is_about(&platform.task()) {
             let record = Record { kind: Kind::Served as u8, payload: served.to_words(), ..Record::EMPTY };
             // SAFETY: alive by the invariant.
             unsafe { sink.as_ref() }.push(trap, platform, record, &[]);
         }
     }
 
-    /// Whether the kernel accessed memory of user mode while that was closed to it: the error code does not tell that from a page that is read-only.
+    /// Whether the kernel accessed memory of user mode while that was closed to it: the error code
+    /// does not tell that from a page that is read-only.
     fn closed(&self, fault: &Fault, user: bool, registers: &Registers) -> bool {
         /// RFLAGS.AC.
         const ACCESS: u64 = 1 << 18;
-        self.smap && !user && (fault.address as i64) >= 0 && registers.rflags & ACCESS == 0
+        self.smap && !user && (fault.address.0 as i64) >= 0 && registers.rflags & ACCESS == 0
     }
 
     /// Whether it passes but for its task.
@@ -139,9 +149,9 @@ impl Study {
     }
 
     /// Whether it passes but for its task and its error code.
-    fn wants_at(&self, address: u64, user: bool) -> bool {
+    fn wants_at(&self, address: Linear, user: bool) -> bool {
         let mode = if user { FAULTS_USER } else { FAULTS_KERNEL };
-        self.watch.flags & mode != 0 && (self.watch.first..=self.watch.last).contains(&address)
+        self.watch.flags & mode != 0 && (self.watch.first..=self.watch.last).contains(&address.0)
     }
 
     fn is_about(&self, task: &Task) -> bool {
@@ -164,6 +174,8 @@ mod tests {
         error_set: 0,
         error_clear: 0,
         comm: [0; 16],
+        owner: 0,
+        reserved: 0,
     };
 
     fn study(watch: FaultWatch) -> Study {
@@ -172,7 +184,7 @@ mod tests {
     }
 
     fn wants(watch: FaultWatch, code: u32, address: u64, user: bool) -> bool {
-        study(watch).wants(&Fault { error_code: ErrorCode(code), address }, user)
+        study(watch).wants(&Fault { error_code: ErrorCode(code), address: Linear(address) }, user)
     }
 
     #[test]
@@ -194,7 +206,7 @@ mod tests {
 
     #[test]
     fn user_memory_is_closed_to_the_kernel_unless_ac_is_set() {
-        let at = |address| Fault { error_code: ErrorCode(3), address };
+        let at = |address| Fault { error_code: ErrorCode(3), address: Linear(address) };
         let registers = |rflags| Registers { rflags, ..Registers::default() };
         let study = study(ALL);
         assert!(study.closed(&at(0x1000), false, &registers(0x202)));

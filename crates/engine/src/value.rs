@@ -8,6 +8,13 @@ pub(crate) fn truncate(value: u64, width: u16) -> u64 {
     if width >= 8 { value } else { value & ((1 << (8 * width)) - 1) }
 }
 
+/// Clears what of `words` lies behind the first `width` bytes.
+pub(crate) fn cut(words: &mut [u64], width: u16) {
+    for (number, word) in (0..).zip(words) {
+        *word = truncate(*word, width.saturating_sub(8 * number));
+    }
+}
+
 pub(crate) fn wide(words: [u64; 2]) -> u128 {
     u128::from(words[0]) | u128::from(words[1]) << 64
 }
@@ -16,7 +23,8 @@ pub(crate) fn narrow(value: u128, width: u16) -> [u64; 2] {
     [truncate(value as u64, width), (value >> 64) as u64]
 }
 
-/// Offsets and widths of the pieces that `width` bytes are accessed in where no instruction has that width.
+/// Offsets and widths of the pieces that `width` bytes are accessed in where no instruction has
+/// that width.
 pub(crate) fn pieces(width: u16) -> impl Iterator<Item = (u64, u8)> {
     let mut offset = 0;
     core::iter::from_fn(move || {

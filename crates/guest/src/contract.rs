@@ -1,4 +1,5 @@
-//! What the module `trapline_conformance` and this program say to each other: the other side of `kernel/tests/conformance.h`.
+//! What the module `trapline_conformance` and this program say to each other: the other side of
+//! `kernel/tests/conformance.h`.
 
 use trapline_insn::Registers;
 
@@ -34,6 +35,8 @@ pub(crate) mod command {
 pub(crate) struct Region {
     pub(crate) is_device: u32,
     pub(crate) pages: u32,
+    pub(crate) is_read_only: u32,
+    pub(crate) reserved: u32,
     pub(crate) physical: u64,
     pub(crate) is_large: [u8; PAGES],
     pub(crate) start: u64,
@@ -93,6 +96,7 @@ pub(crate) mod reaction {
     pub(crate) const SUPPLY: u32 = 2;
     pub(crate) const DROP: u32 = 3;
     pub(crate) const TOUCH: u32 = 4;
+    pub(crate) const INCREMENT: u32 = 5;
 }
 
 /// Flags of a [`Probe`]: `kernel/include/trapline.h`.

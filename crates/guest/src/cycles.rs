@@ -1,10 +1,13 @@
-//! `trapline-cycles COUNT PHYSICAL LENGTH ENTRIES`: starts and ends that many sessions that watch a physical range, and fails unless each armed it and left the
-//! page tables as they were.
+//! `trapline-cycles COUNT PHYSICAL LENGTH ENTRIES`: starts and ends that many sessions that watch a
+//! physical range, and fails unless each armed it and left the page tables as they were.
 //!
-//! ENTRIES is a file that tells the page-table entries of a mapping of that range, as `trapline_hammer` offers it: it must read differently while the range is
-//! watched and the same afterwards. Every other session ends without STOP, by nothing but the close of its file, as when its owner was killed.
+//! ENTRIES is a file that tells the page-table entries of a mapping of that range, as
+//! `trapline_hammer` offers it: it must read differently while the range is watched and the same
+//! afterwards. Every other session ends without STOP, by nothing but the close of its file, as when
+//! its owner was killed.
 //!
-//! It is a program because `trapline` starts too slowly to do this a thousand times in a test: most of its time goes into a process and its symbols.
+//! It is a program because `trapline` starts too slowly to do this a thousand times in a test: most
+//! of its time goes into a process and its symbols.
 #![allow(unsafe_code, reason = "talks to the device by ioctl")]
 
 use std::fs::{self, File, OpenOptions};
@@ -81,7 +84,8 @@ impl Argument for Watch {}
 impl Argument for Counters {}
 
 fn give<const COMMAND: Opcode, T: Argument>(file: &File, argument: &mut T) -> rustix::io::Result<()> {
-    // SAFETY: a command's number holds the size of its argument, so another type than the command's is no command of the device; each of these types is
-    // integers only, and the device reads and writes nothing but it.
+    // SAFETY: a command's number holds the size of its argument, so another type than the command's
+    // is no command of the device; each of these types is integers only, and the device reads and
+    // writes nothing but it.
     unsafe { ioctl::ioctl(file, Updater::<COMMAND, T>::new(argument)) }
 }

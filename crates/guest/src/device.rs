@@ -1,6 +1,8 @@
-//! The device that regions lie in: the memory buffer of QEMU's NVMe controller, which takes every width and keeps what is written.
+//! The device that regions lie in: the memory buffer of QEMU's NVMe controller, which takes every
+//! width and keeps what is written.
 //!
-//! This program looks at it through a mapping of its own, in user space, where nothing is armed. QEMU's record shows that as well, so it is enclosed in marks.
+//! This program looks at it through a mapping of its own, in user space, where nothing is armed.
+//! QEMU's record shows that as well, so it is enclosed in marks.
 
 use std::cell::Cell;
 use std::fs::{self, OpenOptions};
@@ -28,7 +30,8 @@ mod mark {
     pub(super) const BITS: u64 = 2;
 }
 
-/// The device. It stays open from scenario to scenario: what is in a port when it is closed is lost.
+/// The device. It stays open from scenario to scenario: what is in a port when it is closed is
+/// lost.
 #[derive(Debug)]
 pub(crate) struct Device {
     registers: Mapping,

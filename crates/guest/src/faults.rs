@@ -1,6 +1,7 @@
 //! `trapline-faults CAUSE`: raises one page fault of a known kind, after telling its address.
 //!
-//! For the scenarios of `cargo xtask test`, which hold what Trapline says about the fault against it. Most causes end the program by SIGSEGV: that is what they are.
+//! For the scenarios of `cargo xtask test`, which hold what Trapline says about the fault against
+//! it. Most causes end the program by SIGSEGV: that is what they are.
 
 #![allow(unsafe_code, reason = "its purpose is to access memory that is not there")]
 
@@ -24,8 +25,9 @@ fn main() -> ExitCode {
     let cause = std::env::args().nth(1).unwrap_or_default();
     match raise(&cause) {
         Ok(()) => {
-            // Whoever wants to know what memory it was asks a moment later.
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            // Whoever wants to know what memory it was asks a moment later, on a busy host some
+            // moments.
+            std::thread::sleep(std::time::Duration::from_secs(3));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -90,7 +92,8 @@ fn raise(cause: &str) -> Result<()> {
             let memory = anonymous(writable)?;
             store(memory);
             let code = ptr::with_exposed_provenance::<c_void>(tell(memory)?);
-            // SAFETY: a page that is not executable: the signal that this raises is what the program is for.
+            // SAFETY: a page that is not executable: the signal that this raises is what the
+            // program is for.
             unsafe { std::mem::transmute::<*const c_void, extern "C" fn()>(code)() };
         }
         "kernel-page" => load(tell(KERNEL_TEXT)?),
@@ -133,7 +136,7 @@ fn raise(cause: &str) -> Result<()> {
             load(memory);
         }
         "kernel-reserved" | "kernel-read-only" | "kernel-text-write" | "kernel-execute" | "kernel-hole"
-        | "safe-reader" => {
+        | "nested" | "safe-reader" | "safe-reader-beside" => {
             provoke(cause, 0)?;
             let address = fs::read_to_string(format!("{MODULE}/address"))?;
             tell(address.trim().parse()?)?;

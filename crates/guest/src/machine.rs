@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use rustix::io::Errno;
 use trapline_abi::Counters;
-use trapline_engine::{ControlError, Decision, ErrorCode, Fault, OutOfMemory, PageSize, ProbeId};
+use trapline_engine::{ControlError, Decision, ErrorCode, Fault, Linear, OutOfMemory, PageSize, ProbeId};
 use trapline_sim::paging::Rules;
 use trapline_sim::{
-    Access, Backing, Bus, Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome,
-    PageSpec, ProbeSpec, Profile, Program, Reaction, Region, Trace, Value,
+    Backing, Bus, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, Machine, Outcome, PageSpec, ProbeSpec,
+    Profile, Program, Reaction, RecordedAccess, Region, Registrar, Trace, Value,
 };
 
 use crate::contract::{self, ended, flags, reaction};
@@ -23,7 +23,8 @@ const A_WHILE: Duration = Duration::from_millis(2);
 const LARGE: u64 = 2 << 20;
 const SMALL: u64 = 4096;
 
-/// The machine. What it set up is undone when it is dropped; the module goes first, so that nothing is armed when the session ends.
+/// The machine. What it set up is undone when it is dropped; the module goes first, so that nothing
+/// is armed when the session ends.
 pub(crate) struct Kernel<'a> {
     writer: Writer,
     session: Session,
@@ -76,6 +77,42 @@ impl<'a> Kernel<'a> {
         };
         self.regions.values().find_map(within)
     }
+
+    /// A new region.
+    fn map_region(&mut self, backing: Backing, pages: &[PageSize], is_read_only: bool) -> Option<Region> {
+        let is_device = backing == Backing::Device;
+        let mut wanted = contract::Region {
+            is_device: is_device.into(),
+            pages: pages.len() as u32,
+            is_read_only: is_read_only.into(),
+            reserved: 0,
+            physical: 0,
+            is_large: [0; contract::PAGES],
+            start: 0,
+            length: 0,
+        };
+        assert!(pages.len() <= contract::PAGES, "a region has at most {} pages", contract::PAGES);
+        for (is_large, size) in wanted.is_large.iter_mut().zip(pages) {
+            *is_large = (*size == PageSize::Large).into();
+        }
+        let alignment = if pages.contains(&PageSize::Large) { LARGE } else { SMALL };
+        let offset = self.free.next_multiple_of(alignment);
+        wanted.physical = self.device.physical() + offset;
+        match self.writer.module.map(&mut wanted) {
+            Err(Errno::OPNOTSUPP) => {
+                self.refusal = format!("the kernel does not map {backing:?} with pages {pages:?}");
+                return None;
+            }
+            other => sound("mapping a region", other),
+        }
+        let region = Region { start: wanted.start, length: wanted.length };
+        if is_device {
+            self.free = offset + wanted.length;
+            assert!(self.free <= self.device.room(), "the device is too small for so many regions");
+            self.regions.insert(region.start, (region.clone(), offset));
+        }
+        Some(region)
+    }
 }
 
 /// The scenario fails if the machine itself does.
@@ -89,7 +126,11 @@ fn probe_of(spec: &ProbeSpec) -> contract::Probe {
         Some(Reaction::Decide(Decision::Pass)) => (reaction::PASS, 0),
         Some(Reaction::Decide(Decision::Supply(value))) => (reaction::SUPPLY, value),
         Some(Reaction::Decide(Decision::Drop)) => (reaction::DROP, 0),
+        Some(Reaction::Decide(other @ (Decision::Absent | Decision::Twice))) => {
+            panic!("the interface for modules has no way to decide {other:?}")
+        }
         Some(Reaction::Touch(address)) => (reaction::TOUCH, address),
+        Some(Reaction::Increment(address)) => (reaction::INCREMENT, address),
     };
     let bit = |set, flag| if set { flag } else { 0 };
     contract::Probe {
@@ -106,14 +147,14 @@ fn probe_of(spec: &ProbeSpec) -> contract::Probe {
     }
 }
 
-impl Control for Writer {
+impl Registrar for Writer {
     fn probe(&mut self, probes: &[ProbeSpec]) -> Result<Vec<ProbeId>, ControlError> {
         let mut wanted: Vec<_> = probes.iter().map(probe_of).collect();
         match self.module.probe(&mut wanted) {
             Ok(()) => Ok(wanted.iter().map(|probe| ProbeId(probe.id)).collect()),
             // Which of the probes it was the interface does not tell.
-            Err(Errno::INVAL) => Err(ControlError::BadRange { start: 0, length: 0 }),
-            Err(Errno::FAULT) => Err(ControlError::NoMapping { start: 0, length: 0 }),
+            Err(Errno::INVAL) => Err(ControlError::BadRange { start: Linear(0), length: 0 }),
+            Err(Errno::FAULT) => Err(ControlError::NoMapping { start: Linear(0), length: 0 }),
             Err(Errno::NOMEM) => Err(OutOfMemory.into()),
             Err(error) => panic!("the kernel refuses probes: {error}"),
         }
@@ -146,7 +187,7 @@ impl Control for Writer {
     }
 }
 
-impl Control for Kernel<'_> {
+impl Registrar for Kernel<'_> {
     fn probe(&mut self, probes: &[ProbeSpec]) -> Result<Vec<ProbeId>, ControlError> {
         self.writer.probe(probes)
     }
@@ -187,36 +228,11 @@ impl Machine for Kernel<'_> {
     }
 
     fn map(&mut self, backing: Backing, pages: &[PageSize]) -> Option<Region> {
-        let is_device = backing == Backing::Device;
-        let mut wanted = contract::Region {
-            is_device: is_device.into(),
-            pages: pages.len() as u32,
-            physical: 0,
-            is_large: [0; contract::PAGES],
-            start: 0,
-            length: 0,
-        };
-        assert!(pages.len() <= contract::PAGES, "a region has at most {} pages", contract::PAGES);
-        for (is_large, size) in wanted.is_large.iter_mut().zip(pages) {
-            *is_large = (*size == PageSize::Large).into();
-        }
-        let alignment = if pages.contains(&PageSize::Large) { LARGE } else { SMALL };
-        let offset = self.free.next_multiple_of(alignment);
-        wanted.physical = self.device.physical() + offset;
-        match self.writer.module.map(&mut wanted) {
-            Err(Errno::OPNOTSUPP) => {
-                self.refusal = format!("the kernel does not map {backing:?} with pages {pages:?}");
-                return None;
-            }
-            other => sound("mapping a region", other),
-        }
-        let region = Region { start: wanted.start, length: wanted.length };
-        if is_device {
-            self.free = offset + wanted.length;
-            assert!(self.free <= self.device.room(), "the device is too small for so many regions");
-            self.regions.insert(region.start, (region.clone(), offset));
-        }
-        Some(region)
+        self.map_region(backing, pages, false)
+    }
+
+    fn map_read_only(&mut self, pages: &[PageSize]) -> Option<Region> {
+        self.map_region(Backing::Ram, pages, true)
     }
 
     fn page(&mut self, _: Rules, _: &PageSpec) -> Option<u64> {
@@ -242,7 +258,7 @@ impl Machine for Kernel<'_> {
         }
     }
 
-    fn run(&mut self, programs: &[Program], meanwhile: &mut dyn FnMut(&mut dyn Control)) -> Vec<Outcome> {
+    fn run(&mut self, programs: &[Program], meanwhile: &mut dyn FnMut(&mut dyn Registrar)) -> Vec<Outcome> {
         let mut running: Vec<_> = programs.iter().map(program_of).collect();
         sound("starting programs", self.writer.module.start(&mut running));
         meanwhile(&mut self.writer);
@@ -254,9 +270,9 @@ impl Machine for Kernel<'_> {
         sound("reading the rings", self.session.take())
     }
 
-    fn take_seen(&mut self) -> Vec<Access> {
+    fn take_seen(&mut self) -> Vec<RecordedAccess> {
         let seen = sound("reading QEMU's record", self.device.take());
-        let access = |line: crate::record::Line| Access {
+        let access = |line: crate::record::Line| RecordedAccess {
             cpu: line.cpu,
             address: self.linear(line.physical - self.device.physical()).unwrap_or_else(|| {
                 panic!("the device was accessed where no region is: {line:x?}");
@@ -264,6 +280,7 @@ impl Machine for Kernel<'_> {
             width: line.width,
             write: line.write,
             value: Some(Value::of(line.value, line.width)),
+            original: None,
             flags: 0,
             way: None,
             ip: 0,
@@ -300,8 +317,8 @@ fn program_of(program: &Program) -> contract::Program {
 }
 
 fn outcome_of(program: &contract::Program) -> Result<Outcome> {
-    let fault =
-        Fault { error_code: ErrorCode(program.fault_error_code as u32), address: program.fault_address };
+    let (error_code, address) = (ErrorCode(program.fault_error_code as u32), Linear(program.fault_address));
+    let fault = Fault { error_code, address };
     let stopped = program.ended == ended::BY_EXCEPTION;
     ensure!(
         !stopped || program.faults > 0,

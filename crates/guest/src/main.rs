@@ -1,10 +1,13 @@
-//! `trapline-conformance [NAME]...`: the conformance suite, or those scenarios of it, on the kernel that runs.
+//! `trapline-conformance [NAME]...`: the conformance suite, or those scenarios of it, on the kernel
+//! that runs.
 //!
-//! A scenario of the suite knows machines through [`trapline_sim::Machine`]; here that is a kernel with the modules `trapline` and `trapline_conformance`, and a
-//! device of QEMU's whose own record of accesses comes back into the guest through a port. It prints a line for each scenario and ends with status 1 if one
-//! failed.
+//! A scenario of the suite knows machines through [`trapline_sim::Machine`]; here that is a kernel
+//! with the modules `trapline` and `trapline_conformance`, and a device of QEMU's whose own record
+//! of accesses comes back into the guest through a port. It prints a line for each scenario and
+//! ends with status 1 if one failed.
 //!
-//! It runs any code in the kernel, so its place is a virtual machine that is thrown away: `cargo xtask test` puts it there.
+//! It runs any code in the kernel, so its place is a virtual machine that is thrown away: `cargo
+//! xtask test` puts it there.
 #![deny(unsafe_code)]
 
 mod contract;

@@ -7,13 +7,14 @@ use std::io;
 use std::ptr::{self, NonNull};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use trapline_abi::{RING_CONTROL_SIZE, Record, RingControl, RingGeometry};
-use trapline_trace::RingReader;
+use trapline_abi::RingGeometry;
+use trapline_ring::{RingError, RingMemory, RingReader};
 
 /// A shared mapping.
 ///
 /// # Invariants
-/// `base` is the page-aligned start of a readable and writable mapping of `length` bytes that lasts until drop.
+/// `base` is the page-aligned start of a readable and writable mapping of `length` bytes that lasts
+/// until drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<c_void>,
@@ -24,7 +25,8 @@ impl Mapping {
     /// Maps `length` bytes of `file` from `offset` on.
     pub(crate) fn new(file: &File, offset: u64, length: usize) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: with a null address and no MAP_FIXED the kernel chooses unused addresses, so nothing of ours is replaced.
+        // SAFETY: with a null address and no MAP_FIXED the kernel chooses unused addresses, so
+        // nothing of ours is replaced.
         let base = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, file, offset) }?;
         // INVARIANT: mapped just now, and only drop unmaps it.
         Ok(Self { base: NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?, length })
@@ -44,24 +46,22 @@ impl Mapping {
 
     /// Writes a device's register of 8 bytes.
     pub(crate) fn write(&self, offset: usize, value: u64) {
-        // SAFETY: aligned and inside the mapping, as `at` checks; what the device keeps there is no Rust object.
+        // SAFETY: aligned and inside the mapping, as `at` checks; what the device keeps there is no
+        // Rust object.
         unsafe { self.at::<u64>(offset).write_volatile(value) }
     }
 
-    /// The reader of the ring that this is a mapping of. There is one at a time, since it takes the mapping's only mutable borrow.
-    pub(crate) fn ring(
-        &mut self,
-        geometry: &RingGeometry,
-    ) -> Result<RingReader<'_>, trapline_trace::RingError> {
+    /// The reader of the ring that this is a mapping of. There is one at a time, since it takes the
+    /// mapping's only mutable borrow.
+    pub(crate) fn ring(&mut self, geometry: &RingGeometry) -> Result<RingReader<'_>, RingError> {
         assert!(geometry.stride() <= self.length, "this mapping holds no ring of {geometry:?}");
-        // SAFETY: inside the mapping and page-aligned; `RingControl`'s fields but padding are atomics, and nobody writes the padding.
-        let control = unsafe { &*self.at::<RingControl>(0) };
-        let records = NonNull::from(control).cast::<u8>();
-        // SAFETY: the mapping goes on for `capacity` records after the control page, by the check before.
-        let records = unsafe { records.byte_add(RING_CONTROL_SIZE) }.cast::<Record>();
-        // SAFETY: `capacity` records lie at `records` and stay mapped while self is borrowed. The kernel module is the one writer, and self is
-        // borrowed mutably for the reader's life, so there is one reader.
-        unsafe { RingReader::new(control, records, geometry.capacity) }
+        // SAFETY: a control page and `capacity` records lie at `base`, by the check before,
+        // page-aligned, for as long as self is borrowed. The module gave zeros, and nothing but its
+        // writer and this reader use them.
+        let memory = unsafe { RingMemory::at(self.base.cast(), geometry.capacity) }?;
+        // SAFETY: self is borrowed mutably for the reader's life, so there is no other, and the
+        // mapping stays.
+        unsafe { RingReader::new(memory) }
     }
 }
 

@@ -24,10 +24,11 @@ impl Module {
     /// Gives a command.
     ///
     /// # Safety
-    /// The argument of `COMMAND` is a `T`, plain data for which every bit pattern is valid, and addresses in it are of memory that the command may access as
-    /// it does.
+    /// The argument of `COMMAND` is a `T`, plain data for which every bit pattern is valid, and
+    /// addresses in it are of memory that the command may access as it does.
     unsafe fn give<const COMMAND: Opcode, T>(&self, argument: &mut T) -> Result<(), Errno> {
-        // SAFETY: `Updater` passes the address of `argument`, which by the caller's word is what the command takes.
+        // SAFETY: `Updater` passes the address of `argument`, which by the caller's word is what
+        // the command takes.
         unsafe { ioctl::ioctl(&self.file, Updater::<COMMAND, T>::new(argument)) }
     }
 
@@ -42,7 +43,8 @@ impl Module {
         let mut entries = vec![0u64; (length / 4096) as usize];
         let to = entries.as_mut_ptr() as u64;
         let mut argument = contract::Entries { start, length, to, count: entries.len() as u64 };
-        // SAFETY: an `Entries`; the module writes at most `count` words at `to`, which `entries` has.
+        // SAFETY: an `Entries`; the module writes at most `count` words at `to`, which `entries`
+        // has.
         unsafe { self.give::<{ command::ENTRIES }, _>(&mut argument) }?;
         entries.truncate(argument.count as usize);
         Ok(entries)
@@ -70,9 +72,11 @@ impl Module {
         unsafe { self.give::<{ command::START }, _>(&mut array(programs)) }
     }
 
-    /// Waits until the programs that were started have ended, and stores how. As many as were started must be given.
+    /// Waits until the programs that were started have ended, and stores how. As many as were
+    /// started must be given.
     pub(crate) fn wait(&self, programs: &mut [Program]) -> Result<(), Errno> {
-        // SAFETY: an `Array` of `Program`s; the module writes as many as it was given last, and the one caller gives it the same slice.
+        // SAFETY: an `Array` of `Program`s; the module writes as many as it was given last, and the
+        // one caller gives it the same slice.
         unsafe { self.give::<{ command::WAIT }, _>(&mut array(programs)) }
     }
 

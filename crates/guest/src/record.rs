@@ -1,7 +1,8 @@
 //! QEMU's record of what a device saw, as it comes back into the guest.
 //!
-//! The host copies the record's lines about our device into a virtio port while QEMU writes them. What belongs to what is told by marks: writes
-//! of a number to the device's last register, which the record shows in its place among the others.
+//! The host copies the record's lines about our device into a virtio port while QEMU writes them.
+//! What belongs to what is told by marks: writes of a number to the device's last register, which
+//! the record shows in its place among the others.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -27,7 +28,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// `memory_region_ops_read cpu 0 mr 0x5596d8fc7040 addr 0xfea00000 value 0x10000ed size 4 name 'edu-mmio'`
+    /// `memory_region_ops_read cpu 0 mr 0x5596d8fc7040 addr 0xfea00000 value 0x10000ed size 4 name
+    /// 'edu-mmio'`
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let write = match words.next()? {

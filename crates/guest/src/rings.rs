@@ -1,16 +1,20 @@
-//! A session of `/dev/trapline` that watches nothing by itself: its rings get what probes of other modules record.
+//! A session of `/dev/trapline` that watches nothing by itself: its rings get what probes of other
+//! modules record.
 #![allow(unsafe_code, reason = "reads mapped rings")]
 
 use std::fs::{File, OpenOptions};
 
 use anyhow::{Context, Result};
 use rustix::ioctl::{self, Opcode, Updater};
-use trapline_abi::{ABI_VERSION, Counters, DEVICE_PATH, INFO, Info, RingGeometry, START, Start};
+use trapline_abi::{
+    ABI_VERSION, Counters, DEVICE_PATH, INFO, Info, RingGeometry, START, Start, WATCH, WATCH_MODULES, Watch,
+};
 use trapline_sim::Trace;
 
 use crate::mapping::Mapping;
 
-/// Bytes of records for each CPU: all that the busiest scenario makes, since nobody reads while it runs.
+/// Bytes of records for each CPU: all that the busiest scenario makes, since nobody reads while it
+/// runs.
 const BUFFER: u64 = 8 << 20;
 
 /// The session. Dropping it ends it.
@@ -30,10 +34,13 @@ impl Session {
         // SAFETY: START takes a `Start`, which is integers only.
         unsafe { ioctl::ioctl(&file, Updater::<{ START as Opcode }, _>::new(&mut start)) }
             .with_context(|| format!("cannot start a session of {DEVICE_PATH}"))?;
+        let mut watch = Watch { flags: WATCH_MODULES, ..Watch::default() };
+        // SAFETY: WATCH takes a `Watch`, which is integers only.
+        unsafe { ioctl::ioctl(&file, Updater::<{ WATCH as Opcode }, _>::new(&mut watch)) }
+            .with_context(|| format!("cannot watch what modules record: {watch:?}"))?;
         let geometry = start.rings;
-        let stride = geometry.stride();
-        let rings =
-            (0..geometry.rings).map(|cpu| Mapping::new(&file, u64::from(cpu) * stride as u64, stride));
+        let rings = (0..geometry.rings)
+            .map(|cpu| Mapping::new(&file, geometry.offset(cpu) as u64, geometry.stride()));
         let rings = rings.collect::<Result<_, _>>().context("cannot map the rings")?;
         let session = Self { file, geometry, rings, before: Counters::default() };
         Ok(Self { before: session.all_counters()?, ..session })

@@ -1,6 +1,8 @@
-//! `trapline-touch [--sampled] COUNT`: raises COUNT page faults, the first touch of a page each, and says how many nanoseconds they took.
+//! `trapline-touch [--sampled] COUNT`: raises COUNT page faults, the first touch of a page each,
+//! and says how many nanoseconds they took.
 //!
-//! For `cargo xtask bench`. With `--sampled` the kernel writes a sample of each fault into a ring of perf's, as it does for `perf trace -F all`; nobody reads it.
+//! For `cargo xtask bench`. With `--sampled` the kernel writes a sample of each fault into a ring
+//! of perf's, as it does for `perf trace -F all`; nobody reads it.
 
 #![allow(unsafe_code, reason = "its purpose is to touch memory")]
 
@@ -43,7 +45,8 @@ fn main() -> Result<()> {
     let touch = || -> Result<u128> {
         let begun = Instant::now();
         for page in 0..PAGES {
-            // A read gets the page of zeros: quicker than a page of its own, and so a smaller part of what is measured.
+            // A read gets the page of zeros: quicker than a page of its own, and so a smaller part
+            // of what is measured.
             // SAFETY: within the memory, which nothing else refers to.
             unsafe { memory.cast::<u8>().add(page * PAGE).read_volatile() };
         }

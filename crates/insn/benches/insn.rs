@@ -41,8 +41,8 @@ impl Memory for Word {
     }
 }
 
-// readl, writel, `mov %eax, 8(%rdi, %rcx, 4)`, `lock or $1, (%rdi)`, `rep movsl`, `vmovdqu 0x20(%rsi),
-// %ymm0`.
+// readl, writel, `mov %eax, 8(%rdi, %rcx, 4)`, `lock or $1, (%rdi)`, `rep movsl`, `vmovdqu
+// 0x20(%rsi), %ymm0`.
 const LOAD: &[u8] = &[0x8b, 0x07];
 const STORE: &[u8] = &[0x89, 0x37];
 const STORE_SIB: &[u8] = &[0x89, 0x44, 0x8f, 0x08];

@@ -1,5 +1,5 @@
-//! The address form of an explicit memory operand: ModRM and SIB, RIP-relative, absolute; segment base and
-//! 32-bit addressing.
+//! The address form of an explicit memory operand: ModRM and SIB, RIP-relative, absolute; segment
+//! base and 32-bit addressing.
 
 use crate::{Gpr, Registers, Segment};
 
@@ -22,7 +22,8 @@ pub(crate) struct Address {
     /// Shift of the index: 0 to 3.
     pub(crate) scale: u8,
     pub(crate) segment: Option<Segment>,
-    /// A 67h prefix: the sum is cut to 32 bits, then the segment's base is added (Intel SDM volume 1, 3.3.7).
+    /// A 67h prefix: the sum is cut to 32 bits, then the segment's base is added (Intel SDM volume
+    /// 1, 3.3.7).
     pub(crate) narrow: bool,
 }
 
@@ -37,7 +38,8 @@ impl Address {
         self.linear_beyond(registers, 0, segment_base)
     }
 
-    /// The linear address `beyond` bytes on, as a bit string's element is (Intel SDM volume 2, `BT`).
+    /// The linear address `beyond` bytes on, as a bit string's element is (Intel SDM volume 2,
+    /// `BT`).
     #[inline]
     pub(crate) fn linear_beyond(
         &self,

@@ -1,9 +1,9 @@
-//! Arithmetic and logic, results and flags (Intel SDM volume 2, the instruction's "Operation" and "Flags
-//! Affected").
+//! Arithmetic and logic, results and flags (Intel SDM volume 2, the instruction's "Operation" and
+//! "Flags Affected").
 //!
-//! Operands come with nothing above their `width` bytes and results go so. A flag that the manual leaves
-//! undefined gets the value that current CPUs give it where those agree (`and` clears AF), else it is left
-//! alone.
+//! Operands come with nothing above their `width` bytes and results go so. A flag that the manual
+//! leaves undefined gets the value that current CPUs give it where those agree (`and` clears AF),
+//! else it is left alone.
 
 use crate::flags::{AF, CF, OF, STATUS, ZF, of_result, replace, sign_bit, when};
 use crate::operation::{Alu, Bit, Unary};
@@ -58,7 +58,8 @@ pub(crate) fn bit(bit: Bit, a: u64, number: u8, rflags: u64) -> (u64, u64) {
     (result, replace(rflags, CF, when(a & selected != 0, CF)))
 }
 
-/// The low half of the signed product, and `rflags` after it: CF and OF tell that the whole does not fit.
+/// The low half of the signed product, and `rflags` after it: CF and OF tell that the whole does
+/// not fit.
 #[inline]
 pub(crate) fn multiply_signed(a: u64, b: u64, width: u8, rflags: u64) -> (u64, u64) {
     let whole =

@@ -1,8 +1,9 @@
 //! Where the decoder is wrong about a memory operand, and the manual's word instead.
 //!
-//! `yaxpeax-x86` 2.2.0 finds the operands of every instruction, but not always the width of the one in
-//! memory: for many VEX scalar forms it gives the vector's. Each entry here was found by comparing it with a
-//! second decoder on every form there is; the crate's tests do so again, and for most forms against the CPU.
+//! `yaxpeax-x86` 2.2.0 finds the operands of every instruction, but not always the width of the one
+//! in memory: for many VEX scalar forms it gives the vector's. Each entry here was found by
+//! comparing it with a second decoder on every form there is; the crate's tests do so again, and
+//! for most forms against the CPU.
 
 use yaxpeax_x86::long_mode::{Instruction, Opcode};
 
@@ -10,8 +11,8 @@ use crate::Direction;
 use crate::layout::{Encoding, Layout};
 use crate::slot::Slot;
 
-/// The width in bytes of the memory operand of `instruction`, of which the decoder says `told`; 0 where it is
-/// not known.
+/// The width in bytes of the memory operand of `instruction`, of which the decoder says `told`; 0
+/// where it is not known.
 pub(crate) fn width(instruction: &Instruction, layout: &Layout, told: u16) -> u16 {
     let prefixes = &instruction.prefixes;
     if layout.encoding == Encoding::Vex2 || layout.encoding == Encoding::Vex3 {
@@ -67,7 +68,8 @@ pub(crate) fn width(instruction: &Instruction, layout: &Layout, told: u16) -> u1
     }
 }
 
-/// Intel SDM volume 2, the instruction's page: the width of `m32`, `m64` and so on in its opcode table.
+/// Intel SDM volume 2, the instruction's page: the width of `m32`, `m64` and so on in its opcode
+/// table.
 fn vex_width(opcode: Opcode, layout: &Layout, long: bool, wide: bool) -> Option<u16> {
     let vector = if long { 32 } else { 16 };
     Some(match (layout.map, layout.opcode) {
@@ -97,8 +99,8 @@ fn vex_width(opcode: Opcode, layout: &Layout, long: bool, wide: bool) -> Option<
 
 /// The register operand of `instruction`, of which the decoder says `told`.
 pub(crate) fn register(instruction: &Instruction, told: Slot) -> Slot {
-    // Without REX.W it is the four-byte register, and its upper half becomes zero (Intel SDM volume 2,
-    // `MOVSXD`).
+    // Without REX.W it is the four-byte register, and its upper half becomes zero (Intel SDM volume
+    // 2, `MOVSXD`).
     match instruction.opcode() == Opcode::MOVSXD && !instruction.prefixes.rex().is_some_and(|rex| rex.w()) {
         true => Slot::low(told.register(), 4),
         false => told,

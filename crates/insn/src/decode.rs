@@ -1,8 +1,8 @@
 //! Bytes to a plan: what `yaxpeax-x86` says of them, turned into what this crate performs.
 //!
-//! Of the decoder is taken: length, opcode, operands and the width of the memory operand; for what is not
-//! emulated, also how that operand is accessed. Anything it leaves open makes the instruction one to step.
-//! The figures it was chosen by are in `docs/decoder.md`.
+//! Of the decoder is taken: length, opcode, operands and the width of the memory operand; for what
+//! is not emulated, also how that operand is accessed. Anything it leaves open makes the
+//! instruction one to step. The figures it was chosen by are in `docs/decoder.md`.
 
 use yaxpeax_arch::LengthedInstruction;
 use yaxpeax_x86::long_mode::{
@@ -24,8 +24,8 @@ use crate::{DecodeError, Gpr, MAX_LENGTH, Method, Segment, corrections, foreign}
 ///
 /// # Errors
 ///
-/// [`DecodeError::Truncated`] if the bytes end early, [`DecodeError::Unknown`] if they are no instruction
-/// that is known.
+/// [`DecodeError::Truncated`] if the bytes end early, [`DecodeError::Unknown`] if they are no
+/// instruction that is known.
 pub fn decode(bytes: &[u8]) -> Result<Plan, DecodeError> {
     let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
     let instruction = InstDecoder::default().decode_slice(bytes).map_err(|refusal| match refusal {
@@ -38,7 +38,8 @@ pub fn decode(bytes: &[u8]) -> Result<Plan, DecodeError> {
     Ok(Reading::new(&instruction, length, layout).plan(bytes))
 }
 
-/// Whether `bytes` are AMD's XOP escape (8Fh with a map of 8 or more where `pop` has /0), which the decoder reads as a longer `pop`.
+/// Whether `bytes` are AMD's XOP escape (8Fh with a map of 8 or more where `pop` has /0), which the
+/// decoder reads as a longer `pop`.
 fn is_xop(bytes: &[u8]) -> bool {
     Layout::of(bytes).is_some_and(|layout| {
         layout.encoding == Encoding::Legacy
@@ -232,8 +233,8 @@ impl<'a> Reading<'a> {
         given.unwrap_or(0)
     }
 
-    /// Pushes and pops move eight bytes, or two with 66h (Intel SDM volume 2, `PUSH`); REX.W makes that eight
-    /// again.
+    /// Pushes and pops move eight bytes, or two with 66h (Intel SDM volume 2, `PUSH`); REX.W makes
+    /// that eight again.
     fn stack_width(&self) -> u8 {
         let prefixes = &self.instruction.prefixes;
         let wide = prefixes.rex().is_some_and(|rex| rex.w());
@@ -269,7 +270,8 @@ impl<'a> Reading<'a> {
         self.has_emulated_width(operation).then_some(operation)
     }
 
-    /// Whether the decoder's widths are ones that `operation` can have; anything else would be a guess.
+    /// Whether the decoder's widths are ones that `operation` can have; anything else would be a
+    /// guess.
     fn has_emulated_width(&self, operation: Operation) -> bool {
         let register = self.parts.iter().find_map(|part| match part {
             Part::Register(slot) => Some(u16::from(slot.width())),
@@ -281,7 +283,8 @@ impl<'a> Reading<'a> {
             Operation::Load | Operation::LoadSigned => {
                 matches!(self.width, 1 | 2 | 4 | 8) && register.is_some_and(|register| register >= self.width)
             }
-            // What a count above 16 makes of two bytes is undefined, so only the CPU at hand can tell.
+            // What a count above 16 makes of two bytes is undefined, so only the CPU at hand can
+            // tell.
             Operation::ShiftLeftDouble(_) | Operation::ShiftRightDouble(_) => {
                 matches!(self.width, 4 | 8) && register == Some(self.width)
             }
@@ -394,8 +397,8 @@ pub(crate) fn slot(register: RegSpec) -> Option<Slot> {
     }
 }
 
-/// The width of the memory operand as the decoder has it; 0 where it depends on more than the instruction
-/// (`xsave`).
+/// The width of the memory operand as the decoder has it; 0 where it depends on more than the
+/// instruction (`xsave`).
 fn told_width(instruction: &Instruction) -> u16 {
     instruction.mem_size().and_then(|size| size.bytes_size()).map_or(0, u16::from)
 }

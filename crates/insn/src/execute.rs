@@ -6,21 +6,21 @@ use crate::plan::{Plan, Stack};
 use crate::slot::{Slot, sign_extend};
 use crate::{Gpr, Memory, Progress, Registers, alu, shift, strings};
 
-/// `rflags.RF`. The frame of a fault has it set, so that the retried instruction passes its own breakpoint;
-/// an instruction that completed clears it (Intel SDM volume 3, 18.3.1.1).
+/// `rflags.RF`. The frame of a fault has it set, so that the retried instruction passes its own
+/// breakpoint; an instruction that completed clears it (Intel SDM volume 3, 18.3.1.1).
 const RF: u64 = 1 << 16;
 
 impl Plan {
     /// Performs the instruction on `registers` and `memory`.
     ///
-    /// A repeated string instruction performs at most `limit` elements and then says [`Progress::More`]; call
-    /// again, or let the CPU fault again on the next one. Every call of `memory` is one access of exactly the
-    /// instruction's width.
+    /// A repeated string instruction performs at most `limit` elements and then says
+    /// [`Progress::More`]; call again, or let the CPU fault again on the next one. Every call of
+    /// `memory` is one access of exactly the instruction's width.
     ///
     /// # Errors
     ///
-    /// The memory's own fault, as it is. `registers` are then what the CPU would leave at that fault:
-    /// unchanged, but for the elements of a string instruction that are done.
+    /// The memory's own fault, as it is. `registers` are then what the CPU would leave at that
+    /// fault: unchanged, but for the elements of a string instruction that are done.
     #[inline]
     pub fn execute<M: Memory>(
         &self,
@@ -51,8 +51,8 @@ impl Plan {
         Ok(Progress::Done)
     }
 
-    /// Moves `registers` on to the next instruction, as completing this one does; [`Plan::execute`] has done so, who performs it in another
-    /// way has to.
+    /// Moves `registers` on to the next instruction, as completing this one does; [`Plan::execute`]
+    /// has done so, who performs it in another way has to.
     #[inline]
     pub const fn complete(&self, registers: &mut Registers) {
         registers.rip = registers.rip.wrapping_add(self.length as u64);
@@ -142,7 +142,8 @@ impl Plan {
             Operation::MoveIf(code) => {
                 let value = self.read(registers, memory)?;
                 let old = self.register.read(registers);
-                // Four bytes clear the upper half even where nothing is moved (Intel SDM volume 2, `CMOVcc`).
+                // Four bytes clear the upper half even where nothing is moved (Intel SDM volume 2,
+                // `CMOVcc`).
                 self.register.write(registers, if condition(code, registers.rflags) { value } else { old });
             }
             Operation::MultiplySigned(source) => {
@@ -192,7 +193,8 @@ impl Plan {
         memory.write(address, self.width as u8, value & crate::slot::mask(self.width as u8))
     }
 
-    /// Reads and writes back; `compute` makes value and flags of value and flags. Returns the value read.
+    /// Reads and writes back; `compute` makes value and flags of value and flags. Returns the value
+    /// read.
     #[inline]
     fn modify<M: Memory>(
         &self,
@@ -233,8 +235,8 @@ impl Plan {
         let accumulator = Slot::low(Gpr::Rax, width);
         let expected = accumulator.read(registers);
         let new = self.register.read(registers);
-        // The CPU writes either way: what it found, if that is not what was expected (Intel SDM volume 2,
-        // `CMPXCHG`).
+        // The CPU writes either way: what it found, if that is not what was expected (Intel SDM
+        // volume 2, `CMPXCHG`).
         let old = self.modify(registers, memory, |old, rflags| {
             let rflags = alu::binary(Alu::Cmp, expected, old, width, rflags).1;
             (if old == expected { new } else { old }, rflags)

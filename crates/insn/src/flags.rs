@@ -1,5 +1,5 @@
-//! The arithmetic flags of `rflags` (Intel SDM volume 1, 3.4.3.1) and the conditions made of them (volume 1,
-//! appendix B).
+//! The arithmetic flags of `rflags` (Intel SDM volume 1, 3.4.3.1) and the conditions made of them
+//! (volume 1, appendix B).
 
 use crate::slot::mask;
 
@@ -39,8 +39,8 @@ pub(crate) const fn replace(old: u64, changed: u64, new: u64) -> u64 {
     (old & !changed) | (new & changed)
 }
 
-/// Whether the condition with encoding number `code` holds under `flags`: the low four bits of the opcodes of
-/// `setcc` and `cmovcc`.
+/// Whether the condition with encoding number `code` holds under `flags`: the low four bits of the
+/// opcodes of `setcc` and `cmovcc`.
 #[inline]
 pub(crate) const fn condition(code: u8, flags: u64) -> bool {
     let sign_is_not_overflow = (flags & SF != 0) != (flags & OF != 0);

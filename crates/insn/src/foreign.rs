@@ -1,4 +1,5 @@
-//! Plans for instructions that only the CPU can perform: what they access, and whether a copy may perform it.
+//! Plans for instructions that only the CPU can perform: what they access, and whether a copy may
+//! perform it.
 
 use yaxpeax_x86::Access;
 use yaxpeax_x86::long_mode::{Instruction, Opcode, Operand as Raw};
@@ -20,8 +21,8 @@ struct Accesses {
     used: u16,
 }
 
-/// Fills in what `plan`, of an instruction that is not emulated, leaves open. `at` is which operand is
-/// memory.
+/// Fills in what `plan`, of an instruction that is not emulated, leaves open. `at` is which operand
+/// is memory.
 pub(crate) fn fill_in(
     plan: &mut Plan,
     instruction: &Instruction,
@@ -34,7 +35,8 @@ pub(crate) fn fill_in(
         return;
     }
     plan.complete = false;
-    // Repeated port strings touch memory only if %rcx says so, which an explicit operand cannot tell.
+    // Repeated port strings touch memory only if %rcx says so, which an explicit operand cannot
+    // tell.
     if matches!(opcode, Opcode::INS | Opcode::OUTS) && instruction.prefixes.rep_any() {
         return;
     }
@@ -96,7 +98,8 @@ fn accesses(instruction: &Instruction, at: Option<usize>) -> Option<Accesses> {
     Some(found)
 }
 
-/// Whether a mask chooses the bytes: an EVEX mask register, or the sign bits of `vmaskmov` and `vpmaskmov`.
+/// Whether a mask chooses the bytes: an EVEX mask register, or the sign bits of `vmaskmov` and
+/// `vpmaskmov`.
 fn is_partial(instruction: &Instruction, layout: &Layout) -> bool {
     match layout.encoding {
         Encoding::Legacy => false,
@@ -113,9 +116,9 @@ fn is_16_bit(instruction: &Instruction) -> bool {
     prefixes.operand_size() && !prefixes.rex().is_some_and(|rex| rex.w())
 }
 
-/// How instructions that save and restore processor state access their operand, and its width: the decoder
-/// leaves these to the manual (Intel SDM volume 2, the instruction's page; volume 1, 8.1.10 for the x87
-/// environment's layout).
+/// How instructions that save and restore processor state access their operand, and its width: the
+/// decoder leaves these to the manual (Intel SDM volume 2, the instruction's page; volume 1, 8.1.10
+/// for the x87 environment's layout).
 fn known(opcode: Opcode, is_16_bit: bool) -> Option<(Direction, u16)> {
     let environment = if is_16_bit { 14 } else { 28 };
     Some(match opcode {

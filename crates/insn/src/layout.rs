@@ -1,4 +1,5 @@
-//! Where the parts of an encoding lie: what a decoder knows and does not tell, and a re-encoded copy needs.
+//! Where the parts of an encoding lie: what a decoder knows and does not tell, and a re-encoded
+//! copy needs.
 
 /// How an instruction names its opcode map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub(crate) enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) encoding: Encoding,
-    /// Where the REX prefix, the escape bytes or the VEX or EVEX prefix start; legacy prefixes come before.
+    /// Where the REX prefix, the escape bytes or the VEX or EVEX prefix start; legacy prefixes come
+    /// before.
     pub(crate) start: usize,
     pub(crate) has_rex: bool,
     /// 0 for one-byte opcodes, 1 for 0Fh, 2 for 0Fh 38h, 3 for 0Fh 3Ah, and further ones of EVEX.
@@ -28,8 +30,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of the instruction at the start of `bytes`; `None` if they end early, or a REX prefix is
-    /// out of place.
+    /// The layout of the instruction at the start of `bytes`; `None` if they end early, or a REX
+    /// prefix is out of place.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let at = |offset: usize| bytes.get(offset).copied();
         let mut start = 0usize;
@@ -38,8 +40,8 @@ impl Layout {
         }
         let has_rex = is_rex(at(start)?);
         if has_rex {
-            // The CPU ignores a REX that is not right before the opcode (Intel SDM volume 2, 2.2.1). No
-            // assembler writes that, and decoders differ on it.
+            // The CPU ignores a REX that is not right before the opcode (Intel SDM volume 2,
+            // 2.2.1). No assembler writes that, and decoders differ on it.
             let next = at(start.wrapping_add(1))?;
             if is_legacy_prefix(next) || is_rex(next) {
                 return None;
@@ -62,8 +64,8 @@ impl Layout {
         Some(Self { encoding, start, has_rex, map, opcode: at(opcode_at)?, modrm: opcode_at.wrapping_add(1) })
     }
 
-    /// Offset after ModRM, SIB and displacement, where immediates start; `None` if ModRM names a register or
-    /// the bytes end early.
+    /// Offset after ModRM, SIB and displacement, where immediates start; `None` if ModRM names a
+    /// register or the bytes end early.
     pub(crate) fn after_address(&self, bytes: &[u8]) -> Option<usize> {
         let modrm = *bytes.get(self.modrm)?;
         let (mode, rm) = (modrm >> 6, modrm & 7);

@@ -33,10 +33,11 @@ pub struct Operand {
 
 /// Memory as an emulated instruction sees it: each call is one access of exactly that width.
 ///
-/// Addresses are linear. Widths are bytes: 1, 2, 4 or 8, and 16 for [`Memory::update`] alone (`cmpxchg16b`).
-/// Values are zero-extended.
+/// Addresses are linear. Widths are bytes: 1, 2, 4 or 8, and 16 for [`Memory::update`] alone
+/// (`cmpxchg16b`). Values are zero-extended.
 pub trait Memory {
-    /// Why an access could not be performed; returned by [`Plan::execute`](crate::Plan::execute) unchanged.
+    /// Why an access could not be performed; returned by [`Plan::execute`](crate::Plan::execute)
+    /// unchanged.
     type Fault;
 
     /// Reads `width` bytes, once.
@@ -47,8 +48,9 @@ pub trait Memory {
 
     /// Reads `width` bytes and writes back what `compute` makes of them; returns what was read.
     ///
-    /// With `locked` the two are one atomic step where the memory has such steps, so `compute` may be called
-    /// again with a newer value; only the last call counts.
+    /// With `locked` the two are one atomic step where the memory has such steps; without, one
+    /// instruction to what interrupts it where the memory is RAM. So `compute` may be called again
+    /// with a newer value; only the last call counts.
     fn update(
         &mut self,
         address: u64,

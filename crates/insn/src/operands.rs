@@ -36,8 +36,9 @@ impl Operands {
         self.items.get(..usize::from(self.count)).unwrap_or(&self.items)
     }
 
-    /// Whether these are all that the instruction accesses: false for gathers, `iret` and the like, whose
-    /// further accesses depend on more than its bytes and the general registers or are not described.
+    /// Whether these are all that the instruction accesses: false for gathers, `iret` and the like,
+    /// whose further accesses depend on more than its bytes and the general registers or are not
+    /// described.
     #[inline]
     pub const fn is_complete(&self) -> bool {
         self.complete
@@ -53,8 +54,8 @@ impl core::ops::Deref for Operands {
 }
 
 impl Plan {
-    /// The operands that the instruction accesses when it runs with `registers`: for a repeated string
-    /// instruction those of the element at hand, none if no element is left.
+    /// The operands that the instruction accesses when it runs with `registers`: for a repeated
+    /// string instruction those of the element at hand, none if no element is left.
     ///
     /// `rip` must be the instruction's own address, as it is at a fault.
     #[inline]
@@ -90,8 +91,9 @@ impl Plan {
         operands
     }
 
-    /// How far beyond its address form an instruction reaches: by the number in `%al` for `xlatb`; for a bit string by a register's bit
-    /// number, which is signed and not bounded by the operand's width (Intel SDM volume 2, `XLATB`, `BT`).
+    /// How far beyond its address form an instruction reaches: by the number in `%al` for `xlatb`;
+    /// for a bit string by a register's bit number, which is signed and not bounded by the
+    /// operand's width (Intel SDM volume 2, `XLATB`, `BT`).
     #[inline]
     pub(crate) fn beyond(&self, registers: &Registers) -> u64 {
         match self.operation {

@@ -1,5 +1,5 @@
-//! What an instruction computes: the forms that [`Plan::execute`](crate::Plan::execute) performs, and the
-//! rest.
+//! What an instruction computes: the forms that [`Plan::execute`](crate::Plan::execute) performs,
+//! and the rest.
 
 use crate::Direction;
 
@@ -83,8 +83,8 @@ pub(crate) enum Source {
     Immediate,
 }
 
-/// What the plan's instruction does; "memory" is its explicit memory operand, "register" and "immediate" are
-/// the plan's.
+/// What the plan's instruction does; "memory" is its explicit memory operand, "register" and
+/// "immediate" are the plan's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// register = memory, zero-extended.

@@ -1,4 +1,5 @@
-//! What decoding a site gave: enough to compute its addresses, perform it, or run a copy of it elsewhere.
+//! What decoding a site gave: enough to compute its addresses, perform it, or run a copy of it
+//! elsewhere.
 
 use crate::address::Address;
 use crate::operation::Operation;
@@ -21,8 +22,8 @@ pub enum Method {
 pub enum Progress {
     /// The instruction is complete; `rip` is after it.
     Done,
-    /// A repeated string instruction has more elements to go; `rip` is still on it, `rcx`, `rsi` and `rdi`
-    /// moved on.
+    /// A repeated string instruction has more elements to go; `rip` is still on it, `rcx`, `rsi`
+    /// and `rdi` moved on.
     More,
     /// Nothing was done: the plan's method is not [`Method::Emulate`].
     Refused,
@@ -36,8 +37,8 @@ pub(crate) enum Stack {
     Pop(u8),
 }
 
-/// One instruction, decoded: made by [`decode`](crate::decode()) from its bytes alone, so it holds for every
-/// place and register state.
+/// One instruction, decoded: made by [`decode`](crate::decode()) from its bytes alone, so it holds
+/// for every place and register state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub(crate) address: Address,
@@ -94,15 +95,15 @@ impl Plan {
         self.locked
     }
 
-    /// Whether a mask chooses the bytes of the operand that are accessed, so that its width is an upper
-    /// bound.
+    /// Whether a mask chooses the bytes of the operand that are accessed, so that its width is an
+    /// upper bound.
     #[inline]
     pub const fn partial(&self) -> bool {
         self.partial
     }
 
-    /// What is done to the explicit memory operand; `None` if there is none, or none that is accessed (`lea`,
-    /// `nop`).
+    /// What is done to the explicit memory operand; `None` if there is none, or none that is
+    /// accessed (`lea`, `nop`).
     #[inline]
     pub const fn direction(&self) -> Option<Direction> {
         self.operation.direction()

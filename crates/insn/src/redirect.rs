@@ -1,9 +1,9 @@
-//! A copy of an instruction whose memory operand lies elsewhere: for SSE, AVX, x87 and all that is not worth
-//! emulating.
+//! A copy of an instruction whose memory operand lies elsewhere: for SSE, AVX, x87 and all that is
+//! not worth emulating.
 //!
-//! The copy does the access itself, with its own width and atomicity, and leaves vector registers and masks
-//! where the original would. Rejected: emulating vector instructions (hundreds, for accesses that are rare),
-//! and stepping the original (un-arms the page for all CPUs).
+//! The copy does the access itself, with its own width and atomicity, and leaves vector registers
+//! and masks where the original would. Rejected: emulating vector instructions (hundreds, for
+//! accesses that are rare), and stepping the original (un-arms the page for all CPUs).
 //!
 //! x87 alone can tell the difference: its last-data-pointer register then holds the copy's address.
 
@@ -13,10 +13,10 @@ use crate::{Direction, Gpr, Method};
 
 /// A copy of an instruction that finds its one memory operand at `(scratch)`.
 ///
-/// To run it: load all general registers but `rsp` and the scratch register from the interrupted context, the
-/// operand's new address into the scratch register, and `rflags`; run the bytes; store all of them back but
-/// `rsp` and the scratch register. The copy uses neither in any other way, never transfers control, and does
-/// not touch the stack.
+/// To run it: load all general registers but `rsp` and the scratch register from the interrupted
+/// context, the operand's new address into the scratch register, and `rflags`; run the bytes; store
+/// all of them back but `rsp` and the scratch register. The copy uses neither in any other way,
+/// never transfers control, and does not touch the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// The copy's bytes; those after `length` are zero.
@@ -33,8 +33,8 @@ pub struct Redirect {
     pub partial: bool,
 }
 
-/// The scratch register: one that needs neither SIB, displacement nor REX bit as a base, and that the
-/// instruction does not use otherwise.
+/// The scratch register: one that needs neither SIB, displacement nor REX bit as a base, and that
+/// the instruction does not use otherwise.
 ///
 /// `used` has a bit for each general register, by encoding number.
 pub(crate) fn choose_scratch(used: u16) -> Option<Gpr> {
@@ -46,8 +46,8 @@ pub(crate) fn choose_scratch(used: u16) -> Option<Gpr> {
     LOW.into_iter().find(|register| used & 1 << *register as u16 == 0)
 }
 
-/// Whether the encoding is one whose effect is its registers, its flags and its one memory operand: a list of
-/// what is known, not of what is excluded. Opcodes as in Intel SDM volume 2, appendix A.
+/// Whether the encoding is one whose effect is its registers, its flags and its one memory operand:
+/// a list of what is known, not of what is excluded. Opcodes as in Intel SDM volume 2, appendix A.
 pub(crate) fn is_redirectable(layout: &Layout, bytes: &[u8]) -> bool {
     let group = bytes.get(layout.modrm).map_or(0, |modrm| modrm >> 3 & 7);
     match (layout.encoding, layout.map, layout.opcode) {
@@ -72,8 +72,8 @@ pub(crate) fn is_redirectable(layout: &Layout, bytes: &[u8]) -> bool {
 }
 
 impl Plan {
-    /// The copy, made of the `bytes` that the plan was decoded from; `None` if the plan's method is not
-    /// [`Method::Redirect`].
+    /// The copy, made of the `bytes` that the plan was decoded from; `None` if the plan's method is
+    /// not [`Method::Redirect`].
     pub fn redirect(&self, bytes: &[u8]) -> Option<Redirect> {
         if self.method != Method::Redirect {
             return None;

@@ -1,8 +1,8 @@
 //! The general registers of an interrupted context.
 //!
-//! The layout is that of Linux's `struct pt_regs` on x86-64 (arch/x86/include/asm/ptrace.h), so that the
-//! kernel platform passes its frame as it is and nothing is copied in the trap path. Other platforms fill one
-//! in.
+//! The layout is that of Linux's `struct pt_regs` on x86-64 (arch/x86/include/asm/ptrace.h), so
+//! that the kernel platform passes its frame as it is and nothing is copied in the trap path. Other
+//! platforms fill one in.
 
 /// The integer registers, instruction pointer and flags of an interrupted context.
 #[repr(C)]

@@ -1,8 +1,8 @@
-//! Shifts and rotates, results and flags (Intel SDM volume 2, `RCL/RCR/ROL/ROR`, `SAL/SAR/SHL/SHR`, `SHLD`,
-//! `SHRD`).
+//! Shifts and rotates, results and flags (Intel SDM volume 2, `RCL/RCR/ROL/ROR`, `SAL/SAR/SHL/SHR`,
+//! `SHLD`, `SHRD`).
 //!
-//! OF is defined for counts of one alone; for others it gets what the same formula gives, which is what
-//! current CPUs do.
+//! OF is defined for counts of one alone; for others it gets what the same formula gives, which is
+//! what current CPUs do.
 
 use crate::flags::{AF, CF, OF, STATUS, of_result, replace, sign_bit, when};
 use crate::operation::Shift;
@@ -13,7 +13,8 @@ const fn masked(count: u64, width: u8) -> u32 {
     (count & if width == 8 { 0x3f } else { 0x1f }) as u32
 }
 
-/// `a` shifted or rotated by `count`, and `rflags` after it; a masked count of zero changes nothing.
+/// `a` shifted or rotated by `count`, and `rflags` after it; a masked count of zero changes
+/// nothing.
 #[inline]
 pub(crate) fn shift(shift: Shift, a: u64, count: u64, width: u8, rflags: u64) -> (u64, u64) {
     let a = a & mask(width);
@@ -47,7 +48,8 @@ fn rotate(to_left: bool, a: u64, count: u32, width: u8, rflags: u64) -> (u64, u6
 
 fn rotate_through_carry(to_left: bool, a: u64, count: u32, width: u8, rflags: u64) -> (u64, u64) {
     let bits = u32::from(width) * 8;
-    // The carry flag is one more bit of the ring; only operands of one and two bytes can go around it.
+    // The carry flag is one more bit of the ring; only operands of one and two bytes can go around
+    // it.
     let by = match width {
         1 => count % 9,
         2 => count % 17,
@@ -84,8 +86,8 @@ fn right(signed: bool, a: u64, count: u32, width: u8, rflags: u64) -> (u64, u64)
     (result, replace(rflags, STATUS & !AF, of_result(result, width) | when(carry, CF) | when(overflow, OF)))
 }
 
-/// `shld` and `shrd` of four and eight bytes: `a` shifted by `count`, the bits of `filler` coming in; and
-/// `rflags` after it.
+/// `shld` and `shrd` of four and eight bytes: `a` shifted by `count`, the bits of `filler` coming
+/// in; and `rflags` after it.
 #[inline]
 pub(crate) fn double(to_left: bool, a: u64, filler: u64, count: u64, width: u8, rflags: u64) -> (u64, u64) {
     let bits = u32::from(width) * 8;

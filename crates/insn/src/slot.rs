@@ -53,8 +53,8 @@ impl Slot {
         (registers.get(self.register) >> self.shift) & mask(self.width)
     }
 
-    /// Replaces the slot: four bytes clear the upper half, one and two leave the rest (Intel SDM volume 1,
-    /// 3.4.1.1).
+    /// Replaces the slot: four bytes clear the upper half, one and two leave the rest (Intel SDM
+    /// volume 1, 3.4.1.1).
     #[inline]
     pub(crate) const fn write(self, registers: &mut Registers, value: u64) {
         let value = match self.width {

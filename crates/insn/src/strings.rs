@@ -1,5 +1,5 @@
-//! String instructions, element by element (Intel SDM volume 2, `REP`, `MOVS`, `STOS`, `LODS`, `SCAS`,
-//! `CMPS`).
+//! String instructions, element by element (Intel SDM volume 2, `REP`, `MOVS`, `STOS`, `LODS`,
+//! `SCAS`, `CMPS`).
 
 use crate::address::locate;
 use crate::flags::{DF, ZF};
@@ -10,8 +10,8 @@ use crate::{Gpr, Memory, Progress, Registers, alu};
 
 /// Performs at most `limit` elements, or the one element of an instruction that does not repeat.
 ///
-/// Registers move on with every element, so a fault in the middle leaves them where the CPU would: at the
-/// element that faulted, with the flags of before (Intel SDM volume 2, `REP`).
+/// Registers move on with every element, so a fault in the middle leaves them where the CPU would:
+/// at the element that faulted, with the flags of before (Intel SDM volume 2, `REP`).
 pub(crate) fn run<M: Memory>(
     plan: &Plan,
     text: Text,

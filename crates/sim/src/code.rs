@@ -1,4 +1,5 @@
-//! Instructions as bytes, each with its memory operand at `(%rdi)`; what has a second one has it at `(%rsi)`.
+//! Instructions as bytes, each with its memory operand at `(%rdi)`; what has a second one has it at
+//! `(%rsi)`.
 
 use trapline_insn::Registers;
 
@@ -14,7 +15,8 @@ pub struct Form {
 }
 
 impl Form {
-    /// The flags that the manual leaves undefined (Intel SDM volume 2, at the instruction), for counts greater than 1.
+    /// The flags that the manual leaves undefined (Intel SDM volume 2, at the instruction), for
+    /// counts greater than 1.
     pub fn undefined_flags(&self) -> u64 {
         const PF: u64 = 1 << 2;
         const AF: u64 = 1 << 4;
@@ -179,6 +181,24 @@ pub fn locked() -> Vec<Form> {
     ]
 }
 
+/// Those that read memory, change it and write it back, without a lock prefix.
+pub fn updates() -> Vec<Form> {
+    let unlocked = |form: Form| match *form.code {
+        [0xf0, ref code @ ..] => {
+            Some(Form { name: form.name.strip_prefix("lock ")?, code: code.to_vec(), ..form })
+        }
+        // `xchg` is locked without one.
+        [0x86 | 0x87, ..] => None,
+        _ => Some(form),
+    };
+    let reads_only = ["cmp", "test", "bt", "mul", "imul"].map(|mnemonic| [mnemonic, "l"].concat());
+    let updates = |form: &Form| {
+        let (mnemonic, operands) = form.name.split_once(' ').unwrap_or((form.name, ""));
+        !reads_only.iter().any(|name| name == mnemonic) && operands.ends_with("(%rdi)")
+    };
+    arithmetic().into_iter().chain(locked().into_iter().filter_map(unlocked)).filter(updates).collect()
+}
+
 /// String instructions; those with two operands go from `(%rsi)` to `(%rdi)`.
 pub fn strings() -> Vec<Form> {
     vec![
@@ -254,6 +274,8 @@ pub fn absolute(address: u64) -> Vec<Form> {
 pub const LOAD: &[u8] = &[0x8b, 0x07];
 /// `mov %eax,(%rdi)`.
 pub const STORE: &[u8] = &[0x89, 0x07];
+/// `incl (%rdi)`.
+pub const INCREMENT: &[u8] = &[0xff, 0x07];
 /// `lock incl (%rdi)`.
 pub const LOCKED_INCREMENT: &[u8] = &[0xf0, 0xff, 0x07];
 /// `div (%rdi)`, which the engine has to step.

@@ -4,13 +4,14 @@ use crate::allocation::Side;
 use crate::cpu::RESUME_FLAG;
 use crate::hardware::Hardware;
 use crate::world::{World, lock};
-use crate::{Control, FaultHandlerId, FaultHandlerSpec, Hit, HitKind, ProbeSpec, Reaction};
+use crate::{FaultHandlerId, FaultHandlerSpec, Hit, HitKind, ProbeSpec, Reaction, Registrar};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use trapline_engine::inject::Rules;
 use trapline_engine::{
-    Access, ControlError, Decision, ErrorCode, Fault, FaultHandler, Handlers, PageTables, Probe, ProbeId,
-    Trap, Verdict,
+    Access, ControlError, Decision, ErrorCode, Fault, FaultHandler, Handlers, Linear, PageTables, Physical,
+    Probe, ProbeId, Trap, Verdict,
 };
 use trapline_insn::Registers;
 
@@ -19,6 +20,7 @@ struct Watcher {
     world: Weak<World>,
     label: u32,
     pre: Option<Reaction>,
+    rules: Option<Arc<Rules>>,
     removed: AtomicBool,
 }
 
@@ -36,11 +38,17 @@ pub(crate) struct Writer {
     pub(crate) world: Arc<World>,
     watchers: Vec<(ProbeId, ProbeSpec, Arc<Watcher>)>,
     claimers: Vec<Arc<Claimer>>,
+    rules: Option<Arc<Rules>>,
 }
 
 impl Writer {
     pub(crate) fn new(world: Arc<World>) -> Self {
-        Self { world, watchers: Vec::new(), claimers: Vec::new() }
+        Self { world, watchers: Vec::new(), claimers: Vec::new(), rules: None }
+    }
+
+    /// Gives all probes to come these rules of injection.
+    pub(crate) fn inject(&mut self, rules: Rules) -> Arc<Rules> {
+        self.rules.insert(Arc::new(rules)).clone()
     }
 }
 
@@ -55,16 +63,23 @@ fn hit(world: &World, label: u32, kind: HitKind, access: (u64, bool, &[u8]), lat
 /// `data` is a [`Watcher`] that is alive.
 unsafe fn before(data: *mut (), access: &Access) -> Decision {
     let _side = Side::platform();
-    // SAFETY: the caller vouches for it.
+    // SAFETY: a `Watcher` that is alive: `before` asks for that.
     let watcher = unsafe { &*data.cast::<Watcher>() };
     let world = watcher.world.upgrade().expect("handlers are called while the world lives");
     world.point();
     let late = watcher.removed.load(Ordering::Relaxed);
-    hit(&world, watcher.label, HitKind::Pre, (access.address, access.write, access.value), late);
+    hit(&world, watcher.label, HitKind::Pre, (access.address.0, access.write, access.value), late);
+    if let Some(rules) = &watcher.rules {
+        return rules.pre(&world.link(), physical(access), access);
+    }
     match watcher.pre {
         Some(Reaction::Decide(decision)) => decision,
         Some(Reaction::Touch(address)) => {
             world.touch(address);
+            Decision::Pass
+        }
+        Some(Reaction::Increment(address)) => {
+            world.increment(address);
             Decision::Pass
         }
         None => Decision::Pass,
@@ -73,32 +88,52 @@ unsafe fn before(data: *mut (), access: &Access) -> Decision {
 
 /// # Safety
 /// As for [`before`].
+unsafe fn between(data: *mut (), access: &Access, words: &mut [u64]) -> bool {
+    let _side = Side::platform();
+    // SAFETY: a `Watcher` that is alive: `between` asks for that.
+    let watcher = unsafe { &*data.cast::<Watcher>() };
+    let world = watcher.world.upgrade().expect("handlers are called while the world lives");
+    world.point();
+    let rules = watcher.rules.as_ref();
+    rules.is_some_and(|rules| rules.change(&world.link(), physical(access), access, words))
+}
+
+/// Where the device of an access has its bytes: at their linear address here.
+fn physical(access: &Access) -> Physical {
+    Physical(access.address.0)
+}
+
+/// # Safety
+/// As for [`before`].
 unsafe fn after(data: *mut (), access: &Access) {
     let _side = Side::platform();
-    // SAFETY: the caller vouches for it.
+    // SAFETY: a `Watcher` that is alive: `after` asks for that.
     let watcher = unsafe { &*data.cast::<Watcher>() };
     let world = watcher.world.upgrade().expect("handlers are called while the world lives");
     world.point();
     let late = watcher.removed.load(Ordering::Relaxed);
-    hit(&world, watcher.label, HitKind::Post, (access.address, access.write, access.value), late);
+    hit(&world, watcher.label, HitKind::Post, (access.address.0, access.write, access.value), late);
+    if let Some(rules) = &watcher.rules {
+        rules.post(physical(access), access);
+    }
 }
 
 /// # Safety
 /// `node` is the first member of a [`Claimer`] that is alive.
 unsafe fn claim(node: NonNull<FaultHandler>, _: &Trap, fault: &Fault, registers: &mut Registers) -> Verdict {
     let _side = Side::platform();
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the first member of a `Claimer` that is alive: `claim` asks for that.
     let claimer = unsafe { node.cast::<Claimer>().as_ref() };
     let world = claimer.world.upgrade().expect("handlers are called while the world lives");
     world.point();
     let late = claimer.removed.load(Ordering::Relaxed);
     let cpu = world.cpu().expect("handlers are called on cores");
-    let Fault { address, error_code } = *fault;
+    let Fault { address: Linear(address), error_code } = *fault;
     let write = error_code.has(ErrorCode::WRITE);
     let (label, error_code) = (claimer.spec.label, Some(error_code));
     let told = Hit { label, kind: HitKind::Fault, cpu, address, write, error_code, value: Vec::new(), late };
     lock(&world.hits).push(told);
-    if fault.address.wrapping_sub(claimer.spec.start) < claimer.spec.length {
+    if address.wrapping_sub(claimer.spec.start) < claimer.spec.length {
         registers.rip = world.cores[cpu].end.load(Ordering::Relaxed);
         registers.rflags &= !RESUME_FLAG;
         Verdict::Resume
@@ -126,7 +161,7 @@ impl Hardware {
     }
 }
 
-impl Control for Writer {
+impl Registrar for Writer {
     fn probe(&mut self, probes: &[ProbeSpec]) -> Result<Vec<ProbeId>, ControlError> {
         let world = &self.world;
         let watchers: Vec<_> = probes
@@ -135,25 +170,28 @@ impl Control for Writer {
                 world: Arc::downgrade(world),
                 label: spec.label,
                 pre: spec.pre,
+                rules: self.rules.clone(),
                 removed: AtomicBool::new(false),
             })
             .map(Arc::new)
             .collect();
         let specified = |(spec, watcher): (&ProbeSpec, &Arc<Watcher>)| Probe {
-            start: spec.start,
+            start: Linear(spec.start),
             length: spec.length,
             reads: spec.reads,
             writes: spec.writes,
             record: spec.record,
             handlers: Handlers {
-                pre: spec.pre.map(|_| before as _),
-                post: spec.post.then_some(after as _),
+                pre: (spec.pre.is_some() || watcher.rules.is_some()).then_some(before as _),
+                change: watcher.rules.is_some().then_some(between as _),
+                post: (spec.post || watcher.rules.is_some()).then_some(after as _),
                 data: Arc::as_ptr(watcher).cast_mut().cast(),
             },
         };
         let wanted: Vec<Probe> = probes.iter().zip(&watchers).map(specified).collect();
         let mut ids = Vec::new();
-        // SAFETY: the watchers live as long as the writer does, and the machine's aliases as long as their mappings.
+        // SAFETY: the watchers live as long as the writer does, and the machine's aliases as long
+        // as their mappings.
         unsafe { world.control().add_probes(&world.engine, &world.link(), &wanted, &mut ids)? };
         for ((id, spec), watcher) in ids.iter().zip(probes).zip(watchers) {
             world.hardware().guard(spec);

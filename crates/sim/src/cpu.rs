@@ -3,10 +3,10 @@
 use crate::allocation::Side;
 use crate::hardware::{Via, Who};
 use crate::model::{Bytes, recognise};
-use crate::paging::{Kind, Mode};
+use crate::paging::{AccessKind, Mode};
 use crate::world::World;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use trapline_engine::{Fault, Verdict};
+use trapline_engine::{Fault, Linear, Verdict};
 use trapline_insn::{Memory, Method, Registers, Segment, decode};
 
 /// AC in supervisor mode: data on pages of user mode may be accessed in spite of SMAP.
@@ -60,7 +60,8 @@ impl World {
         Who { cpu, ip: core.ip.load(Ordering::Relaxed), via, mode }
     }
 
-    /// Runs from `registers.rip` to `end`; returns the fault that nobody dealt with, if there was one.
+    /// Runs from `registers.rip` to `end`; returns the fault that nobody dealt with, if there was
+    /// one.
     pub(crate) fn execute(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
         let core = &self.cores[cpu];
         core.end.store(end, Ordering::Relaxed);
@@ -76,17 +77,20 @@ impl World {
                 Ok(()) if stepping => {
                     core.busy.store(true, Ordering::Relaxed);
                     let _side = Side::engine();
-                    // SAFETY: the core takes no interrupt but NMIs until this returns, and these are the interrupted registers.
+                    // SAFETY: the core takes no interrupt but NMIs until this returns, and these
+                    // are the interrupted registers.
                     let ours = unsafe { self.engine.debug_exception(registers) };
                     assert!(ours, "a single step that nobody asked for");
                 }
                 Ok(()) => {}
                 Err(fault) => {
-                    // On its way to the handler the fault may be overtaken by a removal that does not know of it.
+                    // On its way to the handler the fault may be overtaken by a removal that does
+                    // not know of it.
                     self.scheduler.pause();
                     registers.rflags |= RESUME_FLAG;
                     core.busy.store(true, Ordering::Relaxed);
-                    // The exception is dealt with in supervisor mode; its entry clears AC (asm_exc_page_fault's ASM_CLAC).
+                    // The exception is dealt with in supervisor mode; its entry clears AC
+                    // (asm_exc_page_fault's ASM_CLAC).
                     let user = core.user.swap(false, Ordering::Relaxed);
                     core.ac.store(false, Ordering::Relaxed);
                     let side = Side::engine();
@@ -111,7 +115,8 @@ impl World {
         None
     }
 
-    /// Runs code in the middle of what the core is doing: an NMI's, or a handler's. The general registers are saved around it.
+    /// Runs code in the middle of what the core is doing: an NMI's, or a handler's. The general
+    /// registers are saved around it.
     pub(crate) fn execute_nested(&self, cpu: usize, registers: &mut Registers, end: u64) -> Option<Fault> {
         let core = &self.cores[cpu];
         let (ip, stepping) = (core.ip.load(Ordering::Relaxed), core.stepping.load(Ordering::Relaxed));
@@ -163,7 +168,7 @@ impl World {
     }
 
     fn instruction(&self, cpu: usize, registers: &mut Registers) -> Result<(), Fault> {
-        let (code, length, beyond) = self.hardware().fetch(self.who(cpu, false), registers.rip);
+        let (code, length, beyond) = self.hardware().fetch(self.who(cpu, false), Linear(registers.rip));
         let code = &code[..length];
         let plan = match (decode(code), beyond) {
             (Ok(plan), _) => plan,
@@ -202,19 +207,20 @@ pub(crate) struct Native<'a> {
 impl Bytes for Native<'_> {
     fn check(&mut self, address: u64, width: usize, write: bool) -> Result<(), Fault> {
         let who = self.world.who(self.cpu, false);
-        self.world.hardware().check(who, address, width, if write { Kind::Write } else { Kind::Read })
+        let kind = if write { AccessKind::Write } else { AccessKind::Read };
+        self.world.hardware().check(who, Linear(address), width, kind)
     }
 
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
         self.world.scheduler.pause();
         let who = self.world.who(self.cpu, false);
-        self.world.hardware().read(who, address, bytes)
+        self.world.hardware().read(who, Linear(address), bytes)
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         self.world.scheduler.pause();
         let who = self.world.who(self.cpu, false);
-        self.world.hardware().write(who, address, bytes)
+        self.world.hardware().write(who, Linear(address), bytes)
     }
 }
 
@@ -238,13 +244,13 @@ impl Memory for Native<'_> {
         locked: bool,
         compute: &mut dyn FnMut(u128) -> u128,
     ) -> Result<u128, Fault> {
-        let width = usize::from(width);
+        let (address, width) = (Linear(address), usize::from(width));
         let mut bytes = [0; 16];
         self.world.scheduler.pause();
         let who = self.world.who(self.cpu, false);
         let mut hardware = self.world.hardware();
         // The read of a read-modify-write already needs the right to write.
-        hardware.check(who, address, width, Kind::Write)?;
+        hardware.check(who, address, width, AccessKind::Write)?;
         hardware.read(who, address, &mut bytes[..width])?;
         let old = u128::from_le_bytes(bytes);
         if !locked {

@@ -1,4 +1,5 @@
-//! The simulated device: memory whose first registers have side effects, and a record of what reached it.
+//! The simulated device: memory whose first registers have side effects, and a record of what
+//! reached it.
 
 /// Each page of the device begins with these; the rest of it is plain memory.
 pub(crate) mod register {
@@ -11,7 +12,7 @@ pub(crate) mod register {
 }
 
 /// What is behind one region of physical memory.
-pub(crate) struct Memory {
+pub(crate) struct PhysicalMemory {
     pub(crate) is_device: bool,
     bytes: Vec<u8>,
     fifo: std::collections::VecDeque<u64>,
@@ -21,7 +22,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-impl Memory {
+impl PhysicalMemory {
     pub(crate) fn new(length: usize, is_device: bool) -> Self {
         Self { is_device, bytes: vec![0; length], fifo: std::collections::VecDeque::new() }
     }

@@ -1,25 +1,26 @@
 //! Physical memory, page tables and TLBs: what a core's accesses go through.
 
-use crate::device::Memory;
-use crate::paging::{Attempt, Kind, Mode, Rules, Size, Tables, Translation, entry, is_canonical};
-use crate::{Access, Backing, PageSpec, Region, Value, Vectors};
+use crate::device::PhysicalMemory;
+use crate::paging::{AccessKind, Attempt, Mode, Rules, Size, Tables, Translation, entry, is_canonical};
+use crate::{Arming, Backing, PageSpec, RecordedAccess, Region, Value, Vectors};
 use std::collections::HashMap;
-use trapline_engine::{Fault, Mapped, Page, PageError, PageSize};
+use trapline_engine::{Alias, Fault, Linear, Mapped, Page, PageError, PageSize, Physical, Rights};
 
 /// Where region number `n` lies.
-const LINEAR: u64 = 0xffff_c900_0000_0000;
-const ALIAS: u64 = 0xffff_e900_0000_0000;
-const PHYSICAL: u64 = 0x1_0000_0000;
+const LINEAR: Linear = Linear(0xffff_c900_0000_0000);
+const ALIAS: Alias = Alias(0xffff_e900_0000_0000);
+const PHYSICAL: Physical = Physical(0x1_0000_0000);
 const STRIDE: u64 = 1 << 28;
 
 /// Where the code of programs in user mode lies: the first region's pages, seen from there.
-pub(crate) const USER_CODE: u64 = 0x40_0000;
+pub(crate) const USER_CODE: Linear = Linear(0x40_0000);
 
-/// Where pages that scenarios make one by one lie, each at the beginning of a gibibyte of its own, in user mode's half and in the kernel's.
-const SINGLE_USER: u64 = 0x10_0000_0000;
-const SINGLE_KERNEL: u64 = 0xffff_8880_0000_0000;
+/// Where pages that scenarios make one by one lie, each at the beginning of a gibibyte of its own,
+/// in user mode's half and in the kernel's.
+const SINGLE_USER: Linear = Linear(0x10_0000_0000);
+const SINGLE_KERNEL: Linear = Linear(0xffff_8880_0000_0000);
 /// Their physical memory. Each is backed by 4 KiB, which repeat: nobody needs a whole gibibyte.
-const SINGLE_PHYSICAL: u64 = 0x100_0000_0000;
+const SINGLE_PHYSICAL: Physical = Physical(0x100_0000_0000);
 const SINGLE_STRIDE: u64 = 1 << 30;
 
 /// Flags of entries that refer to tables: as Linux, the last level decides.
@@ -33,8 +34,8 @@ fn size_of(size: PageSize) -> Size {
 }
 
 /// Whether `address` lies where the machine keeps its aliases.
-pub(crate) fn is_alias(address: u64) -> bool {
-    (ALIAS..ALIAS + (1 << 40)).contains(&address)
+pub(crate) fn is_alias(address: Linear) -> bool {
+    address.since(ALIAS.linear()) < 1 << 40
 }
 
 /// How an access came to memory.
@@ -60,7 +61,7 @@ pub(crate) struct Who {
 /// An access as the device saw it, and what only a simulation can know of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    pub(crate) access: Access,
+    pub(crate) access: RecordedAccess,
     pub(crate) via: Via,
     /// Bytes of it were under a recording probe, for certain.
     pub(crate) must: bool,
@@ -68,32 +69,42 @@ pub(crate) struct Seen {
 
 #[derive(Default)]
 pub(crate) struct Hardware {
-    memories: Vec<Memory>,
-    singles: Vec<Memory>,
+    memories: Vec<PhysicalMemory>,
+    singles: Vec<PhysicalMemory>,
     tables: Tables,
+    arming: Arming,
     pub(crate) rules: Rules,
     /// By page number and size.
-    pub(crate) tlbs: Vec<HashMap<(u64, Size), Translation>>,
+    pub(crate) tlbs: Vec<HashMap<(Linear, Size), Translation>>,
     pub(crate) vectors: Vec<Vectors>,
     pub(crate) seen: Vec<Seen>,
-    /// Ranges (start, length, writes) that a probe records for certain: it was registered, and nobody began to remove it.
+    /// Ranges (start, length, writes) that a probe records for certain: it was registered, and
+    /// nobody began to remove it.
     pub(crate) guards: Vec<(u64, u64, bool)>,
-    /// Pages opened for a step, whose translations may be about until a shoot-down, with the number of the opening.
+    /// Pages opened for a step, whose translations may be about until a shoot-down, with the number
+    /// of the opening.
     open: HashMap<Page, u64>,
     openings: u64,
     /// Address of a page that somebody else makes not present again as soon as it is opened.
-    pub(crate) held_closed: Option<u64>,
+    pub(crate) held_closed: Option<Linear>,
+    /// Address of a page that its owner changes at the moment when it is to be armed.
+    pub(crate) changed_when_armed: Option<Linear>,
     /// Accesses that passed a guard unseen.
-    pub(crate) missed: Vec<Access>,
+    pub(crate) missed: Vec<RecordedAccess>,
 }
 
 impl Hardware {
-    pub(crate) fn new(cpus: usize) -> Self {
-        Self { tlbs: vec![HashMap::new(); cpus], vectors: vec![[[0; 32]; 16]; cpus], ..Self::default() }
+    pub(crate) fn new(cpus: usize, arming: Arming) -> Self {
+        Self {
+            arming,
+            tlbs: vec![HashMap::new(); cpus],
+            vectors: vec![[[0; 32]; 16]; cpus],
+            ..Self::default()
+        }
     }
 
     /// Maps a new region and its alias; returns it and the alias.
-    pub(crate) fn map(&mut self, backing: Backing, pages: &[PageSize]) -> (Region, u64) {
+    pub(crate) fn map(&mut self, backing: Backing, pages: &[PageSize]) -> (Region, Alias) {
         let number = self.memories.len() as u64;
         let base = number * STRIDE;
         // The first large page is aligned, whatever stands before it.
@@ -101,7 +112,7 @@ impl Hardware {
         let large = pages.contains(&PageSize::Large);
         let skip = if large { before.next_multiple_of(PageSize::Large.bytes()) - before } else { 0 };
         let length = pages.iter().map(|size| size.bytes()).sum();
-        let region = Region { start: LINEAR + base + skip, length };
+        let region = Region { start: LINEAR.plus(base + skip).0, length };
         // Each region has cache attributes of its own, and a bit or two that nobody else has set.
         let attributes = match (backing, number % 3) {
             (Backing::Ram, _) => 0,
@@ -118,40 +129,41 @@ impl Hardware {
             | attributes;
         let mut offset = skip;
         for &size in pages {
-            for linear in [LINEAR, ALIAS] {
-                let leaf = (PHYSICAL + base + offset) | common;
-                self.tables.map(linear + base + offset, size_of(size), leaf, UPPER);
+            for linear in [LINEAR, ALIAS.linear()] {
+                let leaf = PHYSICAL.plus(base + offset).0 | common;
+                self.tables.map(linear.plus(base + offset), size_of(size), leaf, UPPER);
             }
             offset += size.bytes();
         }
-        let memory = Memory::new((skip + length) as usize, backing == Backing::Device);
+        let memory = PhysicalMemory::new((skip + length) as usize, backing == Backing::Device);
         self.memories.push(memory);
-        (region, ALIAS + base + skip)
+        (region, ALIAS.plus(base + skip))
     }
 
     /// Lets the first region be executed, in the kernel's half and, at [`USER_CODE`], in user mode.
     pub(crate) fn make_executable(&mut self, region: &Region) {
         for offset in (0..region.length).step_by(0x1000) {
-            self.protect(region.start + offset, entry::NO_EXECUTE);
-            let frame = PHYSICAL + (region.start - LINEAR) + offset;
-            let leaf = frame | entry::PRESENT | entry::USER | entry::ACCESSED;
-            self.tables.map(USER_CODE + offset, Size::Small, leaf, UPPER);
+            let linear = Linear(region.start + offset);
+            self.protect(linear, entry::NO_EXECUTE);
+            let frame = PHYSICAL.plus(linear.since(LINEAR));
+            let leaf = frame.0 | entry::PRESENT | entry::USER | entry::ACCESSED;
+            self.tables.map(USER_CODE.plus(offset), Size::Small, leaf, UPPER);
         }
     }
 
     /// Maps a page of its own; returns its address.
-    pub(crate) fn map_single(&mut self, spec: &PageSpec) -> u64 {
+    pub(crate) fn map_single(&mut self, spec: &PageSpec) -> Linear {
         let number = self.singles.len() as u64;
-        self.singles.push(Memory::new(0x1000, false));
+        self.singles.push(PhysicalMemory::new(0x1000, false));
         let half = if spec.user { SINGLE_USER } else { SINGLE_KERNEL };
-        let address = half + number * SINGLE_STRIDE;
-        let frame = SINGLE_PHYSICAL + number * SINGLE_STRIDE;
-        self.tables.map(address, spec.size, frame | spec.bits(), UPPER);
+        let address = half.plus(number * SINGLE_STRIDE);
+        let frame = SINGLE_PHYSICAL.plus(number * SINGLE_STRIDE);
+        self.tables.map(address, spec.size, frame.0 | spec.bits(), UPPER);
         address
     }
 
     /// Unmaps the page at `address`.
-    pub(crate) fn unmap(&mut self, address: u64) {
+    pub(crate) fn unmap(&mut self, address: Linear) {
         if let Some(leaf) = self.tables.leaf_mut(address) {
             *leaf = 0;
         }
@@ -159,7 +171,7 @@ impl Hardware {
     }
 
     /// Changes the bits of the page at `address`.
-    pub(crate) fn protect(&mut self, address: u64, clear: u64) {
+    pub(crate) fn protect(&mut self, address: Linear, clear: u64) {
         if let Some(leaf) = self.tables.leaf_mut(address) {
             *leaf &= !clear;
         }
@@ -167,29 +179,29 @@ impl Hardware {
     }
 
     pub(crate) fn entries(&self, region: &Region) -> Vec<u64> {
-        let (mut at, mut entries) = (region.start, Vec::new());
-        while at < region.start + region.length {
+        let (mut at, mut entries) = (Linear(region.start), Vec::new());
+        while at.0 < region.start + region.length {
             let leaf = self.tables.leaf(at);
             entries.extend(leaf.map(|(_, bits)| bits));
-            at += leaf.map_or(Size::Small, |(size, _)| size).bytes();
+            at = at.plus(leaf.map_or(Size::Small, |(size, _)| size).bytes());
         }
         entries
     }
 
-    pub(crate) fn is_present(&self, address: u64) -> bool {
+    pub(crate) fn is_present(&self, address: Linear) -> bool {
         is_canonical(address) && self.tables.walk(&self.rules, address).is_ok()
     }
 
-    pub(crate) fn page_at(&self, address: u64) -> Result<Mapped, PageError> {
-        let found = self.tables.leaf(address).filter(|(_, bits)| bits & entry::PRESENT != 0);
-        let size = match found {
-            None => return Err(PageError::NotMapped),
-            Some((Size::Huge, _)) => return Err(PageError::HugePage),
-            Some((Size::Large, _)) => PageSize::Large,
-            Some((Size::Small, _)) => PageSize::Small,
+    pub(crate) fn page_at(&self, address: Linear) -> Result<(Mapped, Rights), PageError> {
+        let (_, entry) = self.tables.leaf(address).ok_or(PageError::NotMapped)?;
+        let found = self.tables.walk(&self.rules, address).map_err(|_| PageError::NotMapped)?;
+        let size = match found.size {
+            Size::Huge => return Err(PageError::HugePage),
+            Size::Large => PageSize::Large,
+            Size::Small => PageSize::Small,
         };
-        let entry = found.map_or(0, |(_, bits)| bits);
-        Ok(Mapped { page: Page::containing(address, size), entry })
+        let rights = Rights { write: found.writable, user: found.user, execute: !found.no_execute };
+        Ok((Mapped { page: Page::containing(address, size), entry }, rights))
     }
 
     pub(crate) fn set_entry(&mut self, page: Page, bits: u64) {
@@ -198,10 +210,36 @@ impl Hardware {
         }
     }
 
-    /// Clears the present bit of what is there.
-    pub(crate) fn clear_present(&mut self, page: Page) {
+    /// Makes accesses to a page fault, if its entry is as it was found.
+    pub(crate) fn arm(&mut self, mapped: &Mapped) -> Result<(), PageError> {
+        let Mapped { page, entry } = *mapped;
+        if self.changed_when_armed == Some(page.address) {
+            self.set_entry(page, entry ^ entry::GLOBAL);
+        }
+        let armed = self.arming.armed(entry);
+        match self.tables.leaf_mut(page.address) {
+            Some(leaf) if *leaf == entry || *leaf == armed => *leaf = armed,
+            _ => return Err(PageError::Changed),
+        }
+        Ok(())
+    }
+
+    /// Makes it as it was, if its entry is as we left it.
+    pub(crate) fn disarm(&mut self, mapped: &Mapped) -> Result<(), PageError> {
+        let Mapped { page, entry } = *mapped;
+        let armed = self.arming.armed(entry);
+        match self.tables.leaf_mut(page.address) {
+            Some(leaf) if *leaf == entry || *leaf == armed => *leaf = entry,
+            _ => return Err(PageError::Changed),
+        }
+        Ok(())
+    }
+
+    /// Arms what is there, whatever it is.
+    pub(crate) fn close(&mut self, page: Page) {
+        let arming = self.arming;
         if let Some(leaf) = self.tables.leaf_mut(page.address) {
-            *leaf &= !entry::PRESENT;
+            *leaf = arming.armed(*leaf);
         }
     }
 
@@ -226,12 +264,12 @@ impl Hardware {
         self.open.retain(|page, opening| !pages.contains(&(*page, *opening)));
     }
 
-    /// The physical address of `address`, as a CPU translates it.
-    fn translate(&mut self, who: Who, address: u64, kind: Kind) -> Result<u64, Fault> {
-        assert!(is_canonical(address), "the model raises no #GP: {address:#x}");
+    /// What a CPU translates `address` to.
+    fn translate(&mut self, who: Who, address: Linear, kind: AccessKind) -> Result<Physical, Fault> {
+        assert!(is_canonical(address), "the model raises no #GP: {address:x?}");
         let attempt = Attempt { address, kind, mode: who.mode };
         let fault = |error_code| Fault { error_code, address };
-        let key = |size: Size| (address & !(size.bytes() - 1), size);
+        let key = |size: Size| (address.aligned_down(size.bytes()), size);
         let tlb = &mut self.tlbs[who.cpu];
         let held = Size::ALL.into_iter().find_map(|size| tlb.get(&key(size)).copied());
         let translation = match held {
@@ -255,34 +293,43 @@ impl Hardware {
     fn pieces(
         &mut self,
         who: Who,
-        address: u64,
+        address: Linear,
         width: usize,
-        kind: Kind,
-    ) -> Result<[(u64, usize); 2], Fault> {
+        kind: AccessKind,
+    ) -> Result<[(Physical, usize); 2], Fault> {
         let physical = self.translate(who, address, kind)?;
-        let border = (address | 0xfff) + 1;
-        let before = (border - address).min(width as u64) as usize;
+        let whole = [(physical, width), (physical, 0)];
+        let border = address.aligned_down(0x1000).plus(0x1000);
+        let before = border.since(address).min(width as u64) as usize;
         if before == width {
-            return Ok([(physical, width), (0, 0)]);
+            return Ok(whole);
         }
         let next = self.translate(who, border, kind)?;
-        if next == physical + before as u64 {
-            return Ok([(physical, width), (0, 0)]);
+        if next == physical.plus(before as u64) {
+            return Ok(whole);
         }
         Ok([(physical, before), (next, width - before)])
     }
 
     /// Whether `width` bytes could be accessed.
-    pub(crate) fn check(&mut self, who: Who, address: u64, width: usize, kind: Kind) -> Result<(), Fault> {
+    pub(crate) fn check(
+        &mut self,
+        who: Who,
+        address: Linear,
+        width: usize,
+        kind: AccessKind,
+    ) -> Result<(), Fault> {
         self.pieces(who, address, width, kind).map(drop)
     }
 
-    /// What the CPU fetches for the instruction at `address`: up to 16 bytes, and the fault that ends them if one does.
-    pub(crate) fn fetch(&mut self, who: Who, address: u64) -> ([u8; 16], usize, Option<Fault>) {
+    /// What the CPU fetches for the instruction at `address`: up to 16 bytes, and the fault that
+    /// ends them if one does.
+    pub(crate) fn fetch(&mut self, who: Who, address: Linear) -> ([u8; 16], usize, Option<Fault>) {
         let mut bytes = [0; 16];
-        // One byte at a time, since an instruction may end right before a page that can't be executed.
+        // One byte at a time, since an instruction may end right before a page that can't be
+        // executed.
         for (length, byte) in bytes.iter_mut().enumerate() {
-            match self.translate(who, address.wrapping_add(length as u64), Kind::Fetch) {
+            match self.translate(who, address.plus(length as u64), AccessKind::Fetch) {
                 Ok(physical) => {
                     let (memory, offset) = self.memory(physical);
                     *byte = memory.bytes(offset, 1)[0];
@@ -293,9 +340,9 @@ impl Hardware {
         (bytes, 16, None)
     }
 
-    pub(crate) fn read(&mut self, who: Who, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+    pub(crate) fn read(&mut self, who: Who, address: Linear, bytes: &mut [u8]) -> Result<(), Fault> {
         let mut rest = bytes;
-        for (physical, length) in self.pieces(who, address, rest.len(), Kind::Read)? {
+        for (physical, length) in self.pieces(who, address, rest.len(), AccessKind::Read)? {
             let (now, later) = rest.split_at_mut(length);
             if length > 0 {
                 let (memory, offset) = self.memory(physical);
@@ -308,9 +355,9 @@ impl Hardware {
         Ok(())
     }
 
-    pub(crate) fn write(&mut self, who: Who, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write(&mut self, who: Who, address: Linear, bytes: &[u8]) -> Result<(), Fault> {
         let mut rest = bytes;
-        for (physical, length) in self.pieces(who, address, rest.len(), Kind::Write)? {
+        for (physical, length) in self.pieces(who, address, rest.len(), AccessKind::Write)? {
             let (now, later) = rest.split_at(length);
             if length > 0 {
                 let (memory, offset) = self.memory(physical);
@@ -324,30 +371,30 @@ impl Hardware {
     }
 
     /// What is at a physical address, and how far into it.
-    fn memory(&mut self, physical: u64) -> (&mut Memory, u64) {
-        if let Some(offset) = physical.checked_sub(SINGLE_PHYSICAL) {
+    fn memory(&mut self, physical: Physical) -> (&mut PhysicalMemory, u64) {
+        if physical >= SINGLE_PHYSICAL {
+            let offset = physical.since(SINGLE_PHYSICAL);
             return (&mut self.singles[(offset / SINGLE_STRIDE) as usize], offset & 0xfff);
         }
-        let offset = physical - PHYSICAL;
+        let offset = physical.since(PHYSICAL);
         (&mut self.memories[(offset / STRIDE) as usize], offset % STRIDE)
     }
 
     /// Keeps the device's record, and watches over the guards.
-    fn log(&mut self, who: Who, is_device: bool, physical: u64, write: bool, bytes: &[u8]) {
+    fn log(&mut self, who: Who, is_device: bool, physical: Physical, write: bool, bytes: &[u8]) {
         if physical >= SINGLE_PHYSICAL {
             return;
         }
-        let address = LINEAR + (physical - PHYSICAL);
+        let first = LINEAR.plus(physical.since(PHYSICAL));
         let (width, value) = (bytes.len() as u8, Some(Value::new(bytes)));
-        let access = Access { cpu: who.cpu, address, width, write, value, flags: 0, way: None, ip: who.ip };
-        let last = address + u64::from(width) - 1;
+        let (cpu, address, ip) = (who.cpu, first.0, who.ip);
+        let access =
+            RecordedAccess { cpu, address, width, write, value, original: None, flags: 0, way: None, ip };
+        let last = first.plus(u64::from(width) - 1);
         let must = self.guards.iter().any(|&(start, length, writes)| {
-            writes == write && start <= last && address <= start + (length - 1)
+            writes == write && start <= last.0 && address <= start + (length - 1)
         });
-        let opened = self
-            .open
-            .keys()
-            .any(|page| page.address <= last && address <= page.address + (page.size.bytes() - 1));
+        let opened = self.open.keys().any(|page| page.address <= last && first <= page.last());
         if must && who.via == Via::Native && !opened {
             self.missed.push(access);
         }
@@ -357,22 +404,22 @@ impl Hardware {
     }
 
     /// Memory without side effects, record or translation by a core.
-    pub(crate) fn raw(&mut self, address: u64, length: usize) -> &mut [u8] {
-        let offset = address - LINEAR;
+    pub(crate) fn raw(&mut self, address: Linear, length: usize) -> &mut [u8] {
+        let offset = address.since(LINEAR);
         self.memories[(offset / STRIDE) as usize].bytes(offset % STRIDE, length)
     }
 
     /// Replaces such memory.
-    pub(crate) fn replace(&mut self, address: u64, bytes: &[u8]) {
-        let offset = address - LINEAR;
+    pub(crate) fn replace(&mut self, address: Linear, bytes: &[u8]) {
+        let offset = address.since(LINEAR);
         self.memories[(offset / STRIDE) as usize].replace(offset % STRIDE, bytes);
     }
 
     /// Bytes of code at `address`, up to 16.
-    pub(crate) fn code(&mut self, address: u64) -> ([u8; 16], u8) {
+    pub(crate) fn code(&mut self, address: Linear) -> ([u8; 16], u8) {
         let mut bytes = [0; 16];
         for (length, byte) in (0u8..).zip(bytes.iter_mut()) {
-            let at = address.wrapping_add(length.into());
+            let at = address.plus(length.into());
             let mapped = at >= LINEAR && self.is_present(at) && !is_alias(at);
             if !mapped {
                 return (bytes, length);

@@ -1,20 +1,13 @@
-//! What a scenario needs of a machine: little, so that a kernel in a virtual machine can offer it through a test module as well.
+//! What a scenario needs of a machine: little, so that a kernel in a virtual machine can offer it
+//! through a test module as well.
 
 use trapline_abi::Counters;
+pub use trapline_engine::Backing;
 use trapline_engine::{ControlError, Decision, ErrorCode, Fault, PageSize, ProbeId};
 use trapline_insn::Registers;
 
 use crate::paging::{Rules, Size, entry};
-use crate::{Access, Profile, Trace};
-
-/// What is behind a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backing {
-    /// A device that keeps a record of what reaches it.
-    Device,
-    /// RAM.
-    Ram,
-}
+use crate::{Profile, RecordedAccess, Trace};
 
 /// A mapping that probes may lie in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +28,15 @@ pub struct Program {
     pub cpu: usize,
     /// Instructions, run from the first to the end.
     pub code: Vec<u8>,
-    /// What the general registers hold before; `rip`, `rsp`, `rflags.IF` and segments are the machine's, where they are 0.
+    /// What the general registers hold before; `rip`, `rsp`, `rflags.IF` and segments are the
+    /// machine's, where they are 0.
     pub registers: Registers,
     /// What the vector registers hold before.
     pub vectors: Vectors,
     /// How often it runs, each time with these registers.
     pub repeat: u32,
-    /// Whether it runs in user mode, where it has no stack; only where [`Machine::page`] gives it something to access.
+    /// Whether it runs in user mode, where it has no stack; only where [`Machine::page`] gives it
+    /// something to access.
     pub user: bool,
 }
 
@@ -65,7 +60,8 @@ impl Program {
     }
 }
 
-/// One page that stands by itself: in user mode's half of the address space if it is `user`, else in the kernel's.
+/// One page that stands by itself: in user mode's half of the address space if it is `user`, else
+/// in the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSpec {
     /// How large.
@@ -78,7 +74,8 @@ pub struct PageSpec {
     pub user: bool,
     /// Not XD.
     pub executable: bool,
-    /// Whether a bit is set that is reserved everywhere: one of the physical address beyond what any CPU has.
+    /// Whether a bit is set that is reserved everywhere: one of the physical address beyond what
+    /// any CPU has.
     pub reserved: bool,
     /// Protection key.
     pub key: u8,
@@ -110,7 +107,8 @@ pub struct Outcome {
     pub registers: Registers,
     /// The vector registers of its last run.
     pub vectors: Vectors,
-    /// The page fault that the system was left with, if there was one: the program ended there. See [`Profile::tells_replaced_faults`].
+    /// The page fault that the system was left with, if there was one: the program ended there. See
+    /// [`Profile::tells_replaced_faults`].
     pub fault: Option<Fault>,
 }
 
@@ -121,6 +119,9 @@ pub enum Reaction {
     Decide(Decision),
     /// Reads four bytes at this address itself, then lets the access pass.
     Touch(u64),
+    /// Adds one to the four bytes at this address, by one instruction, then lets the access pass:
+    /// what an interrupt in the middle of the access would do.
+    Increment(u64),
 }
 
 /// An access probe.
@@ -199,7 +200,7 @@ pub struct Hit {
 }
 
 /// What the writer does, also while programs run.
-pub trait Control {
+pub trait Registrar {
     /// Registers all of these probes or none.
     ///
     /// # Errors
@@ -220,7 +221,7 @@ pub trait Control {
 }
 
 /// A machine under test.
-pub trait Machine: Control {
+pub trait Machine: Registrar {
     /// What a scenario must know of it.
     fn profile(&self) -> Profile;
 
@@ -230,8 +231,12 @@ pub trait Machine: Control {
     /// Maps a new region with pages of these sizes; `None` if this machine can't.
     fn map(&mut self, backing: Backing, pages: &[PageSize]) -> Option<Region>;
 
-    /// Maps a page by itself, and sets what the CPUs' control registers say about accesses; returns its address. `None` if this machine can't: a kernel's page
-    /// tables and control registers are its own.
+    /// As [`Machine::map`], RAM that nobody may write through this mapping.
+    fn map_read_only(&mut self, pages: &[PageSize]) -> Option<Region>;
+
+    /// Maps a page by itself, and sets what the CPUs' control registers say about accesses; returns
+    /// its address. `None` if this machine can't: a kernel's page tables and control registers are
+    /// its own.
     fn page(&mut self, rules: Rules, spec: &PageSpec) -> Option<u64>;
 
     /// The page-table entries of a region, bit for bit.
@@ -240,17 +245,19 @@ pub trait Machine: Control {
     /// Reads memory, without a trace and without side effects.
     fn peek(&self, address: u64, bytes: &mut [u8]);
 
-    /// Writes memory in the same way; what a device keeps beside its memory is as at its start then.
+    /// Writes memory in the same way; what a device keeps beside its memory is as at its start
+    /// then.
     fn poke(&mut self, address: u64, bytes: &[u8]);
 
-    /// Runs programs, one at most on each CPU, all at once, with `meanwhile` beside them; returns how each ended.
-    fn run(&mut self, programs: &[Program], meanwhile: &mut dyn FnMut(&mut dyn Control)) -> Vec<Outcome>;
+    /// Runs programs, one at most on each CPU, all at once, with `meanwhile` beside them; returns
+    /// how each ended.
+    fn run(&mut self, programs: &[Program], meanwhile: &mut dyn FnMut(&mut dyn Registrar)) -> Vec<Outcome>;
 
     /// What was traced since the last call.
     fn take_trace(&mut self) -> Trace;
 
     /// What devices saw since the last call, in order.
-    fn take_seen(&mut self) -> Vec<Access>;
+    fn take_seen(&mut self) -> Vec<RecordedAccess>;
 
     /// Calls of handlers since the last call, in order.
     fn take_hits(&mut self) -> Vec<Hit>;

@@ -1,6 +1,8 @@
-//! The few instructions beyond `trapline-insn`'s own that the simulated cores know: some that the engine redirects, some that it has to step.
+//! The few instructions beyond `trapline-insn`'s own that the simulated cores know: some that the
+//! engine redirects, some that it has to step.
 //!
-//! What an instruction accesses beside its explicit operand is written down here anew, not taken from the plan, so that the engine's idea of it is tested.
+//! What an instruction accesses beside its explicit operand is written down here anew, not taken
+//! from the plan, so that the engine's idea of it is tested.
 
 use trapline_engine::Fault;
 use trapline_insn::{Gpr, Registers};
@@ -141,7 +143,8 @@ fn vex(r: u8, last: u8, map: u8, code: &[u8]) -> Option<Model> {
 }
 
 impl Model {
-    /// Performs it; its explicit operand is at `operand`. `length` is the instruction's. On a fault nothing has changed.
+    /// Performs it; its explicit operand is at `operand`. `length` is the instruction's. On a fault
+    /// nothing has changed.
     pub(crate) fn run(
         self,
         length: u8,

@@ -6,7 +6,10 @@ use crate::model::{Bytes, recognise};
 use crate::world::World;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use trapline_engine::{Code, Fault, Mapped, Page, PageError, PageTables, Platform, Task};
+use trapline_engine::{
+    Alias, Code, Fault, Lane, Linear, Look, Mapped, NotArmed, Page, PageError, PageTables, Platform, Rights,
+    Task,
+};
 use trapline_insn::{Memory, Redirect, Registers, Segment};
 
 /// The machine as its own engine sees it.
@@ -18,7 +21,8 @@ impl Link {
         self.0.upgrade().expect("the engine is part of its world")
     }
 
-    /// For the trap path: the world, after others had a chance to run; and the note that the engine's own code is left.
+    /// For the trap path: the world, after others had a chance to run; and the note that the
+    /// engine's own code is left.
     fn enter(&self) -> (Arc<World>, usize, Side) {
         let side = Side::platform();
         let world = self.world();
@@ -28,27 +32,37 @@ impl Link {
     }
 }
 
-fn read(world: &World, cpu: usize, alias: u64, bytes: &mut [u8]) {
-    assert!(is_alias(alias), "a load of {alias:#x}, which is no alias");
+fn read(world: &World, cpu: usize, alias: Linear, bytes: &mut [u8]) {
+    assert!(is_alias(alias), "a load of {alias:x?}, which is no alias");
     let who = world.who(cpu, true);
     world.hardware().read(who, alias, bytes).expect("an alias is always mapped");
 }
 
-fn write(world: &World, cpu: usize, alias: u64, bytes: &[u8]) {
-    assert!(is_alias(alias), "a store to {alias:#x}, which is no alias");
+fn write(world: &World, cpu: usize, alias: Linear, bytes: &[u8]) {
+    assert!(is_alias(alias), "a store to {alias:x?}, which is no alias");
     let who = world.who(cpu, true);
     world.hardware().write(who, alias, bytes).expect("an alias is always mapped");
 }
 
 impl Platform for Link {
-    fn cpu(&self) -> usize {
+    fn lane(&self) -> Lane {
         let _side = Side::platform();
-        self.world().cpu().expect("traps happen on cores")
+        Lane::new(self.world().cpu().expect("traps happen on cores"))
+    }
+
+    fn look(&self, fault: &Fault) -> Look {
+        let _side = Side::platform();
+        self.world().options.arming.look(fault.error_code)
     }
 
     fn now(&self) -> u64 {
         let (world, _, _side) = self.enter();
         world.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn wait(&self, microseconds: u32) {
+        let (world, _, _side) = self.enter();
+        world.clock.fetch_add(u64::from(microseconds) * 1000, Ordering::Relaxed);
     }
 
     fn task(&self) -> Task {
@@ -60,7 +74,7 @@ impl Platform for Link {
 
     fn fetch(&self, ip: u64) -> Code {
         let (world, _, _side) = self.enter();
-        let (bytes, length) = world.hardware().code(ip);
+        let (bytes, length) = world.hardware().code(Linear(ip));
         Code { bytes: u128::from_le_bytes(bytes), length }
     }
 
@@ -69,55 +83,66 @@ impl Platform for Link {
         world.segment_base(cpu, segment)
     }
 
-    fn is_present(&self, address: u64) -> bool {
+    fn write_protects(&self) -> bool {
+        let (world, _, _side) = self.enter();
+        world.hardware().rules.write_protect
+    }
+
+    fn is_present(&self, address: Linear) -> bool {
         let (world, _, _side) = self.enter();
         world.hardware().is_present(address)
     }
 
-    unsafe fn load(&self, alias: u64, width: u8) -> u64 {
+    unsafe fn load(&self, alias: Alias, width: u8) -> u64 {
         let (world, cpu, _side) = self.enter();
         let mut bytes = [0; 8];
-        read(&world, cpu, alias, &mut bytes[..width.into()]);
+        read(&world, cpu, alias.linear(), &mut bytes[..width.into()]);
         u64::from_le_bytes(bytes)
     }
 
-    unsafe fn store(&self, alias: u64, width: u8, value: u64) {
+    unsafe fn store(&self, alias: Alias, width: u8, value: u64) {
         let (world, cpu, _side) = self.enter();
-        write(&world, cpu, alias, &value.to_le_bytes()[..width.into()]);
+        write(&world, cpu, alias.linear(), &value.to_le_bytes()[..width.into()]);
     }
 
-    unsafe fn load_wide(&self, alias: u64, bytes: &mut [u8]) {
+    unsafe fn load_wide(&self, alias: Alias, bytes: &mut [u8]) {
         let (world, cpu, _side) = self.enter();
-        read(&world, cpu, alias, bytes);
+        read(&world, cpu, alias.linear(), bytes);
     }
 
-    unsafe fn store_wide(&self, alias: u64, bytes: &[u8]) {
+    unsafe fn store_wide(&self, alias: Alias, bytes: &[u8]) {
         let (world, cpu, _side) = self.enter();
-        write(&world, cpu, alias, bytes);
+        write(&world, cpu, alias.linear(), bytes);
     }
 
-    unsafe fn compare_exchange(&self, alias: u64, width: u8, current: u128, new: u128) -> u128 {
+    unsafe fn compare_exchange(&self, alias: Alias, width: u8, lock: bool, current: u128, new: u128) -> u128 {
         let (world, cpu, _side) = self.enter();
-        let who = world.who(cpu, true);
+        let (alias, who) = (alias.linear(), world.who(cpu, true));
         let width = usize::from(width);
         let mut bytes = [0; 16];
         let mut hardware = world.hardware();
         hardware.read(who, alias, &mut bytes[..width]).expect("an alias is always mapped");
         let found = u128::from_le_bytes(bytes);
+        if !lock {
+            // Other cores may come in between, but nothing on this one.
+            drop(hardware);
+            world.scheduler.pause();
+            hardware = world.hardware();
+        }
         if found == current {
             hardware.write(who, alias, &new.to_le_bytes()[..width]).expect("an alias is always mapped");
         }
         found
     }
 
-    fn read_other(&self, address: u64, width: u8) -> Result<u64, Fault> {
+    fn read_other(&self, address: Linear, width: u8) -> Result<u64, Fault> {
         let (world, cpu, _side) = self.enter();
-        Memory::read(&mut crate::cpu::Native { world: &world, cpu }, address, width)
+        Memory::read(&mut crate::cpu::Native { world: &world, cpu }, address.0, width)
     }
 
-    fn write_other(&self, address: u64, width: u8, value: u64) -> Result<(), Fault> {
+    fn write_other(&self, address: Linear, width: u8, value: u64) -> Result<(), Fault> {
         let (world, cpu, _side) = self.enter();
-        Memory::write(&mut crate::cpu::Native { world: &world, cpu }, address, width, value)
+        Memory::write(&mut crate::cpu::Native { world: &world, cpu }, address.0, width, value)
     }
 
     fn can_push(&self) -> bool {
@@ -154,10 +179,10 @@ impl Platform for Link {
             hardware.set_entry(page, entry);
             hardware.opened(page);
             if hardware.held_closed == Some(page.address) {
-                hardware.clear_present(page);
+                hardware.close(page);
             }
         } else {
-            hardware.clear_present(page);
+            hardware.close(page);
         }
         hardware.forget(cpu, page);
     }
@@ -180,19 +205,20 @@ impl Bytes for Operand<'_> {
     }
 
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        if is_alias(address) {
-            read(self.world, self.cpu, address, bytes);
+        if is_alias(Linear(address)) {
+            read(self.world, self.cpu, Linear(address), bytes);
         } else {
             let buffer = address as *const u8;
-            // SAFETY: no alias, so the engine's own buffer by the contract of `run_copy`, and copies stay inside of their operand.
+            // SAFETY: no alias, so the engine's own buffer by the contract of `run_copy`, and
+            // copies stay inside of their operand.
             unsafe { buffer.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
         }
         Ok(())
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        if is_alias(address) {
-            write(self.world, self.cpu, address, bytes);
+        if is_alias(Linear(address)) {
+            write(self.world, self.cpu, Linear(address), bytes);
         } else {
             let buffer = address as *mut u8;
             // SAFETY: as above.
@@ -203,20 +229,23 @@ impl Bytes for Operand<'_> {
 }
 
 impl PageTables for Link {
-    fn page_at(&self, address: u64) -> Result<Mapped, PageError> {
+    fn page_at(&self, address: Linear) -> Result<(Mapped, Rights), PageError> {
         self.world().hardware().page_at(address)
     }
 
-    fn arm(&self, mapped: Mapped) {
+    fn arm(&self, pages: &[Mapped]) -> Result<(), NotArmed> {
         let world = self.world();
-        world.scheduler.pause();
-        world.hardware().clear_present(mapped.page);
+        for (armed, mapped) in pages.iter().enumerate() {
+            world.scheduler.pause();
+            world.hardware().arm(mapped).map_err(|error| NotArmed { armed, error })?;
+        }
+        Ok(())
     }
 
-    fn disarm(&self, mapped: Mapped) {
+    fn disarm(&self, mapped: Mapped) -> Result<(), PageError> {
         let world = self.world();
         world.scheduler.pause();
-        world.hardware().set_entry(mapped.page, mapped.entry);
+        world.hardware().disarm(&mapped)
     }
 
     fn shoot_down(&self) {

@@ -1,7 +1,9 @@
-//! Who runs: actors (cores, the writer, the repair worker) are threads of which one holds the baton.
+//! Who runs: actors (cores, the writer, the repair worker) are threads of which one holds the
+//! baton.
 //!
-//! At each [`Scheduler::pause`] the next one is drawn from the seed, so a run is a function of the seed and the programs. Threads, not coroutines, since
-//! the engine calls the platform in the middle of its own functions.
+//! At each [`Scheduler::pause`] the next one is drawn from the seed, so a run is a function of the
+//! seed and the programs. Threads, not coroutines, since the engine calls the platform in the
+//! middle of its own functions.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,8 @@
-//! Accesses as the trace tells of them and as a device saw them, in one shape, so that they can be compared.
+//! Accesses as the trace tells of them and as a device saw them, in one shape, so that they can be
+//! compared.
 
 use std::fmt;
-use trapline_abi::{AccessPayload, Flags, Kind, Record, Way};
+use trapline_abi::{AccessPayload, Change, Flags, Kind, Record, Way};
 
 /// The bytes of one access, up to 64.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,10 +39,11 @@ impl fmt::Debug for Value {
 
 /// One access, as traced or as seen by the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Access {
+pub struct RecordedAccess {
     /// Number of the CPU.
     pub cpu: usize,
-    /// Linear address of the first byte in the region; for what the device saw, computed from where the device is mapped.
+    /// Linear address of the first byte in the region; for what the device saw, computed from where
+    /// the device is mapped.
     pub address: u64,
     /// Bytes; 0 if not known.
     pub width: u8,
@@ -49,6 +51,9 @@ pub struct Access {
     pub write: bool,
     /// What was read or written; `None` if the trace does not know.
     pub value: Option<Value>,
+    /// What it was before it was changed between device and driver; `None` if it was not, and in
+    /// what a device saw.
+    pub original: Option<Value>,
     /// `trapline_abi::Flags`; 0 in what a device saw.
     pub flags: u8,
     /// How it was performed; `None` in what a device saw.
@@ -57,7 +62,7 @@ pub struct Access {
     pub ip: u64,
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for RecordedAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.write { "write" } else { "read" };
         write!(f, "cpu{} {direction}{} {:#x}", self.cpu, self.width, self.address)?;
@@ -69,11 +74,14 @@ impl fmt::Debug for Access {
     }
 }
 
-impl Access {
-    /// Whether the trace's `self` tells truly of what the device saw as `seen`: CPU, direction, address, and width and value as far as they are known.
-    pub fn tells_of(&self, seen: &Access) -> bool {
+impl RecordedAccess {
+    /// Whether the trace's `self` tells truly of what the device saw as `seen`: CPU, direction,
+    /// address, and width and value as far as they are known.
+    pub fn tells_of(&self, seen: &RecordedAccess) -> bool {
         let width = self.width == 0 || self.width == seen.width;
-        let value = self.value.is_none() || self.value == seen.value;
+        // A device saw what it said, and what was written in the end.
+        let told = if self.write { self.value } else { self.original.or(self.value) };
+        let value = told.is_none() || told == seen.value;
         self.cpu == seen.cpu && self.address == seen.address && self.write == seen.write && width && value
     }
 
@@ -84,10 +92,12 @@ impl Access {
     }
 
     /// The access as accesses of one byte each, for what a bus may split.
-    pub fn split(&self) -> impl Iterator<Item = Access> + '_ {
+    pub fn split(&self) -> impl Iterator<Item = RecordedAccess> + '_ {
         (0..self.width).map(move |offset| {
             let byte = self.value.map(|value| Value::new(&[value.bytes()[usize::from(offset)]]));
-            Access { address: self.address + u64::from(offset), width: 1, value: byte, ..*self }
+            let was = self.original.map(|value| Value::new(&[value.bytes()[usize::from(offset)]]));
+            let address = self.address + u64::from(offset);
+            RecordedAccess { address, width: 1, value: byte, original: was, ..*self }
         })
     }
 }
@@ -96,7 +106,7 @@ impl Access {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// The accesses, each CPU's in order.
-    pub accesses: Vec<Access>,
+    pub accesses: Vec<RecordedAccess>,
     /// Sum of all `Lost` records.
     pub lost: u64,
     /// `Lost` records.
@@ -126,12 +136,14 @@ impl Trace {
                         bytes.extend(more.payload.iter().flat_map(|word| word.to_le_bytes()));
                     }
                     let known = record.flags & Flags::UNKNOWN == 0;
-                    self.accesses.push(Access {
+                    self.accesses.push(RecordedAccess {
                         cpu: record.cpu.into(),
                         address: payload.address,
                         width: record.width,
                         write: record.flags & Flags::WRITE != 0,
                         value: known.then(|| Value::new(&bytes[..record.width.into()])),
+                        original: (record.change == Change::Known as u8)
+                            .then(|| Value::of(payload.value[1], record.width)),
                         flags: record.flags,
                         way: Way::from_code(record.way),
                         ip: payload.ip,
@@ -146,7 +158,7 @@ impl Trace {
                 Some(Kind::Map | Kind::Unmap | Kind::Mark | Kind::Hit | Kind::Fault) => {
                     records.by_ref().take(record.more.into()).for_each(drop);
                 }
-                Some(Kind::More | Kind::Served) | None => {
+                Some(Kind::More | Kind::Served | Kind::NotWatched) | None => {
                     panic!("a record of kind {} stands alone", record.kind)
                 }
             }

@@ -4,14 +4,14 @@ use crate::allocation::Side;
 use crate::cpu::Core;
 use crate::hardware::Hardware;
 use crate::platform::Link;
-use crate::rings::Ring;
 use crate::schedule::{Scheduler, actor};
 use crate::{Hit, Options};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trapline_abi::Record;
-use trapline_engine::Engine;
+use trapline_engine::{CpuSink, Engine, Owned, Sink};
 use trapline_insn::Registers;
+use trapline_ring::RingReader;
 
 /// What an NMI of a core runs.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) struct World {
     control: Mutex<trapline_engine::Control>,
     pub(crate) repair_wanted: AtomicBool,
     pub(crate) clock: AtomicU64,
-    pub(crate) rings: Mutex<Vec<Ring>>,
+    pub(crate) rings: Mutex<Vec<RingReader<'static>>>,
     /// Records that were drained while programs ran, by core.
     pub(crate) drained: Mutex<Vec<Vec<Record>>>,
     pub(crate) hits: Mutex<Vec<Hit>>,
@@ -48,23 +48,32 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl World {
     pub(crate) fn new(options: Options) -> Arc<Self> {
         let cpus = options.cpus;
-        Arc::new_cyclic(|world| Self {
+        let ring =
+            |cpu| trapline_ring::pair(options.ring as u64, cpu).expect("a capacity that a ring can have");
+        let (writers, readers): (Vec<_>, _) = (0..cpus as u32).map(ring).unzip();
+        let world = Arc::new_cyclic(|world| Self {
             engine: Engine::new(Link(world.clone()), cpus).expect("memory for the engine"),
             // The cores, the writer, the repair worker.
             scheduler: Scheduler::new(cpus + 2, options.seed),
-            hardware: Mutex::new(Hardware::new(cpus)),
+            hardware: Mutex::new(Hardware::new(cpus, options.arming)),
             cores: (0..cpus).map(|_| Core::default()).collect(),
             gs_bases: (0..cpus).map(|_| AtomicU64::new(0)).collect(),
             code_start: AtomicU64::new(0),
             control: Mutex::new(trapline_engine::Control::new()),
             repair_wanted: AtomicBool::new(false),
             clock: AtomicU64::new(0),
-            rings: Mutex::new((0..cpus).map(|_| Ring::new(options.ring)).collect()),
+            rings: Mutex::new(readers),
             drained: Mutex::new(vec![Vec::new(); cpus]),
             hits: Mutex::new(Vec::new()),
             interruptions: Mutex::new(vec![None; cpus]),
             options,
-        })
+        });
+        let sinks: Box<[CpuSink]> = writers.into_iter().map(CpuSink::new).collect();
+        let sink = Owned::new(Sink::new(sinks.into()));
+        let sink = sink.unwrap_or_else(|_| panic!("no memory for a sink"));
+        // SAFETY: there was none before, so no trap has one.
+        unsafe { world.engine.set_sink(Some(sink)).free() };
+        world
     }
 
     /// The writer's actor; the one after it is the repair worker's.
@@ -115,13 +124,13 @@ impl World {
     pub(crate) fn drain(&self, most: usize) {
         let mut drained = lock(&self.drained);
         for (ring, records) in lock(&self.rings).iter_mut().zip(drained.iter_mut()) {
-            records.extend(ring.drain(most));
+            ring.drain(most, records);
         }
     }
 
     /// Does what the trap path asked for.
     pub(crate) fn repair(&self) {
-        if self.repair_wanted.swap(false, Ordering::Relaxed) {
+        if self.options.repairs && self.repair_wanted.swap(false, Ordering::Relaxed) {
             self.control().repair(&self.link());
         }
     }

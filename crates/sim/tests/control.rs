@@ -1,44 +1,11 @@
 //! The writer's side at its limits: many probes, and no memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use refusing_allocator::without_memory;
 use std::time::{Duration, Instant};
 use trapline_engine::{ControlError, PageSize};
-use trapline_sim::{Backing, Control, Machine, Options, ProbeSpec, Program, Simulated, code};
+use trapline_sim::{Backing, Machine, Options, ProbeSpec, Program, Registrar, Simulated, code};
 
-thread_local! {
-    /// The largest allocation that this thread is granted.
-    static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-/// Grants no allocation above [`LARGEST`]: the engine's tables of many probes, not what the simulated machine needs itself.
-struct Limited;
-
-// SAFETY: all calls are passed on as they are, or refused by a null pointer, which says that there is no memory.
-unsafe impl GlobalAlloc for Limited {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.size() > LARGEST.get() {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Limited = Limited;
-
-fn without_memory<T>(run: impl FnOnce() -> T) -> T {
-    LARGEST.set(16 << 10);
-    let result = run();
-    LARGEST.set(usize::MAX);
-    result
-}
+mod refusing_allocator;
 
 #[test]
 fn thirty_thousand_probes_on_pages_of_their_own_are_registered_and_removed_soon() {

@@ -1,12 +1,14 @@
-//! The model of paging against a second one that is as naive as can be: the manual's sentences, one after the other, over the raw words of the tables.
+//! The model of paging against a second one that is as naive as can be: the manual's sentences, one
+//! after the other, over the raw words of the tables.
 
 use proptest::prelude::*;
-use trapline_sim::paging::{Attempt, Kind, Mode, Refusal, Rules, Size, Tables, entry, translate};
+use trapline_engine::{Linear, Physical};
+use trapline_sim::paging::{AccessKind, Attempt, Mode, Refusal, Rules, Size, Tables, entry, translate};
 
 /// One way through the tables: the flags of each entry, from the root (4) to the last.
 #[derive(Clone, Debug)]
 struct Case {
-    address: u64,
+    address: Linear,
     size: Size,
     frame: u64,
     flags: [u64; 4],
@@ -46,10 +48,10 @@ fn rules() -> impl Strategy<Value = Rules> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let kind = prop_oneof![Just(Kind::Read), Just(Kind::Write), Just(Kind::Fetch)];
+    let kind = prop_oneof![Just(AccessKind::Read), Just(AccessKind::Write), Just(AccessKind::Fetch)];
     let mode = prop_oneof![Just(Mode::User), any::<bool>().prop_map(|ac| Mode::Supervisor { ac })];
     let size = prop::sample::select(Size::ALL.to_vec());
-    let address = any::<u64>().prop_map(|address| ((address << 16) as i64 >> 16) as u64);
+    let address = any::<u64>().prop_map(|address| Linear(((address << 16) as i64 >> 16) as u64));
     (address, size, 0..1u64 << 16, prop::array::uniform4(flags()), rules(), kind, mode).prop_map(
         |(address, size, frame, flags, rules, kind, mode)| {
             let attempt = Attempt { address, kind, mode };
@@ -69,7 +71,8 @@ impl Case {
         };
         // From the last one up, since the way down ends where an entry stops it.
         for level in last..=4 {
-            // Bit 7 stays as the size has it but in the root, where it is reserved; where no page is mapped, bit 13 is part of the next table's address.
+            // Bit 7 stays as the size has it but in the root, where it is reserved; where no page
+            // is mapped, bit 13 is part of the next table's address.
             let mut mask = if level == 4 { u64::MAX } else { !entry::LARGE };
             if level != last {
                 mask &= !(1 << 13);
@@ -83,15 +86,15 @@ impl Case {
 
 /// Where a walk stands: an entry of the naive model.
 fn word(tables: &Tables, table: u64, number: u64) -> u64 {
-    tables.word((table & 0xf_ffff_ffff_f000) + 8 * number).unwrap_or(0)
+    tables.word(Physical((table & 0xf_ffff_ffff_f000) + 8 * number)).unwrap_or(0)
 }
 
 /// `Ok`: the physical address. `Err`: the error code.
-fn naive(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<u64, u32> {
-    let Attempt { address, kind, mode } = attempt;
+fn naive(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<Physical, u32> {
+    let Attempt { address: Linear(address), kind, mode } = attempt;
     let is_user = mode == Mode::User;
-    let is_write = kind == Kind::Write;
-    let is_fetch = kind == Kind::Fetch;
+    let is_write = kind == AccessKind::Write;
+    let is_fetch = kind == AccessKind::Fetch;
     // 4.7: W/R, U/S and I/D describe the access.
     let mut access = 0;
     if is_write {
@@ -138,7 +141,7 @@ fn naive(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<u64, u32> {
     let last = *way.last().expect("there is a PML4E");
     let key = last >> 59 & 15;
     let ac = mode == Mode::Supervisor { ac: true };
-    let allowed = if !is_user && kind == Kind::Read {
+    let allowed = if !is_user && kind == AccessKind::Read {
         if user_address && rules.smap { ac } else { true }
     } else if !is_user && is_write {
         let smap = if user_address && rules.smap { ac } else { true };
@@ -161,7 +164,7 @@ fn naive(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<u64, u32> {
         && user_address
         && (ad || wd && is_write && (is_user || rules.write_protect));
     match (allowed, pk) {
-        (true, false) => Ok(physical),
+        (true, false) => Ok(Physical(physical)),
         (_, false) => Err(access + 1),
         (_, true) => Err(access + 32 + 1),
     }
@@ -177,14 +180,14 @@ proptest! {
         let expected = naive(&tables, &case.rules, case.attempt);
         let said = said.map_err(|refusal| match refusal {
             Refusal::PageFault(code) => code.0,
-            Refusal::NotCanonical => panic!("{:#x} is canonical", case.address),
+            Refusal::NotCanonical => panic!("{:x?} is canonical", case.address),
         });
         prop_assert_eq!(said, expected);
     }
 
     #[test]
     fn an_address_that_is_not_canonical_is_no_page_fault(address in 0x8000_0000_0000..0xffff_8000_0000_0000u64) {
-        let attempt = Attempt { address, kind: Kind::Read, mode: Mode::User };
+        let attempt = Attempt { address: Linear(address), kind: AccessKind::Read, mode: Mode::User };
         prop_assert_eq!(
             translate(&Tables::default(), &Rules::default(), attempt),
             Err(Refusal::NotCanonical)
@@ -194,13 +197,13 @@ proptest! {
     #[test]
     fn words_that_nobody_made_sense_of_never_end_the_model(words in prop::collection::vec(any::<u64>(), 4), address: u64) {
         let mut tables = Tables::default();
-        tables.map(0, Size::Small, entry::PRESENT, entry::PRESENT);
+        tables.map(Linear(0), Size::Small, entry::PRESENT, entry::PRESENT);
         for (level, word) in (1..=4).zip(words) {
-            *tables.entry_mut(0, level).expect("the way was made") = word;
+            *tables.entry_mut(Linear(0), level).expect("the way was made") = word;
         }
-        for address in [0, address] {
+        for address in [Linear(0), Linear(address)] {
             let _ = tables.leaf(address);
-            let _ = translate(&tables, &Rules::default(), Attempt { address, kind: Kind::Read, mode: Mode::User });
+            let _ = translate(&tables, &Rules::default(), Attempt { address, kind: AccessKind::Read, mode: Mode::User });
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The machine's PCI devices, as sysfs tells of them.
 //!
-//! They are kept in a trace's header: that is what names addresses, also on another machine later, and what the PCIDEV lines of mmiotrace's format need.
+//! They are kept in a trace's header: that is what names addresses, also on another machine later,
+//! and what the PCIDEV lines of mmiotrace's format need.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use trapline_registers::Identity;
 
 /// BARs 0 to 5 and the expansion ROM.
 const RESOURCES: usize = 7;
@@ -42,8 +44,19 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// `IORESOURCE_IO`.
+    pub(crate) const PORTS: u64 = 0x100;
+
     /// `IORESOURCE_MEM`.
-    const MEMORY: u64 = 0x200;
+    pub(crate) const MEMORY: u64 = 0x200;
+
+    /// `IORESOURCE_PREFETCH`.
+    const PREFETCHABLE: u64 = 0x2000;
+
+    /// Whether reading it has no effect, so that whoever reads may read more than was asked for.
+    pub fn is_prefetchable(&self) -> bool {
+        self.flags & Self::PREFETCHABLE != 0
+    }
 
     /// Whether it is a range of memory, not of ports, and there.
     pub fn is_memory(&self) -> bool {
@@ -79,10 +92,12 @@ pub enum DeviceError {
     },
 }
 
-/// All PCI devices below `sysfs` (`/sys` on a running system), in the order of their addresses. A machine without PCI has none.
+/// All PCI devices below `sysfs` (`/sys` on a running system), in the order of their addresses. A
+/// machine without PCI has none.
 ///
 /// # Errors
-/// If sysfs can't be read, or doesn't read as expected. A device that goes away meanwhile is left out.
+/// If sysfs can't be read, or doesn't read as expected. A device that goes away meanwhile is left
+/// out.
 pub fn devices(sysfs: &Path) -> Result<Vec<Device>, DeviceError> {
     let folder = sysfs.join("bus/pci/devices");
     let entries = match fs::read_dir(&folder) {
@@ -139,6 +154,12 @@ impl Device {
         })
     }
 
+    /// What register files know it by.
+    pub fn identity(&self) -> Identity<'_> {
+        let Self { vendor, device, class, .. } = *self;
+        Identity { vendor, device, class, driver: self.driver.as_deref() }
+    }
+
     /// Its memory BARs, with their numbers.
     pub fn memory_bars(&self) -> impl Iterator<Item = (u8, &Bar)> {
         (0..).zip(&self.bars).filter(|(_, bar)| bar.is_memory())
@@ -163,12 +184,14 @@ fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
-/// A line of `resource`: first address, last address, flags (drivers/pci/pci-sysfs.c, `resource_show`).
+/// A line of `resource`: first address, last address, flags (drivers/pci/pci-sysfs.c,
+/// `resource_show`).
 fn resource(line: &str) -> Option<Bar> {
     let mut numbers = line.split_whitespace().map(hex);
     let (start, end, flags) = (numbers.next()??, numbers.next()??, numbers.next()??);
-    // As mmiotrace and /proc/bus/pci/devices have it: a resource that isn't longer than one byte isn't there.
-    let length = if start < end { end - start + 1 } else { 0 };
+    // As mmiotrace and /proc/bus/pci/devices have it: a resource that isn't longer than one byte
+    // isn't there.
+    let length = if start < end { (end - start).saturating_add(1) } else { 0 };
     Some(Bar { start, length, flags })
 }
 

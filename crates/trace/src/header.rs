@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trapline_abi::{Counters, LIST_GONE, ListEntry, Way};
 
-use crate::{Device, Probe};
+use crate::{Device, Probe, Source};
 
 /// What is known when a trace starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ pub struct Header {
     pub trapline: String,
     /// Kernel release (`uname -r`).
     pub kernel: String,
+    /// The machine's name (`uname -n`); empty in traces that don't tell it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine: String,
     /// Possible CPUs of the machine.
     pub cpus: u32,
     /// Start of the trace: nanoseconds since 1970 by the wall clock.
@@ -25,6 +28,17 @@ pub struct Header {
     /// The code probes whose hits are in it.
     #[serde(default)]
     pub probes: Vec<Probe>,
+    /// What it was asked to record, and with what parameters; nothing in traces of format 3, which
+    /// don't tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
+}
+
+impl Header {
+    /// Whether nothing but accesses was asked for, as far as it tells.
+    pub fn is_of_accesses_alone(&self) -> bool {
+        self.probes.is_empty() && self.sources.iter().all(|source| matches!(source, Source::Access(_)))
+    }
 }
 
 /// What was counted by the end of a trace. A file without it was cut off.
@@ -41,9 +55,11 @@ pub struct Totals {
     /// What the code probes counted, all together.
     #[serde(default)]
     pub probes: ProbeTotals,
-    /// Records that made no sense, not in the trace. Always 0 unless module and command disagree about the ABI.
+    /// Records that made no sense, not in the trace. Always 0 unless module and command disagree
+    /// about the ABI.
     pub malformed: u64,
-    /// Events that came too late to be put in order with those of other CPUs. They are in the trace, in order within their CPU.
+    /// Events that came too late to be put in order with those of other CPUs. They are in the
+    /// trace, in order within their CPU.
     pub late: u64,
 }
 
@@ -52,12 +68,20 @@ pub struct Totals {
 pub struct ProbeTotals {
     /// Hits.
     pub hits: u64,
-    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return, with too many calls under way.
+    /// Hits that the kernel could not deliver: inside of another probe's handler, or, for a return,
+    /// with too many calls under way.
     pub missed: u64,
     /// Handlers that were abandoned.
     pub faults: u64,
     /// Arguments that could not be fetched.
     pub fetch_faults: u64,
+    /// Of the hits, those that were not recorded since they did not fulfil the condition.
+    #[serde(default)]
+    pub unfulfilled: u64,
+    /// Of these, those about which nobody knows: something that the condition compares could not be
+    /// fetched.
+    #[serde(default)]
+    pub undecided: u64,
     /// Probes whose module went away: what it did once it was loaded again is missing.
     #[serde(default)]
     pub gone: u64,
@@ -70,12 +94,15 @@ impl ProbeTotals {
         self.missed += counts.missed;
         self.faults += counts.pre_faults + counts.post_faults;
         self.fetch_faults += counts.fetch_faults;
+        self.unfulfilled += counts.unfulfilled;
+        self.undecided += counts.undecided;
         self.gone += u64::from(flags & LIST_GONE != 0);
     }
 }
 
 impl Totals {
-    /// From what the module counted in the session, as `STOP` gives it, and from what the merge noticed.
+    /// From what the module counted in the session, as `STOP` gives it, and from what the merge
+    /// noticed.
     pub fn new(session: &Counters, merge: &crate::Merge) -> Self {
         Self {
             ended: 0,

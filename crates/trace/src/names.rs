@@ -2,8 +2,9 @@
 
 use std::io;
 
-use crate::registers::DeviceRegisters;
-use crate::{Access, Device, Event, Hit, Map, PageFault, Place, Registers, Site, Symbols, What};
+use trapline_registers::{DeviceRegisters, Registers};
+
+use crate::{Access, Device, Event, Place, Site, Symbols};
 
 /// What is needed to name a trace's addresses.
 #[derive(Debug, Default)]
@@ -23,7 +24,8 @@ struct Range {
 }
 
 impl Names {
-    /// For these devices. Without `symbols` no function is named, and those that events have already are kept.
+    /// For these devices. Without `symbols` no function is named, and those that events have
+    /// already are kept.
     pub fn new(devices: &[Device], registers: &Registers, symbols: Option<Symbols>) -> Self {
         let mut names = Self { symbols, ..Self::default() };
         for (index, device) in devices.iter().enumerate() {
@@ -34,14 +36,15 @@ impl Names {
                 device: index,
                 bar,
             }));
-            names.devices.push((device.clone(), registers.of(device)));
+            names.devices.push((device.clone(), registers.of(&device.identity())));
         }
         names.ranges.sort_by_key(|range| range.start);
         names
     }
 
-    /// Learns of modules that were loaded since; whether there were any. To be called before events are named and after they were recorded: whatever module made one
-    /// of them is in the list by then. It reads one small file if there are none.
+    /// Learns of modules that were loaded since; whether there were any. To be called before events
+    /// are named and after they were recorded: whatever module made one of them is in the list by
+    /// then. It reads one small file if there are none.
     ///
     /// # Errors
     /// If the kernel's symbols can't be read any more; the names are as before then.
@@ -51,42 +54,7 @@ impl Names {
 
     /// `event` with all names that are known.
     pub fn name<'e>(&'e self, event: Event<'e>) -> Event<'e> {
-        let what = match event.what {
-            What::Access(access) => What::Access(Access {
-                place: access.physical.and_then(|physical| self.place(physical)).or(access.place),
-                site: self.site(access.ip).or(access.site),
-                ..access
-            }),
-            What::Map(map) => What::Map(Map {
-                place: self.place(map.physical).map(|place| Place { register: None, ..place }).or(map.place),
-                site: self.site(map.caller).or(map.site),
-                ..map
-            }),
-            What::Hit(hit) => What::Hit(self.hit(hit)),
-            What::Fault(fault) => {
-                What::Fault(PageFault { site: self.site(fault.ip).or(fault.site), ..fault })
-            }
-            other => other,
-        };
-        Event { what, ..event }
-    }
-
-    fn hit<'e>(&'e self, mut hit: Hit<'e>) -> Hit<'e> {
-        hit.site = self.site(hit.ip).or(hit.site);
-        for frame in hit.stack.iter_mut().flatten() {
-            frame.site = self.site(frame.ip).or(frame.site);
-        }
-        let Some(symbols) = &self.symbols else { return hit };
-        for argument in
-            hit.arguments.iter_mut().filter(|argument| matches!(argument.form, "symbol" | "symstr"))
-        {
-            if let (Some(value), Some(address)) = (&mut argument.value, argument.number)
-                && let Some(symbol) = symbols.describe(address)
-            {
-                *value = symbol.into();
-            }
-        }
-        hit
+        Event { what: event.what.named(self), ..event }
     }
 
     /// Device, BAR, offset and register at a physical address.
@@ -102,12 +70,25 @@ impl Names {
         Some(Place { device: &device.address, bar: range.bar, offset, register })
     }
 
+    /// BAR and offset of the register whose next access answers a write to this place, if the
+    /// device's register file tells.
+    pub(crate) fn answer(&self, place: &Place<'_>) -> Option<(u8, u64)> {
+        let (_, registers) = self.devices.iter().find(|(device, _)| device.address == place.device)?;
+        registers.as_ref()?.answer(place.bar, place.offset)
+    }
+
     /// Function at an address in the code.
     pub fn site(&self, ip: u64) -> Option<Site<'_>> {
         self.symbols.as_ref()?.resolve(ip)
     }
 
-    /// The fields of what an access read or wrote, as `EN=1 CSS=0 (NVM)`; empty if they are not known.
+    /// The kernel's name for an address: `vfs_read+0x4/0x180`.
+    pub(crate) fn symbol(&self, address: u64) -> Option<String> {
+        self.symbols.as_ref()?.describe(address)
+    }
+
+    /// The fields of what an access read or wrote, as `EN=1 CSS=0 (NVM)`; empty if they are not
+    /// known.
     pub fn fields(&self, access: &Access<'_>) -> String {
         let (Some(place), Some(value)) = (access.place, access.value) else { return String::new() };
         let device = self.devices.iter().find(|(device, _)| device.address == place.device);

@@ -1,10 +1,12 @@
-//! Kernel addresses become functions: `/proc/kallsyms`, with the limits of the modules from `/proc/modules`.
+//! Kernel addresses become functions: `/proc/kallsyms`, with the limits of the modules from
+//! `/proc/modules`.
 //!
-//! Modules come and go while one traces (a driver that is bound on demand is the usual case), so the table is refreshed when the list of modules changed,
-//! and functions of modules that are gone stay known unless something else took their place.
+//! Modules come and go while one traces (a driver that is bound on demand is the usual case), so
+//! the table is refreshed when the list of modules changed, and functions of modules that are gone
+//! stay known unless something else took their place.
 //!
-//! `blazesym` was looked at and not used: its kernel resolver reads kallsyms once and has no way to keep what a module left behind, and what is
-//! left of the job is one sorted table.
+//! `blazesym` was looked at and not used: its kernel resolver reads kallsyms once and has no way to
+//! keep what a module left behind, and what is left of the job is one sorted table.
 
 use std::fs;
 use std::io;
@@ -47,7 +49,8 @@ pub struct Symbol<'a> {
     pub module: Option<&'a str>,
     /// Its first byte.
     pub address: u64,
-    /// Bytes to the next one: the kernel keeps no sizes (`get_symbol_pos`). `None` if there is no next one.
+    /// Bytes to the next one: the kernel keeps no sizes (`get_symbol_pos`). `None` if there is no
+    /// next one.
     pub size: Option<u64>,
     /// Whether it is code.
     pub is_code: bool,
@@ -63,10 +66,12 @@ struct Module {
 impl Symbols {
     /// The table of the system whose proc file system is at `proc` (`/proc`).
     ///
-    /// Without root, or with `kernel.kptr_restrict`, all addresses read as 0: such a table [`is_empty`](Self::is_empty) and names nothing.
+    /// Without root, or with `kernel.kptr_restrict`, all addresses read as 0: such a table
+    /// [`is_empty`](Self::is_empty) and names nothing.
     ///
     /// # Errors
-    /// If `kallsyms` or `modules` can't be read. A kernel without modules has no `modules`; that is no error.
+    /// If `kallsyms` or `modules` can't be read. A kernel without modules has no `modules`; that is
+    /// no error.
     pub fn load(proc: &Path) -> io::Result<Self> {
         let mut symbols = Self { proc: proc.into(), ..Self::default() };
         symbols.loaded = symbols.read_modules()?;
@@ -79,7 +84,8 @@ impl Symbols {
         self.functions.is_empty()
     }
 
-    /// Reads the table again if modules came or went since; whether it did. Else it has only read `/proc/modules`.
+    /// Reads the table again if modules came or went since; whether it did. Else it has only read
+    /// `/proc/modules`.
     ///
     /// # Errors
     /// As for [`load`](Self::load); the table is then as before.
@@ -111,7 +117,8 @@ impl Symbols {
         Some(Site { function: self.name(function), offset, module: self.module(function) })
     }
 
-    /// `address` as the kernel's `%pS` prints it, `vfs_read+0x4/0x180 [module]`, also one of data; `None` if it is no symbol's.
+    /// `address` as the kernel's `%pS` prints it, `vfs_read+0x4/0x180 [module]`, also one of data;
+    /// `None` if it is no symbol's.
     pub fn describe(&self, address: u64) -> Option<String> {
         // Offsets into the per-CPU areas have names too, which no address has.
         if (address as i64) >= 0 {
@@ -136,7 +143,8 @@ impl Symbols {
         Some(format!("{}+{offset:#x}/{size:#x}{module}", self.name(&found)))
     }
 
-    /// Everything called `name`: several modules, and several files of one, may have a static function of one name.
+    /// Everything called `name`: several modules, and several files of one, may have a static
+    /// function of one name.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Symbol<'a>> {
         self.all().filter(move |symbol| symbol.name == name).map(|symbol| self.measured(symbol))
     }
@@ -176,7 +184,7 @@ impl Symbols {
         let end = || {
             let name = self.module(entry)?;
             let module = self.loaded.iter().find(|module| module.name == name)?;
-            Some(module.base + module.size).filter(|end| *end > entry.address)
+            module.base.checked_add(module.size).filter(|end| *end > entry.address)
         };
         let next = next(&self.functions).into_iter().chain(next(&self.objects)).min().or_else(end)?;
         Some(next - entry.address)
@@ -207,7 +215,8 @@ impl Symbols {
                 if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
             }
         }
-        // What modules left behind: functions of this table that lie in no module that is loaded now.
+        // What modules left behind: functions of this table that lie in no module that is loaded
+        // now.
         let gone = |function: &&Entry| match function.module {
             None => false,
             Some(module) => {
@@ -255,7 +264,8 @@ fn module_line(line: &str) -> Option<Module> {
     Some(Module { name: name.into(), size: size.parse().ok()?, base })
 }
 
-/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is code, name, module; unless its address is hidden.
+/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is
+/// code, name, module; unless its address is hidden.
 fn symbol_line(line: &str) -> Option<(u64, bool, &str, Option<&str>)> {
     let mut words = line.split_whitespace();
     let (address, kind, name) = (words.next()?, words.next()?, words.next()?);

@@ -2,8 +2,6 @@
 
 use std::convert::Infallible;
 
-use std::time::Duration;
-
 use trapline_abi::{FaultPayload, Flags, Kind, Record, ServedPayload, TaskPayload};
 use trapline_trace::fault::Cause;
 use trapline_trace::{
@@ -112,7 +110,7 @@ fn mmiotraces_format_refuses_faults() {
 
 #[test]
 fn a_report_counts_faults_by_what_they_were() {
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     events(|event| summary.add(event));
     assert_eq!(summary.faults(), 4);
     assert_eq!(summary.causes()[0], ("write to a present read-only page, in user mode".into(), 2));
@@ -140,7 +138,7 @@ fn with_latency(mut each: impl FnMut(&trapline_trace::Event<'_>)) {
     }
     records.insert(5, served(1_001_250_004, 0x55_1000));
     records[6].time = 1_001_250_005;
-    let mut merge = Merge::new(1).with_latency(Duration::from_secs(3600));
+    let mut merge = Merge::new(1).with_latency();
     merge.push(0, &records, true);
     let Ok(()) = merge.finish(|event| {
         each(&event);
@@ -155,7 +153,7 @@ fn how_long_a_fault_took_is_in_every_format_and_in_the_report() {
     let mut human = Human::new(&mut text, false);
     let mut lines = JsonLines::new(&mut json, &Header::default()).unwrap();
     let mut arrow = FileWriter::new(&mut file, &Header::default()).unwrap();
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     with_latency(|event| {
         human.event(event).unwrap();
         lines.event(event).unwrap();
@@ -190,7 +188,7 @@ fn how_long_a_fault_took_is_in_every_format_and_in_the_report() {
 
 #[test]
 fn a_picture_has_the_addresses_and_the_times_and_there_is_none_without_faults() {
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     assert_eq!(summary.picture(), None);
     with_latency(|event| summary.add(event));
     let picture = summary.picture().unwrap();
@@ -198,14 +196,14 @@ fn a_picture_has_the_addresses_and_the_times_and_there_is_none_without_faults() 
     {
         assert!(picture.contains(text), "{text}: {picture}");
     }
-    let mut without = Summary::new();
+    let mut without = Summary::default();
     events(|event| without.add(event));
     assert!(!without.picture().unwrap().contains("How long"));
 }
 
 #[test]
 fn a_single_fault_is_drawn_too() {
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     let mut first = true;
     with_latency(|event| {
         if std::mem::take(&mut first) {

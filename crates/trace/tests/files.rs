@@ -118,18 +118,31 @@ fn a_file_whose_end_is_zeros_as_after_a_crash_of_the_machine_is_never_taken_for_
 
 #[test]
 fn an_empty_file_and_foreign_files_are_named_as_what_they_are() {
-    assert_eq!(error(b""), "test.trace is empty: expected a trace made with `trapline mmio --output`");
+    let expected = "expected a trace made with `trapline mmio --output`, or mmiotrace's text";
+    assert_eq!(error(b""), format!("test.trace is empty: {expected}"));
     for (start, what) in [
-        (&b"PAR1...."[..], "a Parquet file"),
-        (b"ARROW1\0\0", "an Arrow file, not a stream"),
-        (b"VERSION 20070824\n", "mmiotrace text"),
-        (b"{\"kind\":\"header\"}", "JSON"),
-        (b"\x7fELF\x02\x01\x01\0rest", "it starts with the bytes [7f, 45, 4c, 46, 02, 01, 01, 00]"),
+        (&b"PAR1...."[..], "it is a Parquet file (DuckDB, Polars and pandas read it)"),
+        (b"ARROW1\0\0", "it is an Arrow file, not a stream (pyarrow, Polars and pandas read it)"),
+        (b"\x1f\x8b\x08\0", "it is compressed by gzip (zcat FILE | trapline report /dev/stdin)"),
+        (b"PERFILE2\0", "it is a recording of perf (perf report -i FILE)"),
+        (b"\x17\x08\x44tracing6\0", "it is a recording of trace-cmd (trace-cmd report FILE)"),
+        (
+            b"{\"kind\":\"header\"}",
+            "it is a trace as JSON Lines (jq reads it; `convert` made it from a trace)",
+        ),
+        (
+            b"# tracer: function\n",
+            "it is a trace of ftrace (of that, only the text of the tracer mmiotrace is read)",
+        ),
+        (b"\x7fELF\x02\x01\x01\0rest", "it is a program or an object file"),
+        (
+            b"\n\xc3\xa9t\xc3\xa9\nmore",
+            "it is a text that begins `\u{e9}t\u{e9}` (a kernel's log: trapline explain < FILE; a register file: --registers FILE)",
+        ),
+        (b"\x0a\x04P\x01h\x01\x0a", "it is a trace in Perfetto's format (https://ui.perfetto.dev opens it)"),
+        (b"\x01\x02\xff", "it starts with the bytes [01, 02, ff]"),
     ] {
-        let expected = format!(
-            "test.trace is no trace: {what}; expected an Arrow IPC stream made with `trapline mmio --output`"
-        );
-        assert_eq!(error(start), expected);
+        assert_eq!(error(start), format!("test.trace is no trace: {what}; {expected}"));
     }
 }
 
@@ -138,14 +151,15 @@ fn a_file_of_another_format_asks_for_the_trapline_that_made_it() {
     let whole = file(usize::MAX);
     let key = b"trapline.format";
     let place = whole.windows(key.len()).position(|window| window == key).unwrap();
-    // The value follows its key within the metadata, or comes before it: it is the only text of one digit.
+    // The value follows its key within the metadata, or comes before it: it is the only text of one
+    // digit.
     let near = place.saturating_sub(64)..place + 64;
-    let digit = near.clone().find(|at| whole[*at - 4..*at + 2] == [1, 0, 0, 0, b'3', 0]).unwrap();
+    let digit = near.clone().find(|at| whole[*at - 4..*at + 2] == [1, 0, 0, 0, b'5', 0]).unwrap();
     let mut other = whole.clone();
     other[digit] = b'9';
     assert_eq!(
         error(&other),
-        "test.trace is a trace of format 9, this command reads format 3: use the Trapline that made it"
+        "test.trace is a trace of format 9, this command reads formats 3, 4 and 5: use the Trapline that made it"
     );
 }
 
@@ -224,10 +238,10 @@ fn a_report_of_a_file_is_the_report_of_the_session() {
         summary.write(&mut out, false, 20).unwrap();
         String::from_utf8(out).unwrap()
     };
-    let mut live = Summary::new();
+    let mut live = Summary::new(&header());
     play(|event: &Event<'_>| live.add(event));
     live.end(&totals());
-    let mut later = Summary::new();
+    let mut later = Summary::new(&header());
     let bytes = file(5);
     let Ok(Ending::Whole(found)) = TraceReader::new(&*bytes, "t").unwrap().read(|event| {
         later.add(event);

@@ -1,4 +1,5 @@
-//! One trace in every format, beside what is expected in `tests/data`. `UPDATE_EXPECT=1 cargo test -p trapline-trace` writes the expected files anew.
+//! One trace in every format, beside what is expected in `tests/data`. `UPDATE_EXPECT=1 cargo test
+//! -p trapline-trace` writes the expected files anew.
 
 mod common;
 
@@ -8,7 +9,7 @@ use common::{header, names, play, totals};
 use expect_test::{ExpectFile, expect_file};
 use trapline_abi::Flags;
 use trapline_trace::{
-    Access, Event, Header, Human, JsonLines, Mmiotrace, Sink, Summary, Totals, Value, What,
+    Access, Event, Header, Human, JsonLines, Mark, Mmiotrace, Sink, Summary, Totals, Value, What,
 };
 
 fn check(expected: ExpectFile, write: impl FnOnce(&mut Vec<u8>)) {
@@ -52,7 +53,7 @@ fn mmiotrace_text_has_program_counters_on_request() {
 
 #[test]
 fn a_report_tells_registers_functions_tasks_and_what_is_missing() {
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     play(|event| summary.add(event));
     summary.end(&totals());
     check(expect_file!["data/all.report"], |out| summary.write(out, false, 8).unwrap());
@@ -72,7 +73,12 @@ fn a_polling_loop_of_4000_equal_reads_is_one_line_also_while_another_cpu_is_busy
             human.event(&Event { time, ..event.clone() }).unwrap();
             if number % 1000 == 999 {
                 human
-                    .event(&Event { time, cpu: 3, what: What::Mark { text: "other" }, ..event.clone() })
+                    .event(&Event {
+                        time,
+                        cpu: 3,
+                        what: What::Mark(Mark { text: "other".into() }),
+                        ..event.clone()
+                    })
                     .unwrap();
                 human.flush().unwrap();
             }
@@ -99,7 +105,7 @@ fn a_polling_loop_of_4000_equal_reads_is_one_line_also_while_another_cpu_is_busy
 #[test]
 fn a_report_of_nothing_says_so() {
     let mut out = Vec::new();
-    Summary::new().write(&mut out, false, 10).unwrap();
+    Summary::default().write(&mut out, false, 10).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with("0 accesses (0 reads, 0 writes)"), "{text}");
     assert!(text.ends_with("0 dropped, 0 possibly missed\n"), "{text}");

@@ -1,5 +1,6 @@
-//! A trace of code probes in every format, beside what is expected in `tests/data`: made through the same steps as a real one.
-//! `UPDATE_EXPECT=1 cargo test -p trapline-trace` writes the expected files anew.
+//! A trace of code probes in every format, beside what is expected in `tests/data`: made through
+//! the same steps as a real one. `UPDATE_EXPECT=1 cargo test -p trapline-trace` writes the expected
+//! files anew.
 
 use std::convert::Infallible;
 
@@ -128,7 +129,7 @@ fn json_lines_of_hits_have_arguments_and_stack() {
 
 #[test]
 fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
-    let mut summary = Summary::new();
+    let mut summary = Summary::default();
     play(|event| summary.add(event));
     summary.end(&totals());
     check(expect_file!["data/hits.report"], |out| summary.write(out, false, 8).unwrap());
@@ -137,7 +138,7 @@ fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
 #[test]
 fn a_report_without_a_hit_still_tells_of_hits() {
     let mut out = Vec::new();
-    Summary::new().with_probes(&probes()).write(&mut out, false, 8).unwrap();
+    Summary::new(&header()).write(&mut out, false, 8).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), "0 hits in 0 ns on 0 CPUs\n0 dropped, 0 missed\n");
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C half of the example in Rust (src/lib.rs): what a module must have in C, and the function that is probed.
+ * The C half of the example in Rust (src/lib.rs): what a module must have in C, and the function
+ * that is probed.
  *
- *	insmod trapline.ko; insmod trapline_example_rust.ko
+ * 	insmod trapline.ko; insmod trapline_example_rust.ko
  */
 #include <linux/module.h>
 

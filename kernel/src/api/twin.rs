@@ -16,6 +16,7 @@ same! {
     trapline_register_page_fault_handler
     trapline_unregister_page_fault_handler
     trapline_synchronize
+    trapline_flush_tlb
     trapline_register_access_probe
     trapline_unregister_access_probe
     trapline_register_access_probes

@@ -13,7 +13,8 @@ const SCRIPT: &str = include_str!("code.sh");
 /// The ways in which the kernel has a probed instruction run.
 const WAYS: [&str; 3] = ["breakpoint", "jump", "entry"];
 
-/// The quickest of the rounds: nanoseconds for a call of the probed function, by way and by what was measured.
+/// The quickest of the rounds: nanoseconds for a call of the probed function, by way and by what
+/// was measured.
 #[derive(Debug, Default)]
 pub(super) struct Code(BTreeMap<(String, String), f64>);
 

@@ -16,7 +16,8 @@ echo "code $1 $2 count $3 nanoseconds $(cat /sys/kernel/debug/trapline_target/ti
 END
 chmod +x /tmp/measure
 
-# The same, while the command that reads the rings is stopped: every record is kept, and read afterwards.
+# The same, while the command that reads the rings is stopped: every record is kept, and read
+# afterwards.
 cat >/tmp/unread <<'END'
 #!/bin/sh
 kill -STOP $PPID
@@ -27,7 +28,8 @@ exit $status
 END
 chmod +x /tmp/unread
 
-# Waits until the kernel runs what is probed in the way that is to be measured: it replaces a breakpoint by a jump some time later.
+# Waits until the kernel runs what is probed in the way that is to be measured: it replaces a
+# breakpoint by a jump some time later.
 ready() {
     test "$1" = jump || return 0
     for try in $(seq 100); do

@@ -14,7 +14,8 @@ echo "faults $name $(taskset -c 1 /trapline-touch "$@")" >>/tmp/measured
 END
 chmod +x /tmp/measure
 
-# The same, while the command that reads the rings is stopped: every record is kept, and read afterwards.
+# The same, while the command that reads the rings is stopped: every record is kept, and read
+# afterwards.
 cat >/tmp/unread <<'END'
 #!/bin/sh
 kill -STOP $PPID
@@ -55,7 +56,8 @@ for round in 1 2 3; do
     echo >$tracing/kprobe_events
 done
 
-# How much earlier the gate sees a fault than the tracepoint does: by the same clock, of which ftrace tells whole microseconds, rounded down.
+# How much earlier the gate sees a fault than the tracepoint does: by the same clock, of which
+# ftrace tells whole microseconds, rounded down.
 echo perf >$tracing/trace_clock
 echo 1 >$events/exceptions/enable
 trapline faults --gate idt --user --comm trapline-touch --quiet --output /tmp/trace -- taskset -c 1 /trapline-touch 4096 >/dev/null

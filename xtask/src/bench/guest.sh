@@ -1,4 +1,5 @@
-# What `cargo xtask bench` runs in the guest. Each line of output is one figure; the kernel log's times come last.
+# What `cargo xtask bench` runs in the guest. Each line of output is one figure; the kernel log's
+# times come last.
 set -e
 tracing=/sys/kernel/tracing
 edu=0000:00:01.0
@@ -10,12 +11,14 @@ pace() {
     rmmod trapline_pace
 }
 
-# Runs a command traced by Trapline, every access recorded and written to a file. A lost record is a failure.
+# Runs a command traced by Trapline, every access recorded and written to a file. A lost record is a
+# failure.
 traced() {
     trapline mmio --quiet --buffer 64MiB --output /tmp/trace "$@"
 }
 
-# Runs a command traced by the kernel's own tracer, which keeps the events in its buffer: nobody reads meanwhile.
+# Runs a command traced by the kernel's own tracer, which keeps the events in its buffer: nobody
+# reads meanwhile.
 mmiotraced() {
     echo mmiotrace >$tracing/current_tracer
     "$@"
@@ -24,7 +27,8 @@ mmiotraced() {
     echo >$tracing/trace
 }
 
-# Loads and unloads a driver; the time is taken from the kernel log, whose clock is finer than a shell's.
+# Loads and unloads a driver; the time is taken from the kernel log, whose clock is finer than a
+# shell's.
 cat >/tmp/load <<'END'
 #!/bin/sh -e
 echo "bench: $1 begins" >/dev/kmsg
@@ -34,7 +38,8 @@ modprobe -r e1000e
 END
 chmod +x /tmp/load
 
-# Measures while the command that reads the rings is stopped: every record is kept, and read afterwards.
+# Measures while the command that reads the rings is stopped: every record is kept, and read
+# afterwards.
 cat >/tmp/unread <<'END'
 #!/bin/sh -e
 kill -STOP $PPID

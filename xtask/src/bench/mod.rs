@@ -1,7 +1,10 @@
-//! `cargo xtask bench`: what tracing costs, side by side with the kernel's own mmiotrace in one virtual machine, and natively.
+//! `cargo xtask bench`: what tracing costs, side by side with the kernel's own mmiotrace in one
+//! virtual machine, and natively.
 //!
-//! Only ratios within one run mean something elsewhere: software emulation makes an exception dear or cheap in its own way, and the host may be busy.
-//! So each measurement is made in several rounds, all in turn, and the quickest counts: what disturbs can only slow down. No test asserts a time.
+//! Only ratios within one run mean something elsewhere: software emulation makes an exception dear
+//! or cheap in its own way, and the host may be busy. So each measurement is made in several
+//! rounds, all in turn, and the quickest counts: what disturbs can only slow down. No test asserts
+//! a time.
 
 mod code;
 mod faults;
@@ -33,7 +36,8 @@ pub struct Options {
     #[arg(long)]
     pub write: bool,
 
-    /// Only what runs in the virtual machine: not the native benchmarks, nor the report of ten million events.
+    /// Only what runs in the virtual machine: not the native benchmarks, nor the report of ten
+    /// million events.
     #[arg(long, conflicts_with = "write")]
     pub guest_only: bool,
 }

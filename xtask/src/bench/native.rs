@@ -26,11 +26,10 @@ pub(super) fn traps() -> Result<Table> {
     Ok(table)
 }
 
-/// Reading a trace of ten million events into a report.
+/// Reading a trace of ten million events into a report; one of a million as a page, for Perfetto,
+/// and compared with another.
 pub(super) fn report() -> Result<Table> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "trapline-trace", "--example", "ten_million"]);
-    let said = exec::output(&mut command)?;
+    let said = large(10_000_000)?;
     let line = said
         .lines()
         .find_map(|line| line.strip_prefix("read into a report in "))
@@ -40,7 +39,50 @@ pub(super) fn report() -> Result<Table> {
     let mut table = Table::new(["ten million events", "", "limit"]);
     table.row(["read into a report".to_owned(), took.to_owned(), "10 s".to_owned()]);
     table.row(["peak memory".to_owned(), memory.to_owned(), "1 GiB".to_owned()]);
+    let said = large(1_000_000)?;
+    let [took, size, memory] = page(&said)?;
+    table.row(["a million written as a page".to_owned(), took, "10 s".to_owned()]);
+    table.row(["size of the page".to_owned(), size, "20 MB".to_owned()]);
+    table.row(["peak memory".to_owned(), memory, "1 GiB".to_owned()]);
+    for (begin, what, limit) in [
+        ("written for Perfetto as ", "a million written for Perfetto", "5 s"),
+        ("compared with itself, ", "two of a million compared", "10 s"),
+    ] {
+        let [took, memory] = took_and_peak(&said, begin)?;
+        table.row([what.to_owned(), took, limit.to_owned()]);
+        table.row(["peak memory".to_owned(), memory, "1 GiB".to_owned()]);
+    }
     Ok(table)
+}
+
+/// What the example says of a trace of so many events.
+fn large(events: u64) -> Result<String> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "trapline-trace", "--example", "ten_million"]);
+    exec::output(command.args(["--", &events.to_string()]))
+}
+
+/// What the example said of the page: time, size, peak memory.
+fn page(said: &str) -> Result<[String; 3]> {
+    let told = || {
+        let line = said.lines().find_map(|line| line.strip_prefix("written as a page of "))?;
+        let (size, rest) = line.split_once(" bytes in ")?;
+        let (took, memory) = rest.split_once("; peak memory ")?;
+        let megabytes = format!("{:.1} MB", size.parse::<f64>().ok()? / 1e6);
+        Some([took.to_owned(), megabytes, memory.split(" (").next()?.to_owned()])
+    };
+    told().with_context(|| format!("the example did not tell of the page: {said}"))
+}
+
+/// How long it took, and its peak memory, of the line of what the example said that begins so.
+fn took_and_peak(said: &str, begin: &str) -> Result<[String; 2]> {
+    let told = || {
+        let line = said.lines().find_map(|line| line.strip_prefix(begin))?;
+        let (_, rest) = line.split_once(" in ")?;
+        let (took, memory) = rest.split_once("; peak memory ")?;
+        Some([took.to_owned(), memory.to_owned()])
+    };
+    told().with_context(|| format!("the example did not tell what it has {begin}: {said}"))
 }
 
 fn cargo() -> Command {
@@ -49,7 +91,8 @@ fn cargo() -> Command {
     command
 }
 
-/// Names and nanoseconds of what criterion says: `NAME  time:   [LOW MEDIAN HIGH]`, with a long name on a line of its own.
+/// Names and nanoseconds of what criterion says: `NAME time: [LOW MEDIAN HIGH]`, with a long name
+/// on a line of its own.
 fn times(said: &str) -> Result<Vec<(String, f64)>> {
     let mut measured = Vec::new();
     let mut above = "";
@@ -75,6 +118,19 @@ fn times(said: &str) -> Result<Vec<(String, f64)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_example_says_of_the_page_is_read() {
+        let said = "read into a report in 1.94s; peak memory 17444 kB (writing 16000 kB)
+written as a page of 12345678 bytes in 3.21s; peak memory 70000 kB (before 17444 kB)
+";
+        let expected = ["3.21s", "12.3 MB", "70000 kB"].map(str::to_owned);
+        assert_eq!(page(said).unwrap(), expected);
+        let said = "compared with itself, 0 differences, in 2.40s; peak memory 222728 kB\n";
+        assert_eq!(took_and_peak(said, "compared with itself, ").unwrap(), ["2.40s", "222728 kB"]);
+        assert!(took_and_peak(said, "written for Perfetto as ").is_err());
+        assert!(page("read into a report in 1.94s\n").is_err());
+    }
 
     #[test]
     fn criterions_medians_are_read_with_their_units_and_names() {

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::progress::Step;
-use crate::workspace;
+use crate::{exec, workspace};
 
-/// The release build of the `trapline` command. Cargo decides whether there is anything to do, once in a run of xtask.
+/// The release build of the `trapline` command. Cargo decides whether there is anything to do, once
+/// in a run of xtask.
 pub fn command() -> Result<PathBuf> {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = BUILT.lock().expect("building does not panic");
@@ -18,6 +19,17 @@ pub fn command() -> Result<PathBuf> {
         *built = Some(build("trapline", "trapline")?);
     }
     built.clone().context("it was built just now")
+}
+
+/// Makes up traces to look at, and tells the folder that they are in: see the example `traces` of
+/// `trapline-trace`.
+pub fn traces() -> Result<PathBuf> {
+    let _step = Step::new("making up traces");
+    let folder = workspace::cache_dir("traces")?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.args(["run", "--quiet", "--release", "--package", "trapline-trace", "--example", "traces", "--"]);
+    exec::output(command.arg(&folder).current_dir(workspace::root()))?;
+    Ok(folder)
 }
 
 /// The release build of the program that runs the conformance suite.
@@ -38,6 +50,11 @@ pub fn faults() -> Result<PathBuf> {
 /// The release build of the program that probes code.
 pub fn probes() -> Result<PathBuf> {
     build("trapline-guest", "trapline-probes")
+}
+
+/// The release build of the program whose session has several sources.
+pub fn sources() -> Result<PathBuf> {
+    build("trapline-guest", "trapline-sources")
 }
 
 /// The release build of the program that raises many page faults, for measurements.

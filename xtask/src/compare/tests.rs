@@ -108,15 +108,33 @@ fn ten_bytes_of_the_floating_point_unit_are_eight_and_two() {
 }
 
 #[test]
-fn an_unaligned_write_equals_its_bytes_and_an_unaligned_read_the_two_around_it() {
-    let bytes =
-        [write(0x1002, 1, 0x11), write(0x1003, 1, 0x22), write(0x1004, 1, 0x33), write(0x1005, 1, 0x44)];
-    assert!(any(&[write(0x1002, 4, 0x4433_2211)], &bytes).is_equal());
+fn an_unaligned_access_equals_the_aligned_pieces_that_it_is_made_of() {
+    let halves = [(0x1002, 2, 0x2211), (0x1004, 2, 0x4433)];
+    let bytes = [(0x1001, 1, 0x11), (0x1002, 1, 0x22), (0x1003, 1, 0x33), (0x1004, 1, 0x44)];
+    for make in [read, write] {
+        let [halves, bytes] = [&halves[..], &bytes]
+            .map(|of| of.iter().map(|&(at, width, value)| make(at, width, value)).collect::<Vec<_>>());
+        assert!(any(&[make(0x1002, 4, 0x4433_2211)], &halves).is_equal());
+        assert!(any(&[make(0x1001, 4, 0x4433_2211)], &bytes).is_equal());
+        assert!(!any(&[make(0x1002, 4, 0x4433_2212)], &halves).is_equal());
+        assert!(!any(&[make(0x1001, 4, 0x4533_2211)], &bytes).is_equal());
+    }
+    assert!(
+        !any(&[write(0x1002, 4, 0x4433_2211)], &[read(0x1002, 2, 0x2211), read(0x1004, 2, 0x4433)])
+            .is_equal()
+    );
+}
 
-    let words = [read(0x1000, 4, 0x2211_eeee), read(0x1004, 4, 0xeeee_4433)];
-    assert!(any(&[read(0x1002, 4, 0x4433_2211)], &words).is_equal());
-    assert!(!any(&[read(0x1002, 4, 0x4433_2212)], &words).is_equal());
-    assert!(!any(&[write(0x1002, 4, 0x4433_2211)], &words).is_equal());
+#[test]
+fn an_access_across_pages_is_split_there_first() {
+    let parts = [
+        write(0x1ffb, 1, 0x11),
+        write(0x1ffc, 4, 0x5544_3322),
+        write(0x2000, 1, 0x66),
+        write(0x2001, 1, 0x77),
+        write(0x2002, 1, 0x88),
+    ];
+    assert!(any(&[write(0x1ffb, 8, 0x8877_6655_4433_2211)], &parts).is_equal());
 }
 
 #[test]

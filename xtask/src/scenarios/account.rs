@@ -1,4 +1,5 @@
-//! What the test modules say that they did to their device: the third witness, beside the trace and QEMU's record.
+//! What the test modules say that they did to their device: the third witness, beside the trace and
+//! QEMU's record.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,16 +9,28 @@ use anyhow::{Context, Result, ensure};
 
 use crate::access::Access;
 
-/// The devices that the test modules know (`kernel/tests/device.h`), each at a place of its own: edu, and an NVMe
-/// controller whose memory buffer is registers of every width that keep what is written.
+/// The devices that the test modules know (`kernel/tests/device.h`), each at a place of its own:
+/// edu, and an NVMe controller whose memory buffer is registers of every width that keep what is
+/// written.
 pub(super) const DEVICES: [&str; 4] =
     ["-device", "edu,addr=1", "-device", "nvme,addr=2,serial=trapline,cmb_size_mb=4"];
+/// `edu`, whose reads mark places in QEMU's record, and a network card with a stock driver, e1000e,
+/// at 00:02.0.
+pub(super) const CARD: [&str; 6] = [
+    "-device",
+    "edu,addr=1",
+    "-netdev",
+    "user,id=net,restrict=on",
+    "-device",
+    "e1000e,addr=2,netdev=net,romfile=",
+];
 /// The PCI address of `edu`.
 pub(super) const EDU: &str = "0000:00:01.0";
 /// The PCI address of `nvme`.
 pub(super) const NVME: &str = "0000:00:02.0";
 
-/// Reads the accesses that `trapline_forms` lists, all of one CPU: `W 0xfe401010 2 0x1234 mov_imm16`.
+/// Reads the accesses that `trapline_forms` lists, all of one CPU: `W 0xfe401010 2 0x1234
+/// mov_imm16`.
 pub(super) fn listed(path: &Path, cpu: u32) -> Result<Vec<Access>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let access = |line: &str| {
@@ -47,7 +60,8 @@ pub(super) struct Account {
     pub(super) counts: BTreeMap<String, u64>,
 }
 
-/// Reads the results of `trapline_hammer`: `cpu 0 accesses 3 mismatches 0 checksum 0x1f R4 2 W16 1`.
+/// Reads the results of `trapline_hammer`: `cpu 0 accesses 3 mismatches 0 checksum 0x1f R4 2 W16
+/// 1`.
 pub(super) fn accounts(text: &str) -> Result<Vec<Account>> {
     let account = |line: &str| {
         let mut account =

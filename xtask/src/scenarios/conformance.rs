@@ -1,7 +1,8 @@
-//! The conformance suite on stock kernels: what holds for the simulated machine holds here, with real faults on 4 CPUs.
+//! The conformance suite on stock kernels: what holds for the simulated machine holds here, with
+//! real faults on 4 CPUs.
 //!
-//! The suite asks what the device saw while it runs, in the guest. So QEMU's record, which it writes here, is copied into a port of the guest line by
-//! line as it grows.
+//! The suite asks what the device saw while it runs, in the guest. So QEMU's record, which it
+//! writes here, is copied into a port of the guest line by line as it grows.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,7 +24,8 @@ use crate::vm::Options;
 pub(super) const HELD: Scenario =
     Scenario { name: "the conformance suite holds on the kernel with 4 CPUs", check: held };
 
-/// What can't be shown there: QEMU's device has no registers with side effects, its CPU no `movdir64b`; page tables and control registers are the kernel's own.
+/// What can't be shown there: QEMU's device has no registers with side effects, its CPU no
+/// `movdir64b`; page tables and control registers are the kernel's own.
 const NOT_HERE: [&str; 6] = [
     "registers_with_side_effects_are_accessed_once",
     "a_stepped_instruction_with_two_armed_pages_opens_and_records_both",
@@ -32,7 +34,8 @@ const NOT_HERE: [&str; 6] = [
     "an_access_that_no_rule_forbids_is_no_fault",
     "a_fault_on_the_second_page_of_an_access_has_that_pages_address",
 ];
-/// Registers of every width that keep what is written: an NVMe controller's memory buffer, large enough for every region.
+/// Registers of every width that keep what is written: an NVMe controller's memory buffer, large
+/// enough for every region.
 const DEVICE: [&str; 2] = ["-device", "nvme,addr=2,serial=trapline,cmb_size_mb=64"];
 /// The name of that memory in the record.
 const REGION: &str = "name 'nvme-cmb'";

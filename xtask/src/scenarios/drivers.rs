@@ -1,4 +1,5 @@
-//! Equality on real drivers: the traces of e1000e and NVMe hold what QEMU recorded, access by access.
+//! Equality on real drivers: the traces of e1000e and NVMe hold what QEMU recorded, access by
+//! access.
 
 use std::process::Command;
 

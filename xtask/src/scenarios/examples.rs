@@ -1,4 +1,5 @@
-//! The example modules, in C and in Rust: what each says of itself when it is loaded, and that it leaves nothing.
+//! The example modules, in C and in Rust: what each says of itself when it is loaded, and that it
+//! leaves nothing.
 
 use anyhow::{Result, ensure};
 
@@ -11,7 +12,8 @@ pub(super) const AS_THEY_SAY: Scenario = Scenario {
     check: as_they_say,
 };
 
-/// Each module, and what it says once it is loaded. `trapline_example_pages` has a scenario of its own.
+/// Each module, and what it says once it is loaded. `trapline_example_pages` has a scenario of its
+/// own.
 const SAID: [(&str, &str); 4] = [
     ("trapline_example_probe", "1 reads, 2 writes, last written 8; supplied 4711; guarded 0"),
     ("trapline_example_fault", "inside 0x0, beyond 0xeeeeeeee, faults claimed 1"),

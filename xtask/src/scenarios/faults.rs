@@ -76,16 +76,37 @@ fn hex(text: &str) -> Result<u64> {
     u64::from_str_radix(digits, 16).with_context(|| format!("`{text}` is no hexadecimal number"))
 }
 
-/// What tells faults of one task apart: mode, address if it is one of user space (ftrace prints the kernel's as symbols), error code.
-type Key = (bool, Option<u64>, u64);
+/// Faults by thread and by what tells those of one task apart.
+pub(super) type ByTask = BTreeMap<u32, BTreeMap<Key, u32>>;
+
+/// The faults among events as JSON Lines have them.
+pub(super) fn faults_of_json(events: &[serde_json::Value]) -> Result<ByTask> {
+    let mut faults = ByTask::new();
+    for event in events.iter().filter(|event| event["kind"] == "fault") {
+        let fault = Fault::deserialize(event)?;
+        *faults.entry(fault.pid).or_default().entry(fault.key()?).or_default() += 1;
+    }
+    Ok(faults)
+}
+
+impl Fault {
+    fn key(&self) -> Result<Key> {
+        Ok((self.mode == "user", user_half(hex(&self.address)?), hex(&self.error_code)?))
+    }
+}
+
+/// What tells faults of one task apart: mode, address if it is one of user space (ftrace prints the
+/// kernel's as symbols), error code.
+pub(super) type Key = (bool, Option<u64>, u64);
 
 fn user_half(address: u64) -> Option<u64> {
     (address >> 63 == 0).then_some(address)
 }
 
-/// The faults in ftrace's text, by thread: `  sort-123  [002] d..1.  12.3: page_fault_user: address=0x5e4710 ip=0x40ebf0 error_code=0x14`.
-fn read_ftrace(text: &str) -> Result<BTreeMap<u32, BTreeMap<Key, u32>>> {
-    let mut faults = BTreeMap::<u32, BTreeMap<Key, u32>>::new();
+/// The faults in ftrace's text, by thread: ` sort-123 [002] d..1. 12.3: page_fault_user:
+/// address=0x5e4710 ip=0x40ebf0 error_code=0x14`.
+pub(super) fn faults_of_ftrace(text: &str) -> Result<ByTask> {
+    let mut faults = ByTask::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((head, event)) = line.split_once(": page_fault_") else { continue };
         let task = head.split(" [").next().unwrap_or(head).trim_end();
@@ -117,8 +138,12 @@ fn counted(series: Series) -> Result<()> {
     let compiler = compiler()?;
     succeeds(&Options {
         memory: 2048,
-        // Tracepoints are switched on and off under load.
+        // Tracepoints are switched on and off, for which the kernel patches code that handles
+        // faults. What QEMU may make of that ends a later kernel, which is known and forgiven; 6.1
+        // takes a breakpoint that is gone again and again, with interrupts off (see `code`), and
+        // was seen to hang so.
         patched_by_kernel: true,
+        one_thread: series == Series::V6_1,
         program: vec![compiler.clone(), "as".into(), "sqlite3".into()],
         copy_out: Some(folder.path().to_owned()),
         ..Options::new(
@@ -188,12 +213,11 @@ fn compare(folder: &Path, gate: &str) -> Result<()> {
     }
     let seen = read_faults(&folder.join(format!("{gate}.json")))?;
     let text = read("ftrace")?;
-    let expected = read_ftrace(&text)?;
-    let mut ours = BTreeMap::<u32, BTreeMap<Key, u32>>::new();
+    let expected = faults_of_ftrace(&text)?;
+    let mut ours = ByTask::new();
     let mut whole = BTreeMap::new();
     for fault in &seen {
-        let key = (fault.mode == "user", user_half(hex(&fault.address)?), hex(&fault.error_code)?);
-        *ours.entry(fault.pid).or_default().entry(key).or_default() += 1;
+        *ours.entry(fault.pid).or_default().entry(fault.key()?).or_default() += 1;
         if PROGRAMS.contains(&fault.comm.as_str()) {
             whole.insert(fault.pid, fault.comm.clone());
         }

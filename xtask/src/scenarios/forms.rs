@@ -1,8 +1,10 @@
-//! Every form of instruction that accesses memory, on a device: the module's table, the trace and QEMU's record agree.
+//! Every form of instruction that accesses memory, on a device: the module's table, the trace and
+//! QEMU's record agree.
 //!
-//! Among them are those that in-tree mmiotrace records wrong or loses: immediate stores with SIB, `movq $imm32`,
-//! read-modify-write, locked and vector accesses, `memcpy_fromio`, an `ioremap` that starts inside a page, pages of
-//! 2 MiB and 4 KiB in one mapping, two operands on the device, accesses across two pages.
+//! Among them are those that in-tree mmiotrace records wrong or loses: immediate stores with SIB,
+//! `movq $imm32`, read-modify-write, locked and vector accesses, `memcpy_fromio`, an `ioremap` that
+//! starts inside a page, pages of 2 MiB and 4 KiB in one mapping, two operands on the device,
+//! accesses across two pages.
 
 use std::fs;
 use std::path::Path;
@@ -36,10 +38,12 @@ pub(super) const STEPPED: Scenario = Scenario {
 
 /// The CPU that runs the forms.
 const CPU: u32 = 2;
-/// The registers of the controller memory buffer take every width (QEMU's hw/nvme/ctrl.c, `nvme_cmb_ops`).
+/// The registers of the controller memory buffer take every width (QEMU's hw/nvme/ctrl.c,
+/// `nvme_cmb_ops`).
 const BUFFER: Device = Device { narrowest: 1, widest: 8 };
 
-/// Runs forms on a device, traced, and keeps what the module lists: `run DEVICE WHAT PLACE TRACE-OPTIONS...`.
+/// Runs forms on a device, traced, and keeps what the module lists: `run DEVICE WHAT PLACE
+/// TRACE-OPTIONS...`.
 const RUN: &str = "set -e
 forms=/sys/kernel/debug/trapline_forms
 run() {
@@ -113,7 +117,8 @@ modprobe -r trapline_forms"
     same("edu", &edu, &table)?;
     let (mut nvme, table) = both(folder, "nvme.all")?;
     same("nvme", &nvme, &table)?;
-    // What memcpy_fromio and the like access is the kernel's choice; the module checked what they moved.
+    // What memcpy_fromio and the like access is the kernel's choice; the module checked what they
+    // moved.
     let functions = Trace::read(&build::command()?, &folder.join("nvme.functions.trace"))?;
     nvme.extend(functions.accesses);
 
@@ -153,7 +158,8 @@ modprobe -r trapline_forms",
     Ok(())
 }
 
-/// The word of a push goes to where the page fault's own frame lies, so the CPU must run it: what is accessed is known all the same.
+/// The word of a push goes to where the page fault's own frame lies, so the CPU must run it: what
+/// is accessed is known all the same.
 const PUSHES: [&str; 3] = ["push", "push_other_alignment", "push16"];
 /// Other stepped forms, of which a vector register tells what they access.
 const VECTORS: usize = 2;

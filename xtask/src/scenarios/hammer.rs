@@ -46,7 +46,8 @@ fn machine(series: Series, folder: &Path, script: &str) -> Result<Outcome> {
     })
 }
 
-/// A folder for hundreds of MiB of record: on the disk that the workspace is on, where `/tmp` may be memory.
+/// A folder for hundreds of MiB of record: on the disk that the workspace is on, where `/tmp` may
+/// be memory.
 fn scratch() -> Result<TempDir> {
     TempDir::new_in(workspace::cache_dir("scenarios")?).context("cannot make a temporary folder")
 }

@@ -1,9 +1,10 @@
-//! Nothing left behind: after stop, after `kill -9`, after removal, the page tables are as before and the log is clean.
+//! Nothing left behind: after stop, after `kill -9`, after removal, the page tables are as before
+//! and the log is clean.
 //!
-//! All of it happens under load, from a module whose threads access the traced page on every CPU and check each value.
+//! All of it happens under load, from a module whose threads access the traced page on every CPU
+//! and check each value.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -24,8 +25,9 @@ pub(super) const REMOVED: Scenario = Scenario {
     check: removed,
 };
 
-/// Loads a module that maps a page of 2 MiB and eight of 4 KiB, and its load; `as_before` fails if an entry of the page tables differs, `as_empty` if the idle module holds
-/// other mappings or another amount of memory than after its first trace.
+/// Loads a module that maps a page of 2 MiB and eight of 4 KiB, and its load; `as_before` fails if
+/// an entry of the page tables differs, `as_empty` if the idle module holds other mappings or
+/// another amount of memory than after its first trace.
 const LOAD: &str = "set -e
 hammer=/sys/kernel/debug/trapline_hammer
 modprobe trapline_hammer device=nvme locked=0 span=$((2 * 1024 * 1024 + 8 * 4096))
@@ -52,7 +54,6 @@ modprobe -r trapline_hammer
 fn under_load(series: Series, programs: Vec<PathBuf>, script: &str) -> Result<()> {
     succeeds(&Options {
         qemu: DEVICES.map(Into::into).into(),
-        timeout: Duration::from_secs(900),
         copy_in: programs,
         ..Options::new(series, format!("{LOAD}{script}{END}"))
     })?;

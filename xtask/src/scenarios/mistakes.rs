@@ -1,4 +1,5 @@
-//! Bad input, as a person would meet it: one clear message, the documented exit status, nothing left armed, a clean kernel log.
+//! Bad input, as a person would meet it: one clear message, the documented exit status, nothing
+//! left armed, a clean kernel log.
 
 mod cases;
 mod faults;

@@ -1,12 +1,13 @@
-//! Compatible: what we print in mmiotrace's format is, line by line, what the in-tree tracer prints of the same workload.
+//! Compatible: what we print in mmiotrace's format is, line by line, what the in-tree tracer prints
+//! of the same workload.
 //!
-//! Two drivers map registers and run forms of instruction on them, with a marker before each: first under the in-tree tracer,
-//! then under `trapline mmio --format mmiotrace`, in one machine. Excepted are times, numbers of mappings, the linear addresses
-//! of MAP lines (each `ioremap` gets another), and the in-tree tracer's errors, of which each is named here.
+//! Two drivers map registers and run forms of instruction on them, with a marker before each: first
+//! under the in-tree tracer, then under `trapline mmio --format mmiotrace`, in one machine.
+//! Excepted are times, numbers of mappings, the linear addresses of MAP lines (each `ioremap` gets
+//! another), and the in-tree tracer's errors, of which each is named here.
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -20,8 +21,9 @@ pub(super) const EQUAL: Scenario = Scenario {
     check: equal,
 };
 
-/// Forms of which the in-tree tracer prints a wrong value, and of `movq` a wrong width too: `get_ins_imm_val()` does not skip
-/// the SIB byte, and `C7` with REX.W is taken for 4 bytes but read as 8 (arch/x86/mm/pf_in.c).
+/// Forms of which the in-tree tracer prints a wrong value, and of `movq` a wrong width too:
+/// `get_ins_imm_val()` does not skip the SIB byte, and `C7` with REX.W is taken for 4 bytes but
+/// read as 8 (arch/x86/mm/pf_in.c).
 const WRONG_IMMEDIATES: [&str; 8] = [
     "mov_imm8_sib",
     "mov_imm16_sib",
@@ -38,14 +40,16 @@ const AT_LEAST_ALIKE: usize = 40;
 /// Lines that the module's own filling and checking of the registers around each form makes.
 const AROUND: usize = 16;
 
-/// The devices are enabled once before, since that routes their interrupts, which PCIDEV lines tell.
+/// The devices are enabled once before, since that routes their interrupts, which PCIDEV lines
+/// tell.
 ///
-/// Of the forms, all moves and stores of strings, which the in-tree tracer has tables for, and every eighth of the rest, since each
-/// marker costs a process.
+/// Of the forms, all moves and stores of strings, which the in-tree tracer has tables for, and
+/// every eighth of the rest, since each marker costs a process.
 ///
-/// The forms that nothing but a step can perform are left out: their lines come with a MARK that the in-tree tracer, which steps
-/// everything, does not think of. All run in the page of 2 MiB: in-tree loses those in mappings that start inside a page, and
-/// behind the first page of a mapping of mixed sizes (arch/x86/mm/kmmio.c).
+/// The forms that nothing but a step can perform are left out: their lines come with a MARK that
+/// the in-tree tracer, which steps everything, does not think of. All run in the page of 2 MiB:
+/// in-tree loses those in mappings that start inside a page, and behind the first page of a mapping
+/// of mixed sizes (arch/x86/mm/kmmio.c).
 fn script() -> String {
     format!(
         "set -e
@@ -93,12 +97,12 @@ trapline mmio --device {EDU} --device {NVME} --format mmiotrace --output /out/ou
 fn equal(series: Series) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     succeeds(&Options {
-        // The in-tree tracer takes CPUs offline, for which the kernel stops all of them at once: a machine with a thread for each CPU was seen that never came back from that,
-        // with nothing of Trapline loaded.
+        // The in-tree tracer takes CPUs offline, for which the kernel stops all of them at once: a
+        // machine with a thread for each CPU was seen that never came back from that, with nothing
+        // of Trapline loaded.
         one_thread: true,
         qemu: DEVICES.map(Into::into).into(),
         copy_out: Some(folder.path().to_owned()),
-        timeout: Duration::from_secs(600),
         ..Options::new(series, script())
     })?;
     let [theirs, ours] = ["in-tree", "ours"].map(|name| parts(&folder.path().join(name)));
@@ -175,12 +179,14 @@ fn compare(theirs: &[Part], ours: &[Part]) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless all that differs is what the in-tree tracer is known to print wrong, or as `UNKNOWN` without width and value: string
-/// instructions that copy, read-modify-write, everything that its tables of opcodes do not have.
+/// Fails unless all that differs is what the in-tree tracer is known to print wrong, or as
+/// `UNKNOWN` without width and value: string instructions that copy, read-modify-write, everything
+/// that its tables of opcodes do not have.
 fn differs_by_their_error(theirs: &Part, ours: &Part, wrong: bool) -> Result<()> {
     let middle = |part: &Part| {
-        let end = part.lines.len().checked_sub(AROUND).filter(|end| *end >= AROUND);
-        Some((part.lines[..AROUND].to_vec(), part.lines[AROUND..end?].to_vec(), part.lines[end?..].to_vec()))
+        let end = part.lines.len().checked_sub(AROUND)?;
+        let instruction = part.lines.get(AROUND..end)?;
+        Some((part.lines[..AROUND].to_vec(), instruction.to_vec(), part.lines[end..].to_vec()))
     };
     let (theirs, ours) = middle(theirs).zip(middle(ours)).context("no instruction's lines")?;
     ensure!((&theirs.0, &theirs.2) == (&ours.0, &ours.2), "lines before or after the instruction differ");
@@ -220,6 +226,15 @@ mod tests {
         assert!(differs_by_their_error(&unknown, &ours, false).is_ok());
         ours.lines[0] = "R 8 _ _ 0x0 0x1 0x0 0".into();
         assert!(differs_by_their_error(&unknown, &ours, false).is_err());
+    }
+
+    #[test]
+    fn a_part_that_is_too_short_for_an_instruction_is_a_difference() {
+        for lines in [0, 3, AROUND, 2 * AROUND - 1] {
+            let short = Part { name: "end".into(), lines: vec!["UNMAP _ _ 0x0 0".into(); lines] };
+            assert!(differs_by_their_error(&short, &part("end", &[]), false).is_err(), "{lines} lines");
+            assert!(differs_by_their_error(&part("end", &[]), &short, false).is_err(), "{lines} lines");
+        }
     }
 
     #[test]

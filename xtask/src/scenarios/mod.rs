@@ -1,7 +1,9 @@
-//! Scenarios: what must hold on a stock kernel in the virtual machine, each on every series of kernel.
+//! Scenarios: what must hold on a stock kernel in the virtual machine, on the kernels that
+//! [`table`] names.
 //!
-//! A scenario is a sentence and a function that boots what it needs, runs a command, and checks from outside what came
-//! of it. An error is a failure. Add one by writing a module and naming it in [`ALL`].
+//! A scenario is a sentence and a function that boots what it needs, runs a command, and checks
+//! from outside what came of it. An error is a failure. Add one by writing a module and a row of
+//! that table.
 
 mod account;
 mod code;
@@ -13,22 +15,29 @@ mod faults;
 mod forms;
 mod gate;
 mod hammer;
+mod hotplug;
+mod inject;
 mod leftovers;
 mod machine;
 mod mistakes;
 mod mmiotrace;
 mod probes;
+mod reach;
 mod record;
 mod rows;
 mod silence;
+mod sources;
+mod table;
+mod together;
 mod uses;
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::setup::Series;
 use crate::vm::{self, Ended, Options, Outcome, Output};
@@ -41,55 +50,6 @@ pub struct Scenario {
     check: fn(Series) -> Result<()>,
 }
 
-const ALL: &[&Scenario] = &[
-    // Of CPUs at once: their machines take all cores of the host.
-    &silence::OF_THE_BUILD,
-    &record::OF_EDU,
-    &hammer::MILLION,
-    &hammer::EVERY_WIDTH,
-    &hammer::ARMED_AND_DISARMED,
-    &leftovers::STARTED_AND_STOPPED,
-    &leftovers::KILLED,
-    &leftovers::REMOVED,
-    &drivers::TRACED,
-    &conformance::HELD,
-    &code::FAULTS,
-    &faults::COUNTED,
-    &faults::NAMED,
-    &faults::MISTAKEN,
-    &gate::COUNTED,
-    &gate::PUT_BACK,
-    // Of CPUs that take turns: two machines and more run side by side, to the end if the longest begin.
-    &probes::STARTED_AND_STOPPED,
-    &probes::THOUSANDS,
-    &forms::EQUAL,
-    &forms::BESIDE,
-    &forms::STEPPED,
-    &code::CROWD,
-    &code::TRACED,
-    &examples::AS_THEY_SAY,
-    &events::EQUAL,
-    &faults::TIMED,
-    &faults::CLAIMED,
-    &faults::LOOPING,
-    &faults::BESIDE_MMIOTRACE,
-    &mmiotrace::EQUAL,
-    &probes::RECORDED,
-    &probes::KILLED,
-    &probes::REMOVED,
-    &probes::TARGET_GONE,
-    &probes::REFUSED,
-    &faults::AS_MODELLED,
-    &gate::REFUSED,
-    &machine::TOLD,
-    &uses::OF_TRACES,
-    &uses::OF_PROBES,
-    &mistakes::TOLD,
-    &mistakes::PROBES,
-    &mistakes::FAULTS,
-    &mistakes::LOCKED_DOWN,
-];
-
 /// A scenario on a series of kernel.
 #[derive(Clone, Copy)]
 pub struct Run {
@@ -97,15 +57,25 @@ pub struct Run {
     series: Series,
 }
 
-/// Every scenario on every series.
+/// What the suite runs: each scenario on the kernels that the table says.
 pub fn runs() -> Vec<Run> {
-    let on = |series| ALL.iter().map(move |&scenario| Run { scenario, series });
-    Series::ALL.into_iter().flat_map(on).collect()
+    table::runs().collect()
 }
 
-/// Runs scenarios, in their order but as many at once as the host has cores for (a machine waits for those it needs), until Ctrl-C; calls `done` with each and whether it
-/// passed.
-pub fn run_all(runs: &[Run], done: impl Fn(Run, bool) + Sync) {
+/// Every scenario on every stock kernel.
+pub fn all_runs() -> Vec<Run> {
+    Series::STOCK.into_iter().flat_map(runs_on).collect()
+}
+
+/// Those that are for a series.
+pub fn runs_on(series: Series) -> Vec<Run> {
+    table::runs_on(series).collect()
+}
+
+/// Runs scenarios, in their order but as many at once as the host has cores for (a machine waits
+/// for those it needs), until Ctrl-C; calls `done` with each, what came of it, and how long it
+/// took.
+pub fn run_all(runs: &[Run], done: impl Fn(Run, Result<()>, Duration) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..vm::host_cores().min(runs.len()) {
@@ -114,7 +84,8 @@ pub fn run_all(runs: &[Run], done: impl Fn(Run, bool) + Sync) {
                 while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed))
                     && !interrupt::seen()
                 {
-                    done(*run, run.run());
+                    let (result, took) = run.run();
+                    done(*run, result, took);
                 }
             });
         }
@@ -122,18 +93,39 @@ pub fn run_all(runs: &[Run], done: impl Fn(Run, bool) + Sync) {
 }
 
 impl Run {
-    /// Runs it, says how it went, and returns whether it passed.
-    fn run(self) -> bool {
+    /// Runs it, says how it went, and returns that and how long it took, without the time that it
+    /// waited for cores.
+    fn run(self) -> (Result<()>, Duration) {
         let (started, waited) = (Instant::now(), vm::waited_for_cores());
-        let result = (self.scenario.check)(self.series);
+        let result = checked(|| (self.scenario.check)(self.series));
         let waited = vm::waited_for_cores() - waited;
-        let took = started.elapsed().saturating_sub(waited).as_secs_f64();
+        let took = started.elapsed().saturating_sub(waited);
+        let seconds = took.as_secs_f64();
         // At once, since others may be saying how they went.
         match &result {
-            Ok(()) => println!("{self} ... ok ({took:.1} s)"),
-            Err(error) => println!("{self} ... FAILED ({took:.1} s)\n{error:#}\n"),
+            Ok(()) => println!("{self} ... ok ({seconds:.1} s)"),
+            Err(error) => println!("{self} ... FAILED ({seconds:.1} s)\n{error:#}\n"),
         }
-        result.is_ok()
+        (result, took)
+    }
+}
+
+/// What `check` says; its panic is an error like others, so that it ends no other scenario and is
+/// told by the scenario's name.
+fn checked(check: impl FnOnce() -> Result<()>) -> Result<()> {
+    // A scenario shares nothing with others that a panic could leave half changed: the locks that
+    // are held for all are poisoned by it, and whoever comes next says so.
+    panic::catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|payload| {
+        let said = payload.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(anyhow!("the scenario's own code panicked: {said}"))
+    })
+}
+
+impl Run {
+    /// Which kernels the suite runs the scenario on, and why.
+    pub fn reason(self) -> String {
+        table::reason(self.scenario)
     }
 }
 
@@ -161,4 +153,16 @@ fn succeeds(options: &Options) -> Result<Outcome> {
     ensure!(outcome.ended == Ended::Exited(0), "{}", ended());
     ensure!(reports.is_empty(), "the kernel log is not clean: {}; {}", reports.join(" | "), said());
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_scenario_is_its_failure_and_tells_what_was_said() {
+        let error = checked(|| panic!("{} is not {}", 1, 2)).unwrap_err().to_string();
+        assert!(error.ends_with("panicked: 1 is not 2"), "{error}");
+        assert!(checked(|| Ok(())).is_ok());
+    }
 }

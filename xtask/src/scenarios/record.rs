@@ -1,4 +1,5 @@
-//! The ground truth itself: QEMU's record holds what was done to a device, access by access and CPU by CPU.
+//! The ground truth itself: QEMU's record holds what was done to a device, access by access and CPU
+//! by CPU.
 
 use anyhow::{Context, Result, ensure};
 

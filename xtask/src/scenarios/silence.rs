@@ -1,4 +1,5 @@
-//! The modules' build: compilers, objtool and modpost say what is wrong with a module that they build all the same.
+//! The modules' build: compilers, objtool and modpost say what is wrong with a module that they
+//! build all the same.
 
 use anyhow::{Result, ensure};
 

@@ -1,4 +1,5 @@
-//! The command as a person uses it: each way to say what is traced and where it goes, and what is seen on a terminal.
+//! The command as a person uses it: each way to say what is traced and where it goes, and what is
+//! seen on a terminal.
 
 use super::Scenario;
 use super::account::DEVICES;
@@ -45,6 +46,7 @@ WAITING",
         status: 1,
         says: &["4 hits in", "0 missed", "1 hit in", "3 missed", "--active follows more"],
         after: "rm fifo",
+        ..NOTHING
     },
     Row {
         name: "a parameter by its name, before the function and at its return",
@@ -68,8 +70,8 @@ WAITING",
         name: "an address, on one CPU",
         command: "address=0x$(sed -n 's/^\\([0-9a-f]*\\) T ksys_read$/\\1/p' /proc/kallsyms)
             trapline probe $address --cpu 1 --format json -- sh -c 'for cpu in 0 1 2 3; do taskset -c $cpu head -n 1 /etc/passwd; done' > json
-            test $(grep -c '\"kind\":\"hit\"' json) -gt 0 || exit 99
-            grep '\"kind\":\"hit\"' json | grep -vc '\"cpu\":1,'",
+            test $(grep -c '\"comm\":.*\"kind\":\"hit\"' json) -gt 0 || exit 99
+            grep '\"comm\":.*\"kind\":\"hit\"' json | grep -vc '\"cpu\":1,'",
         status: 1,
         says: &["\n0\n"],
         ..NOTHING
@@ -78,8 +80,8 @@ WAITING",
         name: "a process alone, and no longer than it lives",
         command: "sh -c 'for time in $(seq 20); do read line < /etc/passwd; sleep 0.3; done' & process=$!
             trapline probe ksys_read --pid $process --format json > json || exit 99
-            test $(grep -c '\"kind\":\"hit\"' json) -gt 0 || exit 98
-            grep '\"kind\":\"hit\"' json | grep -vc \"\\\"tgid\\\":$process,\"",
+            test $(grep -c '\"comm\":.*\"kind\":\"hit\"' json) -gt 0 || exit 98
+            grep '\"comm\":.*\"kind\":\"hit\"' json | grep -vc \"\\\"tgid\\\":$process,\"",
         status: 1,
         says: &["has ended", "\n0\n"],
         ..NOTHING
@@ -117,12 +119,27 @@ const TRACES: &[Row] = &[
         name: "the device of a driver, reads only, as JSON on standard output",
         before: "modprobe e1000e",
         command: "trapline mmio --driver e1000e --reads --format json -- sh -c 'ip link set eth0 up; sleep 1' > json
-            grep -c '\"kind\":\"access\"' json > count
+            grep -c '\"comm\":.*\"kind\":\"access\"' json > count
             test $(cat count) -gt 50 || exit 99
-            test $(grep '\"kind\":\"access\"' json | grep -c '\"op\":\"R\"') = $(cat count) || exit 98
+            test $(grep '\"comm\":.*\"kind\":\"access\"' json | grep -c '\"op\":\"R\"') = $(cat count) || exit 98
             grep -q '\"device\":\"0000:00:05.0\"' json && grep -q '\"register\":\"STATUS\"' json || exit 97
             tail -n 1 json",
         says: &["watching 0000:00:05.0 BAR 0", " reads, 0 writes)", "\"kind\":\"end\""],
+        after: "modprobe -r e1000e",
+        ..NOTHING
+    },
+    Row {
+        name: "a device by what it is called and by its ids, of which one BAR",
+        before: "modprobe e1000e",
+        command: "trapline devices && trapline mmio --device eth0 --reads --quiet --format json -- ip link set eth0 up > json || exit 99
+            grep -q '\"device\":\"0000:00:05.0\"' json || exit 98
+            trapline mmio --device 8086:10d3 --bar 3 --duration 10ms",
+        says: &[
+            "0000:00:05.0  8086:10d3  e1000e ",
+            "  eth0 ",
+            "BAR 0 128 KiB, BAR 1 128 KiB, BAR 3 16 KiB  ",
+            "watching 0000:00:05.0 BAR 3",
+        ],
         after: "modprobe -r e1000e",
         ..NOTHING
     },

@@ -1,13 +1,13 @@
 //! The steps of `cargo xtask test`.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
 
 use super::tally::Tally;
-use crate::{scenarios, workspace};
+use crate::{exec, scenarios, workspace};
 
 /// A step: a name, and what it does.
 pub(super) struct Step {
@@ -16,7 +16,8 @@ pub(super) struct Step {
 }
 
 enum Action {
-    /// A command line in the workspace's root, with settings before the program as in a shell; it passes or fails.
+    /// A command line in the workspace's root, with settings before the program as in a shell; it
+    /// passes or fails.
     Check(&'static str),
     /// The same, run by the Rust test harness: its tests are counted.
     Tests(&'static str),
@@ -42,7 +43,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "loom",
         action: Action::Tests(
-            "RUSTFLAGS=--cfg=loom CARGO_TARGET_DIR=target/loom cargo test --release --package trapline-engine --lib --no-fail-fast",
+            "RUSTFLAGS=--cfg=loom CARGO_TARGET_DIR=target/loom cargo test --release --package trapline-engine --package trapline-ring --lib --no-fail-fast",
         ),
     },
     Step { name: "vm", action: Action::Scenarios },
@@ -66,21 +67,25 @@ impl Step {
     /// Runs the step; the scenarios are those to run if it is their step.
     pub(super) fn run(&self, scenarios: &[scenarios::Run]) -> Tally {
         match self.action {
-            Action::Check(line) => Tally::one(self.name, said_to_pass(run(line, |_| {}))),
+            Action::Check(line) => {
+                let passed = said_to_pass(run(line, |_| {}));
+                Tally::one(self.name, if passed { Ok(()) } else { Err(String::new()) })
+            }
             Action::Tests(line) => {
                 let mut tally = Tally::default();
                 let passed = said_to_pass(run(line, |line| tally.note(line)));
                 if !passed && tally.failures.is_empty() {
                     // It did not build, or a test program died.
-                    tally.failures.push(self.name.to_owned());
+                    tally.add(&Tally::one(self.name, Err(String::new())));
                 }
                 tally
             }
             Action::Scenarios => {
                 let tally = Mutex::default();
-                scenarios::run_all(scenarios, |scenario, passed| {
+                scenarios::run_all(scenarios, |scenario, result, took| {
+                    let result = result.map_err(|error| format!("{error:#}"));
                     let mut tally: MutexGuard<'_, Tally> = tally.lock().expect("adding does not panic");
-                    tally.add(&Tally::one(&scenario.to_string(), passed));
+                    tally.add(&Tally::timed(&scenario.to_string(), result, took));
                 });
                 tally.into_inner().expect("adding does not panic")
             }
@@ -95,30 +100,22 @@ fn said_to_pass(result: Result<bool>) -> bool {
     })
 }
 
-/// Runs a command line, shows what it says, and lets `see` look at each line of its standard output.
+/// Runs a command line, shows what it says, and lets `see` look at each line of its standard
+/// output.
 fn run(line: &str, mut see: impl FnMut(&str)) -> Result<bool> {
-    let mut words = line.split(' ').peekable();
-    let mut settings = Vec::new();
-    while let Some(setting) = words.peek().and_then(|word| word.split_once('=')) {
-        settings.push(setting);
-        words.next();
-    }
-    let program = words.next().context("a step names a program")?;
-    let mut child = Command::new(program)
-        .args(words)
-        .envs(settings)
+    let mut child = exec::line(line)?
         .current_dir(workspace::root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot run `{program}`"))?;
+        .with_context(|| format!("cannot run `{line}`"))?;
     let output = child.stdout.take().context("the step's standard output is a pipe")?;
     for text in BufReader::new(output).split(b'\n') {
         let text = String::from_utf8_lossy(&text.context("cannot read what the step says")?).into_owned();
         println!("{text}");
         see(&text);
     }
-    Ok(child.wait().with_context(|| format!("cannot wait for `{program}`"))?.success())
+    Ok(child.wait().with_context(|| format!("cannot wait for `{line}`"))?.success())
 }
 
 #[cfg(test)]

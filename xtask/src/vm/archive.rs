@@ -1,4 +1,5 @@
-//! An initramfs in the making: a cpio archive (format newc) written front to back, parents before children.
+//! An initramfs in the making: a cpio archive (format newc) written front to back, parents before
+//! children.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,5 +1,6 @@
-//! What is in the guest: an initramfs with busybox, kmod, the trapline command and its libraries, kernel modules, and
-//! what the person copies in. It is written anew for every run, since that takes a tenth of a second.
+//! What is in the guest: an initramfs with busybox, kmod, the trapline command and its libraries,
+//! kernel modules, and what the person copies in. It is written anew for every run, since that
+//! takes a tenth of a second.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +22,8 @@ const KMOD_NAMES: &[&str] = &["depmod", "insmod", "lsmod", "modinfo", "modprobe"
 pub(super) struct Guest<'a> {
     /// The kernel that will run.
     pub kernel: &'a Kernel,
-    /// Modules of the kernel's package to make available, besides those that carry data to the host.
+    /// Modules of the kernel's package to make available, besides those that carry data to the
+    /// host.
     pub modules: &'a [String],
     /// Modules of ours.
     pub own_modules: &'a [PathBuf],
@@ -130,8 +132,8 @@ fn libraries<'a>(programs: impl Iterator<Item = &'a Path>) -> Result<BTreeSet<Pa
     Ok(libraries)
 }
 
-/// The shared libraries that this process runs with, from proc(5)'s maps: its file may be gone, since cargo
-/// builds xtask anew when its tests want other features than the command did.
+/// The shared libraries that this process runs with, from proc(5)'s maps: its file may be gone,
+/// since cargo builds xtask anew when its tests want other features than the command did.
 fn own_libraries() -> Result<BTreeSet<PathBuf>> {
     let maps = std::fs::read_to_string("/proc/self/maps").context("cannot list xtask's own libraries")?;
     Ok(maps
@@ -142,7 +144,8 @@ fn own_libraries() -> Result<BTreeSet<PathBuf>> {
         .collect())
 }
 
-/// A host's path as a path of the guest, where /bin, /sbin and /lib are links into /usr as in Debian.
+/// A host's path as a path of the guest, where /bin, /sbin and /lib are links into /usr as in
+/// Debian.
 fn merged(path: &Path) -> PathBuf {
     let path = path.strip_prefix("/").unwrap_or(path);
     if path.starts_with("usr") { path.to_owned() } else { Path::new("usr").join(path) }

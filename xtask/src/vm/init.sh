@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# The guest's first process: makes the system a Debian program expects, runs COMMAND, hands back what it left.
-# Ports to the host are found by name, since a user's own virtio devices may come before ours.
+# The guest's first process: makes the system a Debian program expects, runs COMMAND, hands back
+# what it left. Ports to the host are found by name, since a user's own virtio devices may come
+# before ours.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t devtmpfs devtmpfs /dev
@@ -35,8 +36,9 @@ port() {
 
 exec 3<>"$(port status)"
 
-# QEMU now and then starts a CPU whose timer never fires, and nothing that waits there ever goes on. Such a CPU has seen next to no ticks so far, and sees none while
-# it is busy. The host then starts another machine: nothing of Trapline has run in this one.
+# QEMU now and then starts a CPU whose timer never fires, and nothing that waits there ever goes on.
+# Such a CPU has seen next to no ticks so far, and sees none while it is busy. The host then starts
+# another machine: nothing of Trapline has run in this one.
 ticks() {
     awk -v field=$(($1 + 2)) '$1 == "LOC:" { print $field }' /proc/interrupts
 }
@@ -52,12 +54,14 @@ for cpu in $(seq 0 $(($(nproc) - 1))); do
 done
 echo booted >&3
 
-# Sends standard input through a port, and tells how much it was: a write is done when the kernel has it, not when the host does.
+# Sends standard input through a port, and tells how much it was: a write is done when the kernel
+# has it, not when the host does.
 send() {
     tee "$(port "$1")" 3>&- | echo "sent $1 $(wc -c 3>&-)" >&3
 }
 
-# Through pipes, not the ports themselves, which only one process may open: a COMMAND may open /dev/stdout.
+# Through pipes, not the ports themselves, which only one process may open: a COMMAND may open
+# /dev/stdout.
 mkfifo /run/stdout /run/stderr /run/stdout.sent /run/stderr.sent
 send stdout </run/stdout.sent &
 senders=$!

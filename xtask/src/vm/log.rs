@@ -1,7 +1,8 @@
 //! The guest's kernel log, and whether it holds anything that a good run does not.
 
-/// What the kernel prints at the start of a report about itself. Sources: the kernel's lib/bug.c, kernel/panic.c,
-/// arch/x86/kernel/dumpstack.c, mm/page_alloc.c, kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/hung_task.c.
+/// What the kernel prints at the start of a report about itself. Sources: the kernel's lib/bug.c,
+/// kernel/panic.c, arch/x86/kernel/dumpstack.c, mm/page_alloc.c, kernel/watchdog.c,
+/// kernel/rcu/tree_stall.h, kernel/hung_task.c.
 const REPORTS: &[&str] = &[
     "WARNING: ",
     "BUG: ",
@@ -18,6 +19,11 @@ const REPORTS: &[&str] = &[
     "soft lockup",
     "Call Trace:",
 ];
+
+/// What begins like a report and is none: a CPU that the machine is made to have lacks the
+/// microcode for a mitigation, and the kernel says where to read of that
+/// (arch/x86/kernel/cpu/bugs.c).
+const NO_REPORTS: &[&str] = &["Speculative Return Stack Overflow: WARNING: See https://kernel.org/doc/"];
 
 /// A kernel log in raw form: `<level>[time] text` lines, as `dmesg -r` prints them.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +49,12 @@ impl KernelLog {
 
     /// The lines in which the kernel reports a fault in itself.
     pub fn reports(&self) -> Vec<&str> {
-        self.lines().filter(|line| REPORTS.iter().any(|report| line.contains(report))).collect()
+        let holds = |line: &str, texts: &[&str]| texts.iter().any(|text| line.contains(text));
+        self.lines().filter(|line| holds(line, REPORTS) && !holds(line, NO_REPORTS)).collect()
     }
 
-    /// Whether the kernel is stuck in stopping all its CPUs at once (kernel/stop_machine.c), with no module of ours loaded, now or last: one of QEMU's CPUs never came. Nothing that goes on
+    /// Whether the kernel is stuck in stopping all its CPUs at once (kernel/stop_machine.c), with
+    /// no module of ours loaded, now or last: one of QEMU's CPUs never came. Nothing that goes on
     /// in such a machine can be trusted, and nothing of Trapline has brought it about.
     pub(super) fn is_stuck_without_us(&self) -> bool {
         let mut modules = None;
@@ -63,7 +71,8 @@ impl KernelLog {
         false
     }
 
-    /// Whether the kernel's first report of an oops is of a breakpoint that nobody knows of (arch/x86/kernel/traps.c, do_int3).
+    /// Whether the kernel's first report of an oops is of a breakpoint that nobody knows of
+    /// (arch/x86/kernel/traps.c, do_int3).
     pub(super) fn died_of_a_breakpoint(&self) -> bool {
         let first = self.lines().find(|line| line.contains(" [#1] "));
         first.is_some_and(|line| line.contains("int3: 0000"))
@@ -111,7 +120,8 @@ mod tests {
     #[test]
     fn a_report_is_found_and_an_ordinary_line_is_not() {
         let log = KernelLog::new(
-            b"<6>[    0.1] Linux version 6.1\n<4>[    2.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1\n<12>[    3.0] ok\n",
+            b"<6>[    0.1] Linux version 6.1\n<4>[    2.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1\n<12>[    3.0] ok\n\
+              <4>[    0.2] Speculative Return Stack Overflow: WARNING: See https://kernel.org/doc/html for more\n",
         );
         assert_eq!(log.reports(), ["[    2.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1"]);
         assert!(log.text().starts_with("[    0.1] Linux"));

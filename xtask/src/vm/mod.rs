@@ -2,6 +2,7 @@
 
 mod archive;
 mod cores;
+mod flaw;
 mod guest;
 mod log;
 mod modules;
@@ -29,6 +30,7 @@ pub use options::Options;
 
 use crate::setup::{self, Kernel};
 use crate::{build, failure, interrupt};
+use flaw::Flaw;
 use guest::Guest;
 use ports::Listener;
 
@@ -78,7 +80,8 @@ impl Outcome {
     }
 }
 
-/// `cargo xtask vm`: runs, says on standard error what a person must know, and returns the exit status.
+/// `cargo xtask vm`: runs, says on standard error what a person must know, and returns the exit
+/// status.
 pub fn command(options: &Options) -> Result<u8> {
     let outcome = run(options, Output::Terminal)?;
     let say_log = |lines| {
@@ -96,7 +99,7 @@ pub fn command(options: &Options) -> Result<u8> {
         Ended::TimedOut => {
             let stage =
                 if outcome.boot.is_some() { "COMMAND had not ended" } else { "the guest had not booted" };
-            eprintln!("xtask: {stage} after {} s, the limit of --timeout", options.timeout.as_secs());
+            eprintln!("xtask: {stage} after {} s, the limit of --timeout", options.limit().as_secs());
             say_log(30);
             return Ok(failure::TIMED_OUT);
         }
@@ -125,10 +128,11 @@ pub fn command(options: &Options) -> Result<u8> {
 /// Sets up what is missing, boots the machine, runs COMMAND in it and collects what it left.
 ///
 /// # Errors
-/// Set-up failed, or QEMU did not start. What happens in the guest is not an error but an [`Outcome`].
+/// Set-up failed, or QEMU did not start. What happens in the guest is not an error but an
+/// [`Outcome`].
 pub fn run(options: &Options, output: Output) -> Result<Outcome> {
     setup::host::ensure()?;
-    let kernel = Kernel::ensure(options.kernel)?;
+    let kernel = Kernel::ensure(options.series())?;
     let trapline = if options.bare { None } else { Some(build::command()?) };
     let own_modules = if options.bare { Vec::new() } else { build::modules(&kernel)? };
 
@@ -152,27 +156,11 @@ pub fn run(options: &Options, output: Output) -> Result<Outcome> {
         // QEMU would say nothing if it could not write here.
         fs::File::create(record).with_context(|| format!("cannot write {}", record.display()))?;
     }
-    let _cores = cores::take(if options.one_thread { 1 } else { options.cpus as usize });
+    let _cores = cores::take(if options.one_thread { 1 } else { options.cpus as usize })?;
     for _ in 1..ATTEMPTS {
         let (outcome, flaw) = boot(options, &kernel, &initramfs, &output)?;
-        match flaw {
-            Some(Flaw::DeadTimer(cpu)) => eprintln!(
-                "xtask: QEMU started the machine with a CPU, number {cpu}, whose timer is dead; starting it again"
-            ),
-            Some(Flaw::Stuck) => eprintln!(
-                "xtask: QEMU has lost a CPU of the machine, which is stuck while nothing of Trapline is loaded; starting it again"
-            ),
-            Some(Flaw::StaleBreakpoint) if options.patched_by_kernel => eprintln!(
-                "xtask: QEMU ran a breakpoint that the kernel had taken away from its code; starting the machine again"
-            ),
-            Some(Flaw::StaleBreakpoint) => return Ok(outcome),
-            Some(Flaw::Crashed) => {
-                eprintln!("xtask: QEMU itself crashed before COMMAND began; starting it again")
-            }
-            None if outcome.ended == Ended::Died && outcome.boot.is_none() => eprintln!(
-                "xtask: the machine went down before anything of Trapline was in it ({}); starting it again",
-                outcome.log.reports().first().unwrap_or(&"its kernel reported nothing")
-            ),
+        match flaw::of_qemu(flaw.as_ref(), &outcome, options.patched_by_kernel) {
+            Some(what) => eprintln!("xtask: {what}; starting the machine again"),
             None => return Ok(outcome),
         }
     }
@@ -184,25 +172,16 @@ fn folder() -> Result<TempDir> {
     tempfile::Builder::new().prefix("trapline-vm-").tempdir().context("cannot make a temporary folder")
 }
 
-/// How often a machine is started that does not come up. QEMU with a thread for each CPU starts one CPU of some hundred machines dead, and in as many goes on running a breakpoint that the
-/// kernel, patching its own code as it boots, has taken away.
+/// How often a machine is started that does not come up. QEMU with a thread for each CPU starts one
+/// CPU of some hundred machines dead, and in as many goes on running a breakpoint that the kernel,
+/// patching its own code as it boots, has taken away.
 const ATTEMPTS: usize = 3;
+
+/// How long a machine may take until COMMAND begins: some 100 times what it takes on a quiet host.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// How often the console is looked through for what shows that a machine is stuck.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// What makes a machine one that has to be started again.
-enum Flaw {
-    /// A CPU, this one, has no timer.
-    DeadTimer(usize),
-    /// A CPU does not come when all are stopped at once. Seen in about one of a hundred machines, when the kernel changes its clock as it boots or takes CPUs offline.
-    Stuck,
-    /// QEMU was ended by a signal, a segmentation fault say, before COMMAND began. Seen once in some thousand machines.
-    Crashed,
-    /// The kernel died of a breakpoint that nobody had put there: it patches code by way of breakpoints (text_poke_bp), and QEMU with a thread for each CPU may run what it had
-    /// translated before one was taken away. Nothing is believed of that where code is probed: the machine must have said so (`patched_by_kernel`).
-    StaleBreakpoint,
-}
 
 /// Starts the machine once; what it left, and what is wrong with it.
 fn boot(
@@ -268,7 +247,7 @@ impl Running<'_> {
         }));
 
         let mut looked = Instant::now();
-        let (mut stuck, mut crashed) = (false, false);
+        let (mut stuck, mut crashed, mut never_booted) = (false, false, false);
         let cut_short = loop {
             for index in (0..ports.len()).rev() {
                 if let Some(stream) = ports[index].accept()? {
@@ -277,14 +256,7 @@ impl Running<'_> {
                 }
             }
             if let Some(status) = self.child.try_wait().context("cannot wait for QEMU")? {
-                let has_begun = self
-                    .sinks
-                    .status
-                    .lock()
-                    .expect("no thread panics while it holds the lock")
-                    .booted
-                    .is_some();
-                crashed = !has_begun && status.signal().is_some();
+                crashed = !self.has_begun() && status.signal().is_some();
                 ensure!(crashed || status.success(), "QEMU failed ({status}); what it said is above");
                 break None;
             }
@@ -300,7 +272,11 @@ impl Running<'_> {
                     break Some(Ended::Died);
                 }
             }
-            if self.started.elapsed() > self.options.timeout {
+            if self.started.elapsed() > self.options.limit() {
+                break Some(Ended::TimedOut);
+            }
+            if self.started.elapsed() > BOOT_LIMIT && !self.has_begun() {
+                never_booted = true;
                 break Some(Ended::TimedOut);
             }
             thread::sleep(Duration::from_millis(5));
@@ -318,7 +294,8 @@ impl Running<'_> {
             (_, Some(how)) => how,
             (_, None) => Ended::Died,
         };
-        // A machine that did not end by itself leaves its ports in any state: that is told by how it ended.
+        // A machine that did not end by itself leaves its ports in any state: that is told by how
+        // it ended.
         if matches!(ended, Ended::Exited(_)) {
             joined.into_iter().collect::<Result<()>>()?;
         }
@@ -333,10 +310,16 @@ impl Running<'_> {
             Some(cpu) => Some(Flaw::DeadTimer(cpu)),
             None if crashed => Some(Flaw::Crashed),
             None if stuck => Some(Flaw::Stuck),
+            None if never_booted => Some(Flaw::NeverBooted),
             None => (outcome.ended == Ended::Died && outcome.log.died_of_a_breakpoint())
                 .then_some(Flaw::StaleBreakpoint),
         };
         Ok((outcome, flaw))
+    }
+
+    /// Whether init has said that COMMAND begins.
+    fn has_begun(&self) -> bool {
+        self.sinks.status.lock().expect("no thread panics while it holds the lock").booted.is_some()
     }
 
     /// Starts a thread that reads a port.
@@ -404,7 +387,8 @@ impl Read for Counted {
     }
 }
 
-/// Notes what the guest's init reports, and when it has said all, tells it as soon as all has arrived: what is still on its way when the machine goes down is lost.
+/// Notes what the guest's init reports, and when it has said all, tells it as soon as all has
+/// arrived: what is still on its way when the machine goes down is lost.
 fn read_status(mut stream: UnixStream, sinks: &Sinks) -> Result<()> {
     let lines = BufReader::new(stream.try_clone().context("cannot read the guest's status")?).lines();
     // QEMU's end goes away with a reset rather than an end of file if it was killed.
@@ -457,7 +441,8 @@ fn unpack(stream: impl Read, destination: &Path) -> Result<()> {
         return Ok(());
     }
     let mut tar = Command::new("tar")
-        .args(["--extract", "--no-same-owner", "--file", "-", "--directory"])
+        // The guest's clock may be ahead of ours by a moment, which is no news.
+        .args(["--extract", "--no-same-owner", "--warning=no-timestamp", "--file", "-", "--directory"])
         .arg(destination)
         .stdin(Stdio::piped())
         .spawn()

@@ -1,6 +1,8 @@
-//! The guest's `/lib/modules`: what was asked for, with what it needs, and our own modules under `extra/`.
+//! The guest's `/lib/modules`: what was asked for, with what it needs, and our own modules under
+//! `extra/`.
 //!
-//! Only these are in the guest, uncompressed, so that modprobe is quick and nothing loads that nobody asked for.
+//! Only these are in the guest, uncompressed, so that modprobe is quick and nothing loads that
+//! nobody asked for.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -9,9 +9,15 @@ use crate::setup::Series;
 /// A machine and the command to run in it; `cargo xtask vm` is this and no more.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Series of Debian's stock kernel.
+    /// Series of kernel: Debian's stock ones, and the debugging one.
     #[arg(long, value_enum, default_value_t = Series::V6_1)]
     pub kernel: Series,
+
+    /// The debugging kernel, with lockdep, KASAN and other checks: short for `--kernel 6.1-debug`.
+    /// It is built once, which takes an hour or so; everything takes several times as long on it,
+    /// and --timeout is stretched as much.
+    #[arg(long, conflicts_with = "kernel")]
+    pub debug_kernel: bool,
 
     /// Number of CPUs.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
@@ -25,7 +31,8 @@ pub struct Options {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu: Vec<OsString>,
 
-    /// Modules of the kernel's own package that modprobe shall find in the guest, with what they need.
+    /// Modules of the kernel's own package that modprobe shall find in the guest, with what they
+    /// need.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub modules: Vec<String>,
 
@@ -37,7 +44,8 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub copy_in: Vec<PathBuf>,
 
-    /// A program of the host to put into the guest, where it lies on the host, with the libraries that it needs; give it again for each further one.
+    /// A program of the host to put into the guest, where it lies on the host, with the libraries
+    /// that it needs; give it again for each further one.
     #[arg(long, value_name = "PROGRAM")]
     pub program: Vec<PathBuf>,
 
@@ -45,23 +53,27 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub copy_out: Option<PathBuf>,
 
-    /// Longest time from power on to the end, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    /// Longest time from power on to the end, in seconds, on a stock kernel: for what hangs,
+    /// several times what the slowest takes on a quiet host.
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
     pub timeout: Duration,
 
     /// Further words for the kernel's command line.
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     pub append: Option<String>,
 
-    /// Boot the compressed image, so that the kernel randomises its addresses (some seconds slower).
+    /// Boot the compressed image, so that the kernel randomises its addresses (some seconds
+    /// slower).
     #[arg(long)]
     pub kaslr: bool,
 
-    /// Emulate all CPUs by one host thread, in turn. Slower; but code that is patched while another CPU runs it is never run as it was before.
+    /// Emulate all CPUs by one host thread, in turn. Slower; but code that is patched while another
+    /// CPU runs it is never run as it was before.
     #[arg(long)]
     pub one_thread: bool,
 
-    /// The kernel patches its own code while all CPUs run, and nobody's probes are in it: one that dies of a breakpoint which it had taken away is QEMU's failure.
+    /// The kernel patches its own code while all CPUs run, and nobody's probes are in it: one that
+    /// dies of a breakpoint which it had taken away is QEMU's failure.
     #[arg(skip)]
     pub patched_by_kernel: bool,
 
@@ -87,6 +99,7 @@ impl Options {
     pub fn new(kernel: Series, command: impl Into<OsString>) -> Self {
         Self {
             kernel,
+            debug_kernel: false,
             cpus: 4,
             memory: 1024,
             qemu: Vec::new(),
@@ -95,7 +108,7 @@ impl Options {
             copy_in: Vec::new(),
             program: Vec::new(),
             copy_out: None,
-            timeout: Duration::from_secs(300),
+            timeout: Duration::from_secs(900),
             append: None,
             kaslr: false,
             one_thread: false,
@@ -107,7 +120,18 @@ impl Options {
         }
     }
 
-    /// The same with all CPUs emulated in turn by one thread: for what is not about CPUs at once. It leaves the host's other cores to others, and QEMU has fewer ways to fail.
+    /// Which kernel is meant.
+    pub(super) fn series(&self) -> Series {
+        if self.debug_kernel { Series::Debug } else { self.kernel }
+    }
+
+    /// Longest time from power on to the end, on the kernel that is meant.
+    pub(super) fn limit(&self) -> Duration {
+        self.timeout * self.series().slowness()
+    }
+
+    /// The same with all CPUs emulated in turn by one thread: for what is not about CPUs at once.
+    /// It leaves the host's other cores to others, and QEMU has fewer ways to fail.
     pub fn in_turn(kernel: Series, command: impl Into<OsString>) -> Self {
         Self { one_thread: true, ..Self::new(kernel, command) }
     }
@@ -139,6 +163,20 @@ mod tests {
     fn a_command_line_without_options_is_the_default_machine() {
         let (typed, built) = (parse(&["--", "true"]), Options::new(Series::V6_1, "true"));
         assert_eq!(format!("{typed:?}"), format!("{built:?}"));
+    }
+
+    #[test]
+    fn the_debugging_kernel_has_two_names_and_more_time() {
+        for words in [&["--debug-kernel", "--", "true"][..], &["--kernel", "6.1-debug", "--", "true"]] {
+            let options = parse(words);
+            assert_eq!(options.series(), Series::Debug);
+            assert!(options.limit() > options.timeout);
+        }
+        let stock = parse(&["--kernel", "6.12", "--timeout", "7", "--", "true"]);
+        assert_eq!((stock.series(), stock.limit()), (Series::V6_12, Duration::from_secs(7)));
+        let both = Line::try_parse_from(["vm", "--debug-kernel", "--kernel", "6.12", "--", "true"]);
+        let error = both.err().expect("it is one kernel or the other").to_string();
+        assert!(error.contains("--debug-kernel") && error.contains("--kernel"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The ways out of the guest: one virtio serial port, a socket on the host, for each kind of data.
 //!
-//! Chosen over a serial line, which is slow under emulation and fills QEMU's record with an access for every byte,
-//! and over 9p and a disk, which would deliver nothing if the guest went down.
+//! Chosen over a serial line, which is slow under emulation and fills QEMU's record with an access
+//! for every byte, and over 9p and a disk, which would deliver nothing if the guest went down.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};

@@ -1,8 +1,9 @@
 //! QEMU's command line, and the process that it becomes.
 //!
-//! Software emulation always: nested KVM does not work on the usual build machines, and the record of device accesses
-//! must not depend on who runs it. Nothing that QEMU adds by itself is in the machine, so that slots of a person's
-//! devices are predictable; our one device sits high, at 00:1e.0.
+//! Software emulation always: nested KVM does not work on the usual build machines, and the record
+//! of device accesses must not depend on who runs it. Nothing that QEMU adds by itself is in the
+//! machine, so that slots of a person's devices are predictable; our one device sits high, at
+//! 00:1e.0.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -34,7 +35,7 @@ pub(super) fn start(
     command.args(["-M", "q35", "-accel", accelerator, "-cpu", "max"]);
     command.arg("-smp").arg(options.cpus.to_string());
     command.arg("-m").arg(options.memory.to_string());
-    command.arg("-kernel").arg(if options.kaslr { kernel.bzimage() } else { kernel.elf() });
+    command.arg("-kernel").arg(kernel.image(options.kaslr));
     command.arg("-initrd").arg(initramfs);
     command.arg("-append").arg(kernel_line(options));
     command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
@@ -64,9 +65,10 @@ pub(super) fn stop(child: &mut Child) -> Result<()> {
     child.wait().context("cannot wait for QEMU").map(drop)
 }
 
-/// The kernel's command line. Warnings and worse go to the console as they happen, the rest is read at the end: a
-/// character on the emulated serial line costs more than most of what it reports. The emulated time stamp counters are
-/// one host clock, which the kernel cannot know; it would read the HPET instead, slowly, and fill QEMU's record.
+/// The kernel's command line. Warnings and worse go to the console as they happen, the rest is read
+/// at the end: a character on the emulated serial line costs more than most of what it reports. The
+/// emulated time stamp counters are one host clock, which the kernel cannot know; it would read the
+/// HPET instead, slowly, and fill QEMU's record.
 fn kernel_line(options: &Options) -> String {
     let level = if options.verbose { 7 } else { 5 };
     let khz = counter_khz();
@@ -79,11 +81,13 @@ fn kernel_line(options: &Options) -> String {
     line
 }
 
-/// The rate of the host's time stamp counter, which the emulated CPUs show as theirs, in kHz. The kernel would measure it against an emulated timer, and on a
-/// busy host has come out wrong by a factor of forty: then its clock runs wild, and its watchdogs bark.
+/// The rate of the host's time stamp counter, which the emulated CPUs show as theirs, in kHz. The
+/// kernel would measure it against an emulated timer, and on a busy host has come out wrong by a
+/// factor of forty: then its clock runs wild, and its watchdogs bark.
 fn counter_khz() -> u128 {
     static KHZ: LazyLock<u128> = LazyLock::new(|| {
-        // SAFETY: every x86-64 CPU has the instruction, and user space may execute it unless a task asked otherwise (prctl PR_SET_TSC).
+        // SAFETY: every x86-64 CPU has the instruction, and user space may execute it unless a task
+        // asked otherwise (prctl PR_SET_TSC).
         let now = || (unsafe { core::arch::x86_64::_rdtsc() }, Instant::now());
         let (first, began) = now();
         std::thread::sleep(Duration::from_millis(50));

@@ -1,14 +1,11 @@
 //! Checks of the running kernel: how it was built, and what is turned on or off in it.
 
 use super::Finding;
-use crate::module;
+use crate::module::{self, options};
 use crate::system::System;
 
-/// Options without which the module can't be loaded or can't hook.
-const NEEDED: [&str; 4] =
-    ["CONFIG_MODULES", "CONFIG_DYNAMIC_FTRACE_WITH_REGS", "CONFIG_KALLSYMS", "CONFIG_MMIOTRACE"];
-
-/// Functions that the module hooks by ftrace with IPMODIFY, which one user may do at a time: at load (kernel/glue/hook.c), and while mappings are followed (kernel/glue/tracking.c).
+/// Functions that the module hooks by ftrace with IPMODIFY, which one user may do at a time: at
+/// load (kernel/glue/hook.c), and while mappings are followed (kernel/glue/tracking.c).
 const HOOKED: [&str; 4] = ["fixup_exception", "page_fault_oops", "mmiotrace_ioremap", "mmiotrace_iounmap"];
 
 /// The kernel's build configuration.
@@ -16,10 +13,13 @@ pub(super) fn config(system: &System) -> Vec<Finding> {
     const WHAT: &str = "kernel config";
     let Some((path, text)) = system.config() else {
         let found = format!("can't be read: no /boot/config-{} and no /proc/config.gz", system.release());
-        return vec![Finding::warning(WHAT, found, format!("make sure that {} are on", NEEDED.join(", ")))];
+        return vec![Finding::warning(
+            WHAT,
+            found,
+            format!("make sure that {} are on", options::NEEDED.join(", ")),
+        )];
     };
-    let is_on = |option: &&str| text.lines().any(|line| line.strip_prefix(*option) == Some("=y"));
-    let missing: Vec<&str> = NEEDED.iter().copied().filter(|option| !is_on(option)).collect();
+    let missing = options::missing(&text);
     if missing.is_empty() {
         return vec![Finding::ok(WHAT, format!("{} has what is needed", path.display()))];
     }
@@ -100,10 +100,12 @@ pub(super) fn mmiotrace(system: &System) -> Finding {
     }
 }
 
-/// Who traces `function`, by ftrace's own list: how many, and whether one of them changes where it goes (IPMODIFY).
+/// Who traces `function`, by ftrace's own list: how many, and whether one of them changes where it
+/// goes (IPMODIFY).
 fn tracers(system: &System, function: &str) -> Option<(u32, bool)> {
     let list = system.read("sys/kernel/tracing/enabled_functions").ok()?;
-    // `fixup_exception (1) R I   tramp: ...`: how many, and flags, of which I is IPMODIFY (kernel/trace/ftrace.c, t_show).
+    // `fixup_exception (1) R I tramp: ...`: how many, and flags, of which I is IPMODIFY
+    // (kernel/trace/ftrace.c, t_show).
     let found = list.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some(function)).then(|| {
@@ -114,14 +116,16 @@ fn tracers(system: &System, function: &str) -> Option<(u32, bool)> {
     Some(found.unwrap_or((0, false)))
 }
 
-/// Whether the functions that the module hooks are free: only one user may change where a function returns to (IPMODIFY).
+/// Whether the functions that the module hooks are free: only one user may change where a function
+/// returns to (IPMODIFY).
 pub(super) fn hooks_are_free(system: &System) -> Finding {
     const WHAT: &str = "hook";
     let is_loaded = module::is_loaded(system);
     for function in HOOKED {
         let advice = format!("remove the live patch or the other tool that hooks {function}");
         match tracers(system, function) {
-            // ftrace calls a lone user directly, and several through a list that skips nested calls.
+            // ftrace calls a lone user directly, and several through a list that skips nested
+            // calls.
             Some((2.., _)) if is_loaded => {
                 return Finding::warning(
                     WHAT,

@@ -1,4 +1,5 @@
-//! Checks for processes that have a device's registers mapped themselves: their accesses go past the kernel, so no trace of ours has them.
+//! Checks for processes that have a device's registers mapped themselves: their accesses go past
+//! the kernel, so no trace of ours has them.
 
 use std::fs;
 
@@ -11,7 +12,8 @@ const WHAT: &str = "user mappings";
 pub(super) fn check(system: &System) -> Vec<Finding> {
     let mut findings = Vec::new();
     for process in system.list("proc").iter().filter_map(|name| name.parse::<u32>().ok()) {
-        // Another user's maps can't be read without root, and a process may just have ended: neither is worth a line.
+        // Another user's maps can't be read without root, and a process may just have ended:
+        // neither is worth a line.
         let Ok(maps) = fs::read_to_string(system.path(format!("proc/{process}/maps"))) else { continue };
         let mut files: Vec<&str> = maps.lines().filter_map(device_file).collect();
         files.sort_unstable();
@@ -31,7 +33,8 @@ pub(super) fn check(system: &System) -> Vec<Finding> {
     findings
 }
 
-/// The file of a line of `maps`, if device memory may be behind it: a BAR in sysfs, all of memory, a device handed to user space.
+/// The file of a line of `maps`, if device memory may be behind it: a BAR in sysfs, all of memory,
+/// a device handed to user space.
 fn device_file(line: &str) -> Option<&str> {
     let file = line.splitn(6, ' ').nth(5)?.trim();
     let is_bar = file.starts_with("/sys/devices/pci")

@@ -1,6 +1,7 @@
 //! `trapline doctor`: can this machine trace, what conflicts, and what to do about each.
 //!
-//! A check looks at one thing and gives one or more [`Finding`]s. All run, whatever the first ones find, so that a person has the whole list at once.
+//! A check looks at one thing and gives one or more [`Finding`]s. All run, whatever the first ones
+//! find, so that a person has the whole list at once.
 
 mod kernel;
 mod mappings;
@@ -8,8 +9,7 @@ mod module;
 
 use std::io::{self, Write};
 
-use crate::error::{Exit, Result};
-use crate::output;
+use crate::output::{self, OutputError};
 use crate::style::{BAD, GOOD, STRONG, WARNING};
 use crate::system::System;
 
@@ -50,12 +50,11 @@ impl Finding {
     }
 }
 
-/// Checks everything and prints what was found; the exit status tells whether this machine can trace.
-pub(crate) fn run(system: &System) -> Result<Exit> {
+/// Checks everything and prints what was found; gives whether this machine can trace.
+pub(crate) fn run(system: &System) -> Result<bool, OutputError> {
     let findings = examine(system);
     output::print(|out| write(out, &findings))?;
-    let sick = findings.iter().any(|finding| finding.level == Level::Problem);
-    Ok(if sick { Exit::Environment } else { Exit::Success })
+    Ok(findings.iter().all(|finding| finding.level != Level::Problem))
 }
 
 fn examine(system: &System) -> Vec<Finding> {

@@ -22,20 +22,18 @@ pub(super) fn available(system: &System) -> Finding {
     if let Some(path) = std::env::var_os(module::MODULE_VARIABLE) {
         return Finding::ok(WHAT, format!("{}, named by {}", path.display(), module::MODULE_VARIABLE));
     }
-    match module::installed(system) {
+    match module::installed(&system.modules()) {
         Some(path) => Finding::ok(WHAT, format!("{} is there to be loaded", path.display())),
         None => Finding::warning(
             WHAT,
             format!("none at the usual places in {}", system.modules().display()),
-            format!(
-                "build and install it for kernel {release}, or name a built one: {}=PATH",
-                module::MODULE_VARIABLE
-            ),
+            format!("run: trapline module build, or name a built one: {}=PATH", module::MODULE_VARIABLE),
         ),
     }
 }
 
-/// Whether the module loads and proves that it catches faults. Loads it if it is not, as tracing would.
+/// Whether the module loads and proves that it catches faults. Loads it if it is not, as tracing
+/// would.
 pub(super) fn self_test(system: &System) -> Finding {
     const WHAT: &str = "self-test";
     if !module::is_loaded(system) && module::require_root("load the module").is_err() {

@@ -1,101 +1,149 @@
-//! `trapline explain`: what an error code, or a whole oops, says. Needs no kernel module.
+//! `trapline explain`: what an error code, or what a kernel reported, says. Needs no kernel module.
 
-mod oops;
+mod foreign;
+mod symbols;
 mod words;
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 
-use anstream::eprintln;
-use trapline_abi::ErrorCode;
+use symbols::{Symbols, SymbolsError};
+use trapline_explain::{Report, Reports, grouped};
+use trapline_trace::write_json_line;
 
-use crate::args::{CodeOrDash, Explain};
-use crate::error::{Error, Result};
-use crate::output;
+use crate::args::{CodeOrDash, Explain, ExplainFormat};
+use crate::output::{self, OutputError};
+use crate::say::say;
 
-/// Explains the error code that was given, or the oops on standard input.
-pub(crate) fn run(args: &Explain) -> Result<()> {
+/// Why nothing, or not all, was explained.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExplainError {
+    /// Standard input can't be read.
+    #[error("can't read standard input: {source}")]
+    Read {
+        /// Why.
+        source: io::Error,
+    },
+    /// There was nothing to explain.
+    #[error(
+        "standard input holds no oops and no other report of the kernel: no line as `BUG: …`, `Oops: …`, `general protection fault …`, `WARNING: …` or `segfault at …` was found; \
+         give an error code instead: trapline explain CODE [ADDRESS]"
+    )]
+    NoOops,
+    /// It is no text of the kernel's.
+    #[error("standard input is {format}")]
+    Foreign {
+        /// What it is, and what reads it.
+        format: String,
+    },
+    /// An option that is for text only.
+    #[error("{option} is for a log on standard input; an error code is explained without it")]
+    Unused {
+        /// Its name.
+        option: &'static str,
+    },
+    /// A file with symbols can't be read.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
+    /// It lacked something.
+    #[error("the oops is cut off or incomplete: it lacks {missing}; what there is was explained")]
+    Cut {
+        /// What.
+        missing: String,
+    },
+    /// It can't be printed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// Explains the error code that was given, or what is on standard input.
+pub(crate) fn run(args: &Explain) -> Result<(), ExplainError> {
     match args.code {
-        Some(CodeOrDash::Code(code)) => output::print(|out| words::code(out, code, args.address)),
-        Some(CodeOrDash::Dash) | None => explain_oops(),
+        Some(CodeOrDash::Code(_)) if let Some(option) = unused(args) => Err(ExplainError::Unused { option }),
+        Some(CodeOrDash::Code(code)) => Ok(output::print(|out| words::code(out, code, args.address))?),
+        Some(CodeOrDash::Dash) | None => explain_text(args),
     }
 }
 
-fn explain_oops() -> Result<()> {
+/// An option that an error code has no use for.
+fn unused(args: &Explain) -> Option<&'static str> {
+    let given = [
+        ("--vmlinux", args.vmlinux.is_some()),
+        ("--module", !args.module.is_empty()),
+        ("--all", args.all),
+        ("--format json", args.format == ExplainFormat::Json),
+    ];
+    given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
+}
+
+fn explain_text(args: &Explain) -> Result<(), ExplainError> {
+    let symbols = Symbols::read(args.vmlinux.as_deref(), &args.module)?;
     if io::stdin().is_terminal() {
-        eprintln!("reading an oops from standard input; Ctrl-D ends it");
+        say!("reading a kernel's log from standard input; Ctrl-D ends it");
     }
     let mut bytes = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut bytes);
-    read.map_err(|source| Error::Read { path: "standard input".into(), source })?;
-    let oops = oops::parse(&String::from_utf8_lossy(&bytes)).ok_or(Error::NoOops)?;
-    output::print(|out| words::oops(out, &oops))?;
-    let missing = oops.missing();
-    if missing.is_empty() { Ok(()) } else { Err(Error::OopsCut { missing: missing.join(", ") }) }
-}
-
-/// An error code on the command line.
-///
-/// Hexadecimal with `0x`, and with leading zeros as an oops prints it (`0010`); else decimal.
-pub(crate) fn parse_code(text: &str) -> Result<Code, String> {
-    let wrong = |what: &str| {
-        format!(
-            "`{text}` is no error code: {what}; expected 32 bits, as in 0x7, 0007 (as an oops prints it) or 7"
-        )
-    };
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => (digits, 16),
-        None if text.len() > 1 && text.starts_with('0') => (text, 16),
-        None => (text, 10),
-    };
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return Err(wrong("not a number"));
+    read.map_err(|source| ExplainError::Read { source })?;
+    // First: the kernel's image and its modules hold the words of reports too.
+    if let Some(format) = foreign::format_of(&bytes) {
+        return Err(ExplainError::Foreign { format });
     }
-    let value = u64::from_str_radix(digits, radix).ok().and_then(|value| u32::try_from(value).ok());
-    let value = value.ok_or_else(|| wrong("it has more than 32 bits"))?;
-    Ok(Code { value: ErrorCode(value), decimal: radix == 10 })
+    let reports = trapline_explain::read(&String::from_utf8_lossy(&bytes));
+    if reports.is_empty() {
+        return Err(ExplainError::NoOops);
+    }
+    output::print(|out| print(out, &reports, args, &symbols))?;
+    let explained = reports.first().and_then(|at| reports.kernel.get(at));
+    let missing = explained.map(Report::missing).unwrap_or_default();
+    if missing.is_empty() { Ok(()) } else { Err(ExplainError::Cut { missing: missing.join(", ") }) }
 }
 
-/// An address on the command line: hexadecimal, with `0x` or without, as the kernel prints it.
-pub(crate) fn parse_address(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let known = digits.len() <= 16 && digits.chars().all(|c| c.is_ascii_hexdigit());
-    u64::from_str_radix(digits, 16).ok().filter(|_| known).ok_or_else(|| {
-        format!("`{text}` is no address: expected up to 16 hexadecimal digits, with 0x or without")
-    })
-}
-
-/// An error code, and how it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Code {
-    /// The code.
-    pub value: ErrorCode,
-    /// Whether it was given in decimal, which the kernel never prints.
-    pub decimal: bool,
+/// Explains the report that matters most, or each.
+fn print(out: &mut impl Write, reports: &Reports, args: &Explain, symbols: &Symbols) -> io::Result<()> {
+    let first = reports.first();
+    let kernel: Vec<&Report> = match (args.all, first) {
+        (true, _) => reports.kernel.iter().collect(),
+        (false, first) => first.and_then(|at| reports.kernel.get(at)).into_iter().collect(),
+    };
+    let programs = match (args.all, first) {
+        (true, _) => grouped(&reports.programs),
+        (false, Some(_)) => Vec::new(),
+        (false, None) => grouped(&reports.programs).into_iter().take(1).collect(),
+    };
+    match args.format {
+        ExplainFormat::Json => {
+            let objects = kernel.iter().map(|report| report.to_json(symbols));
+            objects
+                .chain(programs.iter().map(|(trap, count)| trap.to_json(*count)))
+                .try_for_each(|object| write_json_line(&mut *out, &object))
+        }
+        ExplainFormat::Human => {
+            let told = kernel.iter().map(|report| report.explain(symbols));
+            let told = told.chain(programs.iter().map(|(trap, count)| trap.explain(*count)));
+            for (at, told) in told.enumerate() {
+                if at > 0 {
+                    writeln!(out)?;
+                }
+                words::report(out, &told)?;
+            }
+            if args.all { Ok(()) } else { words::others(out, reports, first) }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use trapline_abi::ErrorCode;
+
     use super::*;
+    use crate::args::Code;
 
-    #[test]
-    fn a_code_is_read_as_it_is_printed_somewhere() {
-        let value = |text| parse_code(text).map(|code| code.value.0);
-        assert_eq!(value("0x14"), Ok(0x14));
-        assert_eq!(value("0011"), Ok(0x11));
-        assert_eq!(value("14"), Ok(14));
-        assert_eq!(value("0"), Ok(0));
-        assert_eq!(value("0x80000003"), Ok(0x8000_0003));
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
-    fn what_is_no_code_or_address_is_refused_by_name() {
-        for text in ["", "0x", "x", "1f", "-1", "+1", "0x100000000", "4294967296", "99999999999999999999999"]
-        {
-            assert!(parse_code(text).unwrap_err().contains(&format!("`{text}` is no error code")), "{text}");
+        #[test]
+        fn every_code_and_address_is_explained(code in any::<u32>(), decimal in any::<bool>(), address in any::<Option<u64>>()) {
+            words::code(&mut io::sink(), Code { value: ErrorCode(code), decimal }, address).unwrap();
         }
-        for text in ["", "0x", "+1", "zz", "0x11112222333344445"] {
-            assert!(parse_address(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_address("ffff888004f2ed40"), Ok(0xffff_8880_04f2_ed40));
     }
 }

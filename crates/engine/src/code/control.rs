@@ -13,16 +13,19 @@ pub trait Breakpoints {
     /// Why one can't be armed.
     type Error;
 
-    /// Has every execution of the instruction at `point` come to [`CodeEngine::hit`](super::CodeEngine::hit), on all CPUs.
+    /// Has every execution of the instruction at `point` come to
+    /// [`CodeEngine::hit`](super::CodeEngine::hit), on all CPUs.
     ///
     /// # Safety
     /// `point` stays where it is and alive until [`Breakpoints::disarm`] has returned.
     unsafe fn arm(&mut self, point: NonNull<Point>) -> Result<Self::Site, Self::Error>;
 
-    /// Has the end of each step come to [`CodeEngine::stepped`](super::CodeEngine::stepped), or no more. Without a gap for hits.
+    /// Has the end of each step come to [`CodeEngine::stepped`](super::CodeEngine::stepped), or no
+    /// more. Without a gap for hits.
     fn set_post(&mut self, site: &mut Self::Site, wanted: bool) -> Result<(), Self::Error>;
 
-    /// Makes the instructions as they were, those for which `site` says so. When it returns, no hit of theirs is under way.
+    /// Makes the instructions as they were, those for which `site` says so. When it returns, no hit
+    /// of theirs is under way.
     fn disarm<'a>(&mut self, sites: impl Iterator<Item = &'a mut Self::Site>)
     where
         Self::Site: 'a;
@@ -88,12 +91,14 @@ fn probe_of(entry: &Entry) -> &CodeProbe {
     unsafe { entry.probe.as_ref() }
 }
 
-/// The writer's state: the armed instructions, sorted by address. Everything is disarmed and removed before it is dropped.
+/// The writer's state: the armed instructions, sorted by address. Everything is disarmed and
+/// removed before it is dropped.
 pub struct CodeControl<S> {
     places: Vec<Place<S>>,
 }
 
-// SAFETY: what its pointers name is shared between threads by design (`Point`, `CodeProbe`), and owned by it.
+// SAFETY: what its pointers name is shared between threads by design (`Point`, `CodeProbe`), and
+// owned by it.
 unsafe impl<S: Send> Send for CodeControl<S> {}
 
 impl<S> Default for CodeControl<S> {
@@ -129,10 +134,12 @@ impl<S> CodeControl<S> {
         })
     }
 
-    /// Registers `probe` at the instruction at `address`, after those that are there. When it returns, every execution of the instruction comes to it.
+    /// Registers `probe` at the instruction at `address`, after those that are there. When it
+    /// returns, every execution of the instruction comes to it.
     ///
     /// # Safety
-    /// The handlers of `probe` may be called with its data in any trap on any CPU until it was removed; trusted ones do not fault.
+    /// The handlers of `probe` may be called with its data in any trap on any CPU until it was
+    /// removed; trusted ones do not fault.
     pub unsafe fn add<B: Breakpoints<Site = S>>(
         &mut self,
         breakpoints: &mut B,
@@ -147,7 +154,8 @@ impl<S> CodeControl<S> {
             .and_then(|at| self.places.get_mut(at))
             .filter(|place| place.address() == address && !breakpoints.is_gone(&place.site));
         let Some(place) = known else {
-            // SAFETY: as the caller vouches.
+            // SAFETY: the handlers may be called with their data until the probe was removed: `add`
+            // asks for that.
             return unsafe { self.add_place(breakpoints, address, probe, post, after) };
         };
         place.entries.try_reserve(1).map_err(OutOfMemory::from)?;
@@ -158,7 +166,8 @@ impl<S> CodeControl<S> {
             // A hit that began before is not told of its step's end: it must not see the probe.
             breakpoints.synchronize();
         }
-        // SAFETY: `&mut self` makes this the one writer; the probe is freed only after it was struck out and `synchronize`.
+        // SAFETY: `&mut self` makes this the one writer; the probe is freed only after it was
+        // struck out and `synchronize`.
         match unsafe { place.point.as_ref().append(probe.0) } {
             Ok(old) => {
                 let missed = breakpoints.missed(&place.site);
@@ -195,7 +204,8 @@ impl<S> CodeControl<S> {
         let point = Kept::new(Point::new(address))?;
         // SAFETY: alive until it was disarmed.
         let mut site = unsafe { breakpoints.arm(point.0) }.map_err(AddError::Site)?;
-        // The probe comes last: no hit is to have its pre handler called before the end of the step is told of.
+        // The probe comes last: no hit is to have its pre handler called before the end of the step
+        // is told of.
         let added = match post.then(|| breakpoints.set_post(&mut site, true)) {
             Some(Err(error)) => Err(AddError::Site(error)),
             told => {
@@ -219,8 +229,8 @@ impl<S> CodeControl<S> {
         Ok(())
     }
 
-    /// Removes the probes that `gone` holds for. When it returns, none of their handlers is running or will run; the instructions that nobody probes any more are as
-    /// they were. Can't fail.
+    /// Removes the probes that `gone` holds for. When it returns, none of their handlers is running
+    /// or will run; the instructions that nobody probes any more are as they were. Can't fail.
     pub fn remove<B: Breakpoints<Site = S>>(
         &mut self,
         breakpoints: &mut B,
@@ -299,7 +309,8 @@ impl<T> Kept<T> {
 
 impl<T> Drop for Kept<T> {
     fn drop(&mut self) {
-        // SAFETY: from `Owned::leak`, and nobody else has it any more: not yet published, or withdrawn.
+        // SAFETY: from `Owned::leak`, and nobody else has it any more: not yet published, or
+        // withdrawn.
         drop(unsafe { Owned::reclaim(self.0) });
     }
 }

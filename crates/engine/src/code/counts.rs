@@ -1,8 +1,9 @@
 //! What a probe counts, on each CPU.
 
-use crate::local;
-use crate::primitive::atomic::{AtomicU64, Ordering};
+use crate::Open;
 use trapline_abi::ProbeCounts;
+use trapline_ring::local;
+use trapline_ring::primitive::atomic::{AtomicU64, Ordering};
 
 /// One CPU's counts of one probe; changed by that CPU's traps alone.
 // A cache line of its own: CPUs that hit the same probe do not slow each other.
@@ -14,9 +15,18 @@ pub(crate) struct CpuCounts {
     pub pre_faults: AtomicU64,
     pub post_faults: AtomicU64,
     pub fixed: AtomicU64,
-    /// Number of the last hit (the CPU counts them) whose pre handler ran to its end: its post handler is due. So a pre handler that was abandoned, and a probe that
-    /// came between the two, are told apart without a list.
+    /// Number of the last hit (the CPU counts them) whose pre handler ran to its end: its post
+    /// handler is due. So a pre handler that was abandoned, and a probe that came between the two,
+    /// are told apart without a list.
     pub entered: AtomicU64,
+}
+
+impl Open for CpuCounts {
+    type Part = Self;
+
+    fn open(&self) -> &Self {
+        self
+    }
 }
 
 impl CpuCounts {

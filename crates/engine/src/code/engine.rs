@@ -5,13 +5,11 @@ use super::phase::{OnFault, OnHit, OnStepped};
 use super::probe::{CodeHandlers, CodeProbe, Exception, GuardedHandler};
 use super::running::{Call, Caller, Calls, RESUMES, Recovery, Running, fixer_call};
 use super::{Phase, Point};
-use crate::local;
-use crate::primitive::atomic::{AtomicPtr, AtomicU64, Ordering};
-use crate::{OutOfMemory, Trap};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::{Lanes, Open, OutOfMemory, Trap};
 use core::cell::Cell;
 use trapline_insn::Registers;
+use trapline_ring::local;
+use trapline_ring::primitive::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// One CPU's state; changed by its own traps alone.
 // A cache line pair of its own, as the engine's other per-CPU state.
@@ -38,17 +36,28 @@ impl Cpu {
         Phase::from_word(self.phase.load(Ordering::Relaxed))
     }
 
-    // A load and a store, not one instruction: what nests in between leaves the phase as it found it.
+    // A load and a store, not one instruction: what nests in between leaves the phase as it found
+    // it.
     fn set(&self, phase: Phase) {
         self.phase.store(phase.to_word(), Ordering::Relaxed);
+    }
+}
+
+impl Open for Cpu {
+    type Part = AtomicU64;
+
+    /// A [`Phase`].
+    fn open(&self) -> &AtomicU64 {
+        &self.phase
     }
 }
 
 /// How the platform delivers hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// One at a time on each CPU: the platform steps over a hit inside of another, and resets one whose step faults, by itself; and it tells of the end of a step
-    /// only where [`Breakpoints::set_post`](super::Breakpoints::set_post) asked for it.
+    /// One at a time on each CPU: the platform steps over a hit inside of another, and resets one
+    /// whose step faults, by itself; and it tells of the end of a step only where
+    /// [`Breakpoints::set_post`](super::Breakpoints::set_post) asked for it.
     Alone,
     /// Each, wherever it comes, and the end of each step.
     Each,
@@ -76,16 +85,13 @@ struct Hit<'a, P: Calls> {
 /// The code probes' trap side: one for the whole machine.
 pub struct CodeEngine<P: Calls> {
     platform: P,
-    cpus: Box<[Cpu]>,
+    lanes: Lanes<Cpu>,
 }
 
 impl<P: Calls> CodeEngine<P> {
-    /// For CPUs `0..cpus`.
-    pub fn new(platform: P, cpus: usize) -> Result<Self, OutOfMemory> {
-        let mut all = Vec::new();
-        all.try_reserve_exact(cpus)?;
-        all.extend((0..cpus).map(|_| Cpu::new()));
-        Ok(Self { platform, cpus: all.into_boxed_slice() })
+    /// For lanes `0..lanes`.
+    pub fn new(platform: P, lanes: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { platform, lanes: Lanes::new(lanes, || Ok(Cpu::new()))? })
     }
 
     /// The platform.
@@ -93,12 +99,13 @@ impl<P: Calls> CodeEngine<P> {
         &self.platform
     }
 
-    /// Where CPU `cpu` is in the life of a hit; idle if there is no such CPU.
-    pub fn phase(&self, cpu: usize) -> Phase {
-        self.cpus.get(cpu).map_or(Phase::IDLE, Cpu::phase)
+    /// Where each lane is in the life of a hit, in order of their numbers.
+    pub fn phases(&self) -> impl Iterator<Item = Phase> {
+        self.lanes.open().map(|phase| Phase::from_word(phase.load(Ordering::Relaxed)))
     }
 
-    /// The instruction at `point` was reached, and has not been executed yet. `guard` is of the context that its handlers run in.
+    /// The instruction at `point` was reached, and has not been executed yet. `guard` is of the
+    /// context that its handlers run in.
     ///
     /// # Safety
     /// Called in the trap, with interrupts off until it returns; `point` is armed.
@@ -109,9 +116,9 @@ impl<P: Calls> CodeEngine<P> {
         delivery: Delivery,
         guard: &P::Guard,
     ) -> HitVerdict {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return HitVerdict::Missed };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return HitVerdict::Missed };
         let before = if delivery == Delivery::Each { cpu.phase() } else { cpu.phase().reset() };
         let (phase, todo) = before.hit();
         cpu.set(phase);
@@ -138,9 +145,9 @@ impl<P: Calls> CodeEngine<P> {
     /// # Safety
     /// As for [`CodeEngine::hit`]; and all since the hit ran with interrupts off.
     pub unsafe fn stepped(&self, point: &Point, registers: &Registers, guard: &P::Guard) {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return };
         let (phase, todo) = cpu.phase().stepped();
         cpu.set(phase);
         if todo != OnStepped::Run {
@@ -157,7 +164,8 @@ impl<P: Calls> CodeEngine<P> {
         cpu.set(phase.post_done());
     }
 
-    /// A return probe's function was entered. Returns whether its return is to be told of; `carried` is what both handlers are given.
+    /// A return probe's function was entered. Returns whether its return is to be told of;
+    /// `carried` is what both handlers are given.
     ///
     /// # Safety
     /// As for [`CodeEngine::hit`]; `probe` is registered, as a return probe.
@@ -168,16 +176,17 @@ impl<P: Calls> CodeEngine<P> {
         carried: *mut (),
         guard: &P::Guard,
     ) -> bool {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return false };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return false };
         if !probe.is_enabled() {
             return false;
         }
         if !probe.handlers().has_pre() {
             return true;
         }
-        // Left as it is found: a hit of the same instruction may be under way, whose post handlers are still to come. It has a number; an entry needs none.
+        // Left as it is found: a hit of the same instruction may be under way, whose post handlers
+        // are still to come. It has a number; an entry needs none.
         let outer = cpu.phase();
         cpu.set(outer.reset().hit().0);
         let wanted = self.before(&Hit { trap: &trap, cpu, registers, carried, guard }, probe, None);
@@ -196,9 +205,9 @@ impl<P: Calls> CodeEngine<P> {
         carried: *mut (),
         guard: &P::Guard,
     ) {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return };
         if !probe.is_enabled() {
             return;
         }
@@ -276,11 +285,13 @@ impl<P: Calls> CodeEngine<P> {
     unsafe fn run(&self, cpu: &Cpu, guard: &P::Guard, caller: Caller, call: &Call) -> Option<u64> {
         let outer = cpu.running.load(Ordering::Relaxed);
         let frame = P::Frame::default();
-        // INVARIANT: `outer` is what this call runs inside of, since each call puts back what it found before it ends.
+        // INVARIANT: `outer` is what this call runs inside of, since each call puts back what it
+        // found before it ends.
         let running: Running<'_, P> =
             Running { outer: outer.cast(), guard, frame, caller, resumed: Cell::new(0) };
         cpu.running.store((&raw const running).cast_mut().cast(), Ordering::Relaxed);
-        // SAFETY: as the caller vouches.
+        // SAFETY: the call is one that `Calls::call` may make, on `cpu` with interrupts off: `run`
+        // asks for that.
         let result = unsafe { self.platform.call(guard, &running.frame, call) };
         cpu.running.store(running.outer.cast_mut().cast(), Ordering::Relaxed);
         result
@@ -291,48 +302,58 @@ impl<P: Calls> CodeEngine<P> {
     /// # Safety
     /// As for [`Calls::call`]; in the trap, with interrupts off until it returns.
     pub unsafe fn guarded(&self, call: &Call) -> Option<u64> {
-        let cpu = self.cpus.get(self.platform.cpu())?;
-        // SAFETY: as the caller vouches.
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let cpu = self.lanes.of(&trap)?;
+        // SAFETY: the call is one that `Calls::call` may make, with interrupts off in the trap:
+        // `guarded` asks for that.
         self.platform
             .guarding(|guard| unsafe { self.run(cpu, guard, Caller::Other(call.arguments[0]), call) })
     }
 
-    /// As [`CodeEngine::guarded`]; not if a call with the same first argument is running on this CPU already, as for a handler of faults that has faulted itself.
+    /// As [`CodeEngine::guarded`]; not if a call with the same first argument is running on this
+    /// CPU already, as for a handler of faults that has faulted itself.
     ///
     /// # Safety
     /// As there.
     pub unsafe fn guarded_once(&self, call: &Call) -> Option<u64> {
-        let cpu = self.cpus.get(self.platform.cpu())?;
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let cpu = self.lanes.of(&trap)?;
         let mut at: *const Running<'_, P> = cpu.running.load(Ordering::Relaxed).cast();
-        // SAFETY: as in `innermost`, and by the invariant of `Running`. As many as there are calls inside of each other.
+        // SAFETY: as in `innermost`, and by the invariant of `Running`. As many as there are calls
+        // inside of each other.
         while let Some(running) = unsafe { at.as_ref() } {
             if matches!(running.caller, Caller::Other(argument) if argument == call.arguments[0]) {
                 return None;
             }
             at = running.outer;
         }
-        // SAFETY: as the caller vouches.
+        // SAFETY: what `guarded` asks for is asked of our caller, word for word.
         unsafe { self.guarded(call) }
     }
 
     /// The innermost call of this CPU, if `registers` are of it.
     fn innermost(&self, cpu: &Cpu, registers: &Registers) -> Option<&Running<'_, P>> {
         let running: *const Running<'_, P> = cpu.running.load(Ordering::Relaxed).cast();
-        // SAFETY: null or in the frame of a `run` that has not ended: this exception came inside of it, or of what interrupted it.
+        // SAFETY: null or in the frame of a `run` that has not ended: this exception came inside of
+        // it, or of what interrupted it.
         let running = unsafe { running.as_ref() }?;
         self.platform.is_in(running.guard, &running.frame, registers).then_some(running)
     }
 
-    /// Decides about an exception in a context whose registers these are, and asks the fault handler of the probe whose handler raised it.
+    /// Decides about an exception in a context whose registers these are, and asks the fault
+    /// handler of the probe whose handler raised it.
     ///
-    /// `ask`: false if the fault handler is not to be asked, since the instruction has a fixup of its own.
+    /// `ask`: false if the fault handler is not to be asked, since the instruction has a fixup of
+    /// its own.
     ///
     /// # Safety
     /// Called in the exception, with interrupts off until it returns.
     pub unsafe fn fault(&self, exception: &Exception, registers: &mut Registers, ask: bool) -> Recovery {
-        // SAFETY: interrupts are off, as the caller vouches.
-        let trap = unsafe { Trap::begin(self.platform.cpu()) };
-        let Some(cpu) = self.cpus.get(trap.cpu()) else { return Recovery::NotOurs };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return Recovery::NotOurs };
         let Some(running) = self.innermost(cpu, registers) else { return Recovery::NotOurs };
         let Caller::Handler(probe) = running.caller else { return Recovery::Abandon };
         let CodeHandlers::Guarded { fault: Some(fix), .. } = *probe.handlers() else {
@@ -364,26 +385,33 @@ impl<P: Calls> CodeEngine<P> {
         Recovery::Resume
     }
 
-    /// Ends the innermost call of this CPU: changes `registers`, which the exception returns to. False if they are not of that call.
+    /// Ends the innermost call of this CPU: changes `registers`, which the exception returns to.
+    /// False if they are not of that call.
     ///
     /// # Safety
     /// As for [`CodeEngine::fault`].
     pub unsafe fn abandon(&self, registers: &mut Registers) -> bool {
-        let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return false };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return false };
         let Some(running) = self.innermost(cpu, registers) else { return false };
         // SAFETY: theirs is this call's frame, as was just found.
         unsafe { self.platform.abandon(running.guard, &running.frame, registers) };
         true
     }
 
-    /// The original instruction that is being stepped over on this CPU has faulted: its hit is reset.
+    /// The original instruction that is being stepped over on this CPU has faulted: its hit is
+    /// reset.
     ///
-    /// For platforms that deliver [each](Delivery::Each) hit; the fault handlers of probes are not asked.
+    /// For platforms that deliver [each](Delivery::Each) hit; the fault handlers of probes are not
+    /// asked.
     ///
     /// # Safety
     /// As for [`CodeEngine::fault`].
     pub unsafe fn step_fault(&self) -> Recovery {
-        let Some(cpu) = self.cpus.get(self.platform.cpu()) else { return Recovery::NotOurs };
+        // SAFETY: in a trap on that lane until the function returns: its contract asks for that.
+        let trap = unsafe { Trap::begin(self.platform.lane()) };
+        let Some(cpu) = self.lanes.of(&trap) else { return Recovery::NotOurs };
         match cpu.phase().fault() {
             (phase, OnFault::Rewind) => {
                 cpu.set(phase);

@@ -1,7 +1,8 @@
 //! Where a CPU is in the life of a code probe's hit.
 //!
-//! A value with named transitions; each answers every state it can be asked in, so nothing here panics. Seed 2 kept the same states in `kprobe_status` and tested them in
-//! switch statements all over the fault path.
+//! A value with named transitions; each answers every state it can be asked in, so nothing here
+//! panics. Seed 2 kept the same states in `kprobe_status` and tested them in switch statements all
+//! over the fault path.
 //!
 //! ```text
 //!          hit              pre_done             stepped             post_done
@@ -12,7 +13,8 @@
 //!               PreFaulted               Idle          PostFaulted
 //! ```
 //!
-//! A hit in any state but `Idle` is *re-entered*: missed, stepped over, and the state is as before afterwards.
+//! A hit in any state but `Idle` is *re-entered*: missed, stepped over, and the state is as before
+//! afterwards.
 
 /// What a CPU does for the hit it is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,8 @@ pub(crate) enum OnFault {
     Ask,
     /// The fault handler's own: abandon both.
     Abandon,
-    /// The original instruction's: the instruction pointer goes back to it, and the fault to the system.
+    /// The original instruction's: the instruction pointer goes back to it, and the fault to the
+    /// system.
     Rewind,
     /// Not of a hit.
     NotOurs,
@@ -111,12 +114,14 @@ impl Phase {
     pub(crate) const fn hit(self) -> (Self, OnHit) {
         match self {
             Phase { stage: Stage::Idle, reentered: 0 } => (self.at(Stage::Pre), OnHit::Run),
-            // 255 hits inside of each other are more than any CPU has contexts; the count stays where it is rather than wrap.
+            // 255 hits inside of each other are more than any CPU has contexts; the count stays
+            // where it is rather than wrap.
             _ => (Self { reentered: self.reentered.saturating_add(1), ..self }, OnHit::Miss),
         }
     }
 
-    /// The pre handlers have run. `stepped`: whether [`Phase::stepped`] will be told of the original instruction.
+    /// The pre handlers have run. `stepped`: whether [`Phase::stepped`] will be told of the
+    /// original instruction.
     pub(crate) const fn pre_done(self, stepped: bool) -> Self {
         match self.stage {
             Stage::Pre | Stage::PreFaulted if stepped => self.at(Stage::Stepping),
@@ -144,7 +149,8 @@ impl Phase {
         }
     }
 
-    /// A return probe's function returned: its return handler is a post handler without a step before it.
+    /// A return probe's function returned: its return handler is a post handler without a step
+    /// before it.
     pub(crate) const fn returned(self) -> (Self, OnHit) {
         match self.hit() {
             (pre, OnHit::Run) => (pre.at(Stage::Post), OnHit::Run),
@@ -173,7 +179,8 @@ impl Phase {
         }
     }
 
-    /// Whatever was under way has ended without our being told: a step that faulted on a platform that deals with that itself.
+    /// Whatever was under way has ended without our being told: a step that faulted on a platform
+    /// that deals with that itself.
     pub(crate) const fn reset(self) -> Self {
         Self::IDLE
     }

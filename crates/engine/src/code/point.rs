@@ -1,17 +1,19 @@
 //! A probed instruction, and the probes that share it.
 
 use super::CodeProbe;
-use crate::primitive::atomic::{AtomicPtr, Ordering};
 use crate::published::Published;
 use crate::{OutOfMemory, Owned, Retired, Trap};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use trapline_ring::primitive::atomic::{AtomicPtr, Ordering};
 
-/// An instruction that is probed. Its address stays the same while it is armed: the platform keeps a pointer to it.
+/// An instruction that is probed. Its address stays the same while it is armed: the platform keeps
+/// a pointer to it.
 ///
 /// # Invariants
-/// Every probe that a published list names is alive until it was struck out or its list replaced, and every trap since then has ended.
+/// Every probe that a published list names is alive until it was struck out or its list replaced,
+/// and every trap since then has ended.
 pub struct Point {
     address: u64,
     probes: Published<List>,
@@ -40,7 +42,8 @@ impl Point {
     #[inline(always)]
     pub(crate) fn probes<'t>(&self, trap: &'t Trap) -> impl Iterator<Item = &'t CodeProbe> {
         let list = self.probes.read(trap).map_or(&[][..], |list| &list.probes);
-        // Acquire pairs with the publication of the list, or is of a null. SAFETY: not struck out when it was loaded in this trap, so alive until the trap ends.
+        // Acquire pairs with the publication of the list, or is of a null.
+        // SAFETY: not struck out when it was loaded in this trap, so alive until the trap ends.
         list.iter().filter_map(|probe| unsafe { probe.load(Ordering::Acquire).as_ref() })
     }
 
@@ -53,7 +56,8 @@ impl Point {
     /// Publishes a list with `probe` at its end. The one before may still be in use by traps.
     ///
     /// # Safety
-    /// Called by the one writer. `probe` is alive until it was struck out and every trap since then has ended.
+    /// Called by the one writer. `probe` is alive until it was struck out and every trap since then
+    /// has ended.
     pub(crate) unsafe fn append(&self, probe: NonNull<CodeProbe>) -> Result<RetiredList, OutOfMemory> {
         // SAFETY: the caller is the one writer, and frees nothing meanwhile.
         let before = unsafe { self.probes.current() }.map_or(&[][..], |list| &list.probes);
@@ -62,7 +66,8 @@ impl Point {
         all.try_reserve_exact(kept().count() + 1)?;
         all.extend(kept().chain([probe.as_ptr()]).map(AtomicPtr::new));
         // Capacity equals length, so this does not reallocate.
-        // SAFETY: alive, as the caller vouches for `probe`, and those that were published and not struck out by the invariant.
+        // SAFETY: `append` asks for `probe` to be alive, and those that were published and not
+        // struck out by the invariant.
         let has_post =
             |one: &AtomicPtr<CodeProbe>| unsafe { (*one.load(Ordering::Relaxed)).handlers().has_post() };
         let posts = all.iter().any(has_post);
@@ -70,7 +75,8 @@ impl Point {
         Ok(RetiredList(self.probes.replace(Some(list))))
     }
 
-    /// Strikes `probe` out, in place: removing needs no memory. It may be in use by traps until they have ended.
+    /// Strikes `probe` out, in place: removing needs no memory. It may be in use by traps until
+    /// they have ended.
     ///
     /// # Safety
     /// Called by the one writer.
@@ -93,7 +99,7 @@ impl RetiredList {
     /// # Safety
     /// Every trap that began before it was replaced has ended.
     pub(crate) unsafe fn free(self) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: every trap that began before it was replaced has ended: `free` asks for that.
         unsafe { self.0.free() }
     }
 }

@@ -1,19 +1,18 @@
 //! A code probe: what is called when an instruction is reached, and what came of that.
 
 use super::counts::CpuCounts;
-use crate::primitive::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::{OutOfMemory, Trap};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::{Lanes, OutOfMemory, Trap};
 use core::fmt;
 use trapline_abi::ProbeCounts;
 use trapline_insn::Registers;
+use trapline_ring::primitive::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// An exception that a handler raised.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general protection, 14 page fault.
+    /// Its vector (Intel SDM volume 3, table 6-1): 0 divide error, 6 invalid opcode, 13 general
+    /// protection, 14 page fault.
     pub vector: u64,
     /// As the CPU pushed it; 0 if it pushes none.
     pub error_code: u64,
@@ -21,19 +20,22 @@ pub struct Exception {
     pub address: u64,
 }
 
-/// A handler that may fault: called through the platform's trampoline, in the trap, with interrupts off. `carried` is the memory that a return probe carries from its
-/// entry handler to its return handler, null for an instruction's.
+/// A handler that may fault: called through the platform's trampoline, in the trap, with interrupts
+/// off. `carried` is the memory that a return probe carries from its entry handler to its return
+/// handler, null for an instruction's.
 pub type GuardedHandler = unsafe extern "C" fn(data: *mut (), registers: *const Registers, carried: *mut ());
 
-/// Asked when a handler of its probe has faulted: `registers` are those of the handler at the fault. Returns whether it has dealt with it, and the handler is to resume with the
-/// registers as they are now. May fault itself, and is then abandoned as well.
+/// Asked when a handler of its probe has faulted: `registers` are those of the handler at the
+/// fault. Returns whether it has dealt with it, and the handler is to resume with the registers as
+/// they are now. May fault itself, and is then abandoned as well.
 pub type FaultFixer =
     unsafe extern "C" fn(data: *mut (), registers: *mut Registers, exception: *const Exception) -> bool;
 
 /// A handler of Trapline's own, which does not fault: called directly.
 pub type TrustedHandler = unsafe fn(data: *mut (), trap: &Trap, registers: &Registers, carried: *mut ());
 
-/// The handlers of a probe. For a return probe, `pre` is called when its function is entered, `post` when it returns.
+/// The handlers of a probe. For a return probe, `pre` is called when its function is entered,
+/// `post` when it returns.
 #[derive(Clone, Copy)]
 pub enum CodeHandlers {
     /// Somebody else's.
@@ -85,26 +87,25 @@ pub struct CodeProbe {
     /// Abandoned handlers after which it is disabled; 0: never.
     limit: u64,
     faults: AtomicU64,
-    cpus: Box<[CpuCounts]>,
+    lanes: Lanes<CpuCounts>,
 }
 
-// SAFETY: `data` is only handed to the handlers; the contract of `CodeControl::add` makes its caller answer for that on any CPU. All else is shared by design.
+// SAFETY: `data` is only handed to the handlers; the contract of `CodeControl::add` makes its
+// caller answer for that on any CPU. All else is shared by design.
 unsafe impl Send for CodeProbe {}
 // SAFETY: as above.
 unsafe impl Sync for CodeProbe {}
 
 impl CodeProbe {
-    /// A probe named `id` (never used twice) for CPUs `0..cpus`, enabled. It is disabled after `limit` abandoned handlers; 0: never.
+    /// A probe named `id` (never used twice) for lanes `0..lanes`, enabled. It is disabled after
+    /// `limit` abandoned handlers; 0: never.
     pub fn new(
         id: u64,
         handlers: CodeHandlers,
         data: *mut (),
         limit: u64,
-        cpus: usize,
+        lanes: usize,
     ) -> Result<Self, OutOfMemory> {
-        let mut all = Vec::new();
-        all.try_reserve_exact(cpus)?;
-        all.extend((0..cpus).map(|_| CpuCounts::new()));
         Ok(Self {
             id,
             handlers,
@@ -112,7 +113,7 @@ impl CodeProbe {
             enabled: AtomicBool::new(true),
             limit,
             faults: AtomicU64::new(0),
-            cpus: all.into_boxed_slice(),
+            lanes: Lanes::new(lanes, || Ok(CpuCounts::new()))?,
         })
     }
 
@@ -132,7 +133,8 @@ impl CodeProbe {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// Has its handlers called from now on, or no more. A handler that is running goes on to its end. Enabling forgets the faults that the limit counts.
+    /// Has its handlers called from now on, or no more. A handler that is running goes on to its
+    /// end. Enabling forgets the faults that the limit counts.
     pub fn set_enabled(&self, enabled: bool) {
         if enabled {
             self.faults.store(0, Ordering::Relaxed);
@@ -143,21 +145,22 @@ impl CodeProbe {
     /// What happened so far. `fetch_faults` and `dropped` are its user's to tell.
     pub fn counts(&self) -> ProbeCounts {
         let mut sum = ProbeCounts::default();
-        for cpu in &self.cpus {
+        for cpu in self.lanes.open() {
             cpu.add_to(&mut sum);
         }
         sum
     }
 
-    /// Its counts on the CPU of `trap`.
+    /// Its counts on the lane of `trap`.
     #[inline(always)]
-    pub(crate) fn on(&self, trap: &Trap) -> Option<&CpuCounts> {
-        self.cpus.get(trap.cpu())
+    pub(crate) fn on<'t>(&'t self, trap: &'t Trap) -> Option<&'t CpuCounts> {
+        self.lanes.of(trap)
     }
 
     /// One of its handlers was abandoned.
     pub(crate) fn abandoned(&self) {
-        // A counter of all CPUs, since the limit is the probe's: locked, but only a fault comes here, which costs a thousand times as much.
+        // A counter of all CPUs, since the limit is the probe's: locked, but only a fault comes
+        // here, which costs a thousand times as much.
         let faults = self.faults.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         if self.limit != 0 && faults >= self.limit {
             self.enabled.store(false, Ordering::Relaxed);

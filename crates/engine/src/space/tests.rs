@@ -1,29 +1,36 @@
 //! The snapshot against a search through everything.
 
 use super::{ActiveProbe, ArmedPage, Space};
-use crate::{Handlers, Mapped, Page, PageSize, Probe, ProbeId};
+use crate::{Alias, Backing, Behind, Handlers, Linear, Mapped, Page, PageSize, Probe, ProbeId, Rights};
 use proptest::prelude::*;
 
-const START: u64 = 0xffff_c900_0000_0000;
+const START: Linear = Linear(0xffff_c900_0000_0000);
 
-fn probe(start: u64, length: u64) -> Probe {
+/// Where the large page begins, right behind eight small ones.
+const LARGE: Linear = START.plus(PageSize::Large.bytes());
+
+/// Where the first of these begins.
+const FIRST: Linear = START.plus(PageSize::Large.bytes() - 0x8000);
+
+fn probe(start: Linear, length: u64) -> Probe {
     Probe { start, length, reads: true, writes: true, record: true, handlers: Handlers::NONE }
 }
 
-fn armed(address: u64, size: PageSize) -> ArmedPage {
-    ArmedPage::new(Mapped { page: Page { address, size }, entry: 1 }, address ^ 1 << 45, 0, false)
+fn armed(address: Linear, size: PageSize) -> ArmedPage {
+    let rights = Rights { write: true, user: false, execute: false };
+    let behind = Behind { backing: Backing::Device, rights, alias: Alias(address.0 ^ 1 << 45) };
+    ArmedPage::new(Mapped { page: Page { address, size }, entry: 1 }, behind, 0)
 }
 
 /// Eight small pages, a large one behind them, and another small one.
 fn pages() -> Vec<ArmedPage> {
-    let large = START + PageSize::Large.bytes();
-    let small = (0..8).map(|number| armed(large - 0x8000 + 0x1000 * number, PageSize::Small));
-    let behind = armed(large + PageSize::Large.bytes(), PageSize::Small);
-    small.chain([armed(large, PageSize::Large), behind]).collect()
+    let small = (0..8).map(|number| armed(FIRST.plus(0x1000 * number), PageSize::Small));
+    let behind = armed(LARGE.plus(PageSize::Large.bytes()), PageSize::Small);
+    small.chain([armed(LARGE, PageSize::Large), behind]).collect()
 }
 
-fn build(probes: &[(u64, u64)]) -> Space {
-    let mut probes: Vec<(u64, u64)> = probes.to_vec();
+fn build(probes: &[(Linear, u64)]) -> Space {
+    let mut probes: Vec<(Linear, u64)> = probes.to_vec();
     probes.sort_unstable();
     let active =
         (0..).zip(probes).map(|(id, (start, length))| ActiveProbe::new(ProbeId(id), probe(start, length)));
@@ -31,24 +38,24 @@ fn build(probes: &[(u64, u64)]) -> Space {
 }
 
 /// The ids of the probes that an access meets, as the performer visits them.
-fn visited(space: &Space, address: u64, width: u64) -> Vec<u64> {
+fn visited(space: &Space, address: Linear, width: u64) -> Vec<u64> {
     let mut found = Vec::new();
     let first = space.find(address).expect("armed");
     space.visit(first, address, width, true, |active| found.push(active.id.0));
-    let last = address + width - 1;
+    let last = address.plus(width - 1);
     let next = space.find(last).expect("armed");
     if next.page() != first.page() {
         let begin = next.page().address;
-        space.visit(next, begin, last - begin + 1, false, |active| found.push(active.id.0));
+        space.visit(next, begin, last.since(begin) + 1, false, |active| found.push(active.id.0));
     }
     found
 }
 
-fn ranges() -> impl Strategy<Value = Vec<(u64, u64)>> {
-    let large = START + PageSize::Large.bytes();
-    let near = (large - 0x8000..large + 0x3000, prop_oneof![1..40u64, 1..0x4000u64]);
-    let within_large = (large..large + 0x20_0000, prop_oneof![1..40u64, 1..0x1000u64]);
-    prop::collection::vec(prop_oneof![near, within_large], 0..60)
+fn ranges() -> impl Strategy<Value = Vec<(Linear, u64)>> {
+    let near = (0..0xb000u64, prop_oneof![1..40u64, 1..0x4000u64]);
+    let within_large = (0x8000..0x20_8000u64, prop_oneof![1..40u64, 1..0x1000u64]);
+    let range = prop_oneof![near, within_large].prop_map(|(offset, length)| (FIRST.plus(offset), length));
+    prop::collection::vec(range, 0..60)
 }
 
 proptest! {
@@ -59,11 +66,11 @@ proptest! {
         width in 1..=64u64,
     ) {
         let space = build(&probes);
-        let address = START + PageSize::Large.bytes() - 0x8000 + offset;
+        let address = FIRST.plus(offset);
         let mut found = visited(&space, address, width);
         found.sort_unstable();
         let covers = |active: &&ActiveProbe| {
-            active.probe.start < address + width && address < active.probe.start + active.probe.length
+            active.probe.start < address.plus(width) && address <= active.probe.last()
         };
         let expected: Vec<u64> = space.probes().iter().filter(covers).map(|active| active.id.0).collect();
         prop_assert_eq!(found, expected);
@@ -83,32 +90,31 @@ proptest! {
             }
         }
         for (page, gone) in pages().iter().zip(&forgotten) {
-            let last = page.page().end() - 1;
-            for address in [page.page().address + offset, last - offset] {
+            let page_size = page.page().size.bytes();
+            for offset in [offset, page_size - 1 - offset] {
+                let address = page.page().address.plus(offset);
                 let found = space.find(address).map(|found| found.page());
                 prop_assert_eq!(found, (!gone).then_some(page.page()));
             }
             prop_assert_eq!(space.stays(page.page()), !gone);
         }
-        prop_assert!(space.find(START + offset).is_none());
+        prop_assert!(space.find(START.plus(offset)).is_none());
     }
 }
 
 #[test]
 fn an_ended_probe_is_not_met_any_more() {
-    let at = START + PageSize::Large.bytes() - 0x8000;
-    let space = build(&[(at, 8), (at, 4)]);
-    assert_eq!(visited(&space, at, 4), [0, 1]);
+    let space = build(&[(FIRST, 8), (FIRST, 4)]);
+    assert_eq!(visited(&space, FIRST, 4), [0, 1]);
     space.probes()[0].end();
-    assert_eq!(visited(&space, at, 4), [1]);
+    assert_eq!(visited(&space, FIRST, 4), [1]);
 }
 
 #[test]
 fn probes_on_one_byte_are_met_in_the_order_of_their_registration() {
-    let at = START + PageSize::Large.bytes() - 0x8000;
     // Sorted by start, as the writer hands them over; registered the other way round.
-    let probes = [(2, at, 16), (1, at + 4, 8), (0, at + 8, 8)];
+    let probes = [(2, FIRST, 16), (1, FIRST.plus(4), 8), (0, FIRST.plus(8), 8)];
     let active = probes.map(|(id, start, length)| ActiveProbe::new(ProbeId(id), probe(start, length)));
     let space = Space::build(pages(), active.into()).expect("memory");
-    assert_eq!(visited(&space, at + 8, 4), [0, 1, 2]);
+    assert_eq!(visited(&space, FIRST.plus(8), 4), [0, 1, 2]);
 }

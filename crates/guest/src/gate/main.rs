@@ -1,13 +1,17 @@
-//! `trapline-gate`: page faults seen by a gate of our own, held against what the kernel says of them.
+//! `trapline-gate`: page faults seen by a gate of our own, held against what the kernel says of
+//! them.
 //!
-//! * `count hook|idt FAULTS [nmis]`: that many faults of a program on all CPUs, and as many as the kernel's tracepoints tell of must be counted, in user and in kernel mode;
-//!   with NMIs that fault as well, if asked for
-//! * `cycles COUNT`: puts the gate in and out that often while such a program runs; each CPU's table must be ours, then the kernel's
+//! * `count hook|idt FAULTS [nmis]`: that many faults of a program on all CPUs, and as many as the
+//!   kernel's tracepoints tell of must be counted, in user and in kernel mode; with NMIs that fault
+//!   as well, if asked for
+//! * `cycles COUNT`: puts the gate in and out that often while such a program runs; each CPU's
+//!   table must be ours, then the kernel's
 //! * `hold`: puts the gate in, prints `held`, and takes it out when standard input ends
 //! * `refused`: the gate must be refused; prints why
 //! * `storm FAULTS`: the program: see [`storm`]
 //!
-//! All but the last two need the module `trapline_gate`, which looks at the tables and the tracepoints.
+//! All but the last two need the module `trapline_gate`, which looks at the tables and the
+//! tracepoints.
 #![allow(unsafe_code, reason = "talks to the device by ioctl, and faults in assembly")]
 
 mod session;
@@ -102,7 +106,8 @@ fn count(gate: Gate, faults: u64, nmis: bool) -> Result<()> {
         let session = Session::begin(gate, modes, process)?;
         let started = Instant::now();
         drop(storm.stdin.take());
-        // None before the session began and none after the program has ended: its last moments on a CPU are its own for the tracepoints too.
+        // None before the session began and none after the program has ended: its last moments on a
+        // CPU are its own for the tracepoints too.
         while nmis && storm.try_wait()?.is_none() {
             fs::write(NMIS, "20")?;
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rustix::ioctl::{self, Opcode, Updater};
 use trapline_abi::{
     ABI_VERSION, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FAULTS_COUNT_ONLY, FaultCounts, FaultWatch,
-    Gate, GateError, START, STOP, SessionKind, Start,
+    Gate, GateError, START, STOP, Start,
 };
 
 /// Bytes of records for each CPU: there are none, since faults are only counted.
@@ -20,12 +20,7 @@ impl Session {
     pub(crate) fn begin(gate: Gate, modes: u32, process: u32) -> Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(DEVICE_PATH);
         let file = file.with_context(|| format!("cannot open {DEVICE_PATH}"))?;
-        let mut start = Start {
-            version: ABI_VERSION,
-            kind: SessionKind::Faults as u32,
-            buffer: BUFFER,
-            ..Start::default()
-        };
+        let mut start = Start { version: ABI_VERSION, buffer: BUFFER, ..Start::default() };
         give::<{ START as Opcode }, _>(&file, &mut start).context("START")?;
         let mut watch = FaultWatch {
             flags: modes | FAULTS_COUNT_ONLY,
@@ -57,7 +52,8 @@ impl Argument for FaultCounts {}
 impl Argument for Counters {}
 
 fn give<const COMMAND: Opcode, T: Argument>(file: &File, argument: &mut T) -> rustix::io::Result<()> {
-    // SAFETY: a command's number holds the size of its argument, so another type than the command's is no command of the device; each of these types is
-    // integers only, and the device reads and writes nothing but it.
+    // SAFETY: a command's number holds the size of its argument, so another type than the command's
+    // is no command of the device; each of these types is integers only, and the device reads and
+    // writes nothing but it.
     unsafe { ioctl::ioctl(file, Updater::<COMMAND, T>::new(argument)) }
 }

@@ -1,7 +1,9 @@
-//! A storm of page faults: on every CPU a thread that touches fresh pages, with known values in all registers, and compares them afterwards.
+//! A storm of page faults: on every CPU a thread that touches fresh pages, with known values in all
+//! registers, and compares them afterwards.
 //!
-//! Most faults are a store of its own, in user mode; of every eight pages one is touched by the kernel for it, reading `/dev/zero` into it. Every other thread has a base of GS
-//! that looks like the kernel's: whoever tells by its sign whose GS it is must fail here.
+//! Most faults are a store of its own, in user mode; of every eight pages one is touched by the
+//! kernel for it, reading `/dev/zero` into it. Every other thread has a base of GS that looks like
+//! the kernel's: whoever tells by its sign whose GS it is must fail here.
 
 use std::arch::global_asm;
 use std::fs::File;
@@ -19,7 +21,8 @@ const PAGES: usize = 256;
 /// Of so many pages one is touched by the kernel.
 const BY_KERNEL: usize = 8;
 
-/// In: what every register shall hold, in the order of [`NAMES`]; the first is the address to store to, `rsp` is not used. Out: what they held after the store.
+/// In: what every register shall hold, in the order of [`NAMES`]; the first is the address to store
+/// to, `rsp` is not used. Out: what they held after the store.
 type Registers = [u64; 18];
 
 const NAMES: [&str; 18] = [
@@ -35,8 +38,9 @@ unsafe extern "C" {
     fn trapline_gate_touch(registers: *mut Registers);
 }
 
-// The stack holds, from its top at the store: what to return to, the callee's registers, the array's address. After the store everything is pushed, which changes no flag,
-// before any register is used again.
+// The stack holds, from its top at the store: what to return to, the callee's registers, the
+// array's address. After the store everything is pushed, which changes no flag, before any register
+// is used again.
 global_asm!(
     ".globl trapline_gate_touch",
     "trapline_gate_touch:",
@@ -109,7 +113,8 @@ const FLAGS: u64 = 0xcd5;
 /// The flag that is always set, and that interrupts are on: user mode can change neither.
 const FIXED_FLAGS: u64 = 0x202;
 
-/// Makes at least `faults` page faults, on all CPUs; fails at the first register, or byte, that is other than it should be.
+/// Makes at least `faults` page faults, on all CPUs; fails at the first register, or byte, that is
+/// other than it should be.
 pub(crate) fn storm(faults: u64) -> Result<()> {
     let cpus = thread::available_parallelism()?.get();
     let each = faults.div_ceil(cpus as u64);
@@ -128,7 +133,8 @@ fn on_cpu(cpu: usize, faults: u64) -> Result<()> {
     let pages = unsafe {
         mmap_anonymous(ptr::null_mut(), PAGES * PAGE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     }?;
-    // SAFETY: as above: nobody else's, and whatever is in it may go. One fault a page, not one for many.
+    // SAFETY: as above: nobody else's, and whatever is in it may go. One fault a page, not one for
+    // many.
     unsafe { madvise(pages, PAGES * PAGE, Advice::LinuxNoHugepage) }?;
     let mut random = 0x9e37_79b9_7f4a_7c15 ^ cpu as u64;
     let gs_base = if cpu & 1 == 0 { 0x1234_5678_9000 } else { 0xffff_8880_1234_5000 };

@@ -1,12 +1,16 @@
-//! `trapline-probes CHECK`: code probes of sessions, on the functions of the module `trapline_target`; fails if anything is not as it must be.
+//! `trapline-probes CHECK`: code probes of sessions, on the functions of the module
+//! `trapline_target`; fails if anything is not as it must be.
 //!
-//! records       what hits record: arguments, faults, strings, stacks, returns; whom they are filtered by
-//! cycles COUNT  starts and ends that many sessions, every other one without STOP; the code must be as before after each
+//! records       what hits record: arguments, faults, strings, stacks, returns; whom they are
+//!               filtered by
+//! cycles COUNT  starts and ends that many sessions, every other one without STOP; the code must be
+//!               as before after each
 //! thousand      a probe on each of 2,048 instructions counts each call, and leaves nothing
 //! refused       whichever allocation is refused, the command says so and leaves nothing
 //! hold          probes, says `armed` and waits to be killed
 //!
-//! It is a program because `trapline` shows what a person asks for, and starts too slowly to do this a thousand times.
+//! It is a program because `trapline` shows what a person asks for, and starts too slowly to do
+//! this a thousand times.
 
 #[path = "../mapping.rs"]
 #[allow(dead_code, reason = "the conformance suite accesses devices by it as well")]
@@ -50,7 +54,8 @@ fn main() -> ExitCode {
 /// Bytes of records for each CPU where nobody reads them.
 const BUFFER: u64 = 64 << 10;
 
-/// A probe of each kind: at an entry that ftrace has, at its return, after an instruction, before it with the stack, where there is no room for a jump.
+/// A probe of each kind: at an entry that ftrace has, at its return, after an instruction, before
+/// it with the stack, where there is no room for a jump.
 fn kinds(target: &Target) -> Result<[CodeProbe; 5]> {
     let row = target.row().next().context("trapline_target has no rows")?;
     Ok([
@@ -71,7 +76,8 @@ fn session_of(probes: &[CodeProbe]) -> Result<Session> {
     Ok(session)
 }
 
-/// Every tenth session has all kinds of probes, the others one each in turn: the kernel waits for all CPUs once for each.
+/// Every tenth session has all kinds of probes, the others one each in turn: the kernel waits for
+/// all CPUs once for each.
 fn cycles(count: usize) -> Result<()> {
     let target = Target::open()?;
     let before = target.text()?;
@@ -124,7 +130,8 @@ fn thousand() -> Result<()> {
     target.becomes(&before)
 }
 
-/// Before the first allocation of a probe, before the second, …, until there are so many that it succeeds.
+/// Before the first allocation of a probe, before the second, …, until there are so many that it
+/// succeeds.
 fn refused() -> Result<()> {
     let target = Target::open()?;
     let before = target.text()?;
@@ -153,7 +160,8 @@ fn refused() -> Result<()> {
             drop(refuser);
             match result {
                 Ok(_) => break,
-                // The program is copied before anything is looked at; else it is the probe that says why.
+                // The program is copied before anything is looked at; else it is the probe that
+                // says why.
                 Err((error, 0)) if error == rustix::io::Errno::NOMEM && granted == 0 => {}
                 Err((error, code)) => {
                     let is_told = ProbeError::from_code(code) == Some(ProbeError::NoMemory);

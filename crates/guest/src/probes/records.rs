@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use trapline_abi::{
-    CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, HitPayload, Kind, LIST_FTRACE, ListEntry, Op, Record, Step,
+    CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, HitPayload, Kind, LIST_FTRACE, ListEntry, MAX_ARGUMENTS,
+    Op, Record, Step,
 };
 
 use crate::session::{Session, listed, on};
@@ -29,7 +30,8 @@ fn wide(op: Op, width: u8, operand: i64) -> Step {
     Step { width, ..step(op, 0, operand) }
 }
 
-/// For `Target::inside`: the number; the low half of the place's value; a fault; the text; the task's name; whether the text is the place's.
+/// For `Target::inside`: the number; the low half of the place's value; a fault; the text; the
+/// task's name; whether the text is the place's.
 pub(crate) fn program(target: &Target) -> Vec<Step> {
     vec![
         step(Op::Register, RDI, 0),
@@ -37,7 +39,7 @@ pub(crate) fn program(target: &Target) -> Vec<Step> {
         step(Op::Register, RSI, 0),
         wide(Op::EmitMemory, 4, 0),
         step(Op::Immediate, 0, 0),
-        step(Op::Load, 0, 8),
+        wide(Op::Load, 8, 8),
         step(Op::EmitString, 64, 0),
         step(Op::Register, RDX, 0),
         step(Op::EmitString, 1000, 0),
@@ -101,6 +103,8 @@ pub(crate) fn check() -> Result<()> {
     returns_and_posts(&target)?;
     stacks(&target)?;
     filters(&target)?;
+    conditions(&target)?;
+    many_arguments(&target)?;
     entries(&target)?;
     ensure!(listed()?.is_empty(), "probes are left: {:?}", listed()?);
     target.becomes(&before)
@@ -150,7 +154,8 @@ fn returns_and_posts(target: &Target) -> Result<()> {
     let words = |probe| found.iter().filter(move |hit| hit.probe == probe).map(|hit| &hit.words[..2]);
     for call in 0..CALLS {
         let at = call as usize;
-        // A probe's handlers find the instruction pointer behind the breakpoint's byte, whichever way the kernel takes.
+        // A probe's handlers find the instruction pointer behind the breakpoint's byte, whichever
+        // way the kernel takes.
         ensure!(
             words(before).nth(at) == Some(&[call, target.inside + 1]),
             "before call {call}: {:x?}",
@@ -186,7 +191,8 @@ fn stacks(target: &Target) -> Result<()> {
     let (entry, back) = (of(entry)?, of(back)?);
     let stack = |hit: &Hit| hit.words.get(1..=hit.words[0] as usize).map(<[u64]>::to_vec).context("no stack");
     let (inner, outer) = (stack(entry)?, stack(back)?);
-    // The innermost return address is where the function returns to; behind it both stacks are the same.
+    // The innermost return address is where the function returns to; behind it both stacks are the
+    // same.
     ensure!(inner.len() >= 4 && inner.len() <= 64, "{inner:x?}");
     ensure!(inner[0] == back.ip, "{inner:x?} does not begin with {:x}", back.ip);
     ensure!(inner[1..] == outer, "{inner:x?} and {outer:x?}");
@@ -213,6 +219,72 @@ fn filters(target: &Target) -> Result<()> {
     ensure!([count(mine), count(cpus[0]), count(cpus[1]), found.len()] == [8, 3, 5, 16], "{found:x?}");
     let listed: Vec<u64> = listed()?.iter().map(|entry| entry.counts.hits).collect();
     ensure!(listed == [8, 0, 3, 5], "counted {listed:?}");
+    Ok(())
+}
+
+/// What does not fulfil the condition is counted and not recorded, by what the function is given
+/// and by what it returns; what can't be told as well.
+fn conditions(target: &Target) -> Result<()> {
+    let number = [step(Op::Register, RDI, 0), step(Op::Emit, 0, 0)];
+    let constant = |value: u64| [step(Op::Immediate, 0, value as i64), step(Op::Emit, 0, 0)];
+    let name = string(b"trapline-*").into_iter().map(|word| step(Op::EmitWord, 0, word as i64));
+    let is_ours = [step(Op::Comm, 0, 0), step(Op::Immediate, 0, 0)].into_iter().chain(name);
+    let is_ours: Vec<Step> = is_ours.chain([step(Op::Match, 0, 0)]).collect();
+    let below = [&number[..], &constant(10), &[step(Op::Below, 0, 0)]].concat();
+    let and = step(Op::And, 0, 0);
+    let both = [&below[..], &is_ours, &[and]].concat();
+    let returned = [step(Op::ReturnValue, 0, 0), step(Op::Emit, 0, 0)];
+    let seventh = [&returned[..], &constant((7 + ADDED) ^ VALUE), &[step(Op::Equal, 0, 0)]].concat();
+    let fault = [step(Op::Immediate, 0, 0), wide(Op::Load, 8, 8), step(Op::Emit, 0, 0)];
+    let fault = [&fault[..], &constant(0), &[step(Op::Equal, 0, 0)]].concat();
+    let either = [&below[..], &fault, &[step(Op::Or, 0, 0)]].concat();
+
+    let mut session = Session::start(BUFFER)?;
+    let probe = |flags, address, condition: &[Step], fetch: &[Step]| {
+        let condition_of = condition.len() as u32;
+        let probe = CodeProbe { flags, condition: condition_of, ..on(address) };
+        session.probe(probe, &[condition, fetch].concat())
+    };
+    let first = probe(0, target.inside, &both, &number)? as u32;
+    let back = probe(CODE_RETURN, target.hot, &seventh, &returned)? as u32;
+    let partly = probe(0, target.inside, &either, &number)? as u32;
+    target.run(CALLS)?;
+    session.stop()?;
+    let found = hits(&session.records()?)?;
+    let of = |probe| found.iter().filter(move |hit| hit.probe == probe).map(|hit| hit.words[0]);
+    let ten: Vec<u64> = (0..10).collect();
+    ensure!(of(first).eq(ten.iter().copied()), "{:?}", of(first).collect::<Vec<_>>());
+    ensure!(of(partly).eq(ten), "{:?}", of(partly).collect::<Vec<_>>());
+    ensure!(of(back).eq([(7 + ADDED) ^ VALUE]), "{:?}", of(back).collect::<Vec<_>>());
+    let counted: Vec<[u64; 4]> = listed()?
+        .iter()
+        .map(|ListEntry { counts, .. }| [counts.hits, counts.unfulfilled, counts.undecided, counts.dropped])
+        .collect();
+    let expected = [[CALLS, CALLS - 10, 0, 0], [CALLS, CALLS - 1, 0, 0], [CALLS, CALLS - 10, CALLS - 10, 0]];
+    ensure!(counted == expected, "counted {counted:?}");
+    Ok(())
+}
+
+/// As many arguments as a probe can have, every tenth of which can't be fetched.
+fn many_arguments(target: &Target) -> Result<()> {
+    let fetch = |number: usize| {
+        let from = if number % 10 == 3 { step(Op::Immediate, 0, 0) } else { step(Op::Register, RSI, 0) };
+        [from, wide(Op::EmitMemory, 4, 0)]
+    };
+    let program: Vec<Step> = (0..MAX_ARGUMENTS).flat_map(fetch).collect();
+    let mut session = Session::start(BUFFER)?;
+    session.probe(on(target.inside), &program)?;
+    target.run(1)?;
+    session.stop()?;
+    let found = hits(&session.records()?)?;
+    let [hit] = &found[..] else { anyhow::bail!("{} hits", found.len()) };
+    let faults: u128 = (0..MAX_ARGUMENTS).filter(|number| number % 10 == 3).map(|number| 1 << number).sum();
+    let words = (0..MAX_ARGUMENTS).map(|number| if number % 10 == 3 { 0 } else { VALUE & 0xffff_ffff });
+    let masks = [(faults >> 32) as u64, (faults >> 96) as u64];
+    ensure!(hit.faults == faults as u32, "{:x}", hit.faults);
+    ensure!(hit.words == padded(masks.into_iter().chain(words).collect()), "{:x?}", hit.words);
+    let [ListEntry { counts, .. }] = listed()?[..] else { anyhow::bail!("{:?} are listed", listed()?) };
+    ensure!(counts.fetch_faults == u64::from(faults.count_ones()), "counted {counts:?}");
     Ok(())
 }
 

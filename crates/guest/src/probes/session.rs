@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use trapline_abi::{
     ABI_VERSION, ANY, CodeProbe, Counters, DEVICE_PATH, LIST, ListEntry, NAME_LENGTH, PROBE, Record,
-    RingGeometry, START, STOP, SessionKind, Start, Step,
+    RingGeometry, START, STOP, Start, Step,
 };
 
 use crate::mapping::Mapping;
@@ -30,7 +30,7 @@ pub(crate) fn on(address: u64) -> CodeProbe {
         process: ANY,
         cpu: ANY,
         active: 0,
-        reserved: 0,
+        condition: 0,
         id: 0,
         error: 0,
         errno: 0,
@@ -42,15 +42,13 @@ impl Session {
     /// With `buffer` bytes of records for each CPU.
     pub(crate) fn start(buffer: u64) -> Result<Self> {
         let file = open()?;
-        let kind = SessionKind::Code as u32;
-        let mut start = Start { version: ABI_VERSION, kind, buffer, ..Start::default() };
+        let mut start = Start { version: ABI_VERSION, buffer, ..Start::default() };
         // SAFETY: START takes a `Start`, which is integers only.
         unsafe { ioctl::ioctl(&file, Updater::<{ START as Opcode }, _>::new(&mut start)) }
             .context("START")?;
         let geometry = start.rings;
-        let stride = geometry.stride();
-        let rings =
-            (0..geometry.rings).map(|cpu| Mapping::new(&file, u64::from(cpu) * stride as u64, stride));
+        let rings = (0..geometry.rings)
+            .map(|cpu| Mapping::new(&file, geometry.offset(cpu) as u64, geometry.stride()));
         let rings = rings.collect::<Result<_, _>>().context("cannot map the rings")?;
         Ok(Self { file, geometry, rings })
     }
@@ -58,7 +56,8 @@ impl Session {
     /// Probes; the probe's number, or what was answered: the error, and its code in the argument.
     pub(crate) fn try_probe(&self, probe: CodeProbe, program: &[Step]) -> Result<u64, (Errno, u32)> {
         let mut probe = CodeProbe { program: program.as_ptr() as u64, steps: program.len() as u32, ..probe };
-        // SAFETY: PROBE takes a `CodeProbe`, integers only, and reads the steps at `program`, which are as many as it says.
+        // SAFETY: PROBE takes a `CodeProbe`, integers only, and reads the steps at `program`, which
+        // are as many as it says.
         match unsafe { ioctl::ioctl(&self.file, Updater::<{ PROBE as Opcode }, _>::new(&mut probe)) } {
             Ok(()) => Ok(probe.id),
             Err(errno) => Err((errno, probe.error)),

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 /// Instructions of a row, and bytes of each.
 const ROW: u64 = 64;
 const INSTRUCTION: u64 = 4;
-/// How long the kernel may take to undo a jump: it does that by a worker, some time after the probe has gone.
+/// How long the kernel may take to undo a jump: it does that by a worker, some time after the probe
+/// has gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Target {
@@ -68,7 +69,8 @@ impl Target {
         fs::write(self.folder.join("run"), count.to_string()).context("trapline_target's run")
     }
 
-    /// Has Trapline's allocations for this process refused, but for the next `granted`, while the result lives.
+    /// Has Trapline's allocations for this process refused, but for the next `granted`, while the
+    /// result lives.
     pub(crate) fn refuse(&self, granted: u32) -> Result<File> {
         let mut file = OpenOptions::new().write(true).open(self.folder.join("refuse"))?;
         file.write_all(granted.to_string().as_bytes()).context("trapline_target's refuse")?;

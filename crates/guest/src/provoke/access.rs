@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use trapline_sim::paging::Kind;
+use trapline_sim::paging::AccessKind;
 
 /// What SIGSEGV told.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,8 @@ pub(crate) fn catch_faults() -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_fault as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO;
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and does only what a signal handler may: atomics and its own context.
+    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and does only what a signal
+    // handler may: atomics and its own context.
     let result = unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, std::ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -51,23 +52,26 @@ extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, context: *mut c_void)
 
 /// Makes the access, of one byte; `None` if it was no fault.
 ///
-/// A page that may be fetched from must hold `jmp *%rdx` at `address`, as [`Page`](super::Page) does.
-pub(crate) fn attempt(kind: Kind, address: u64) -> Option<Told> {
+/// A page that may be fetched from must hold `jmp *%rdx` at `address`, as [`Page`](super::Page)
+/// does.
+pub(crate) fn attempt(kind: AccessKind, address: u64) -> Option<Told> {
     CAME.store(false, Ordering::Relaxed);
     let resume = RESUME.as_ptr();
-    // SAFETY: each block notes its own end as the place to go on, so a fault ends it there with the stack as it was. A read changes a scratch register only; a write puts
-    // the byte there that `jmp *%rdx` begins with, on a page of this program's own or where it faults; a fetch comes to such a jump, whose target is the end, or faults.
+    // SAFETY: each block notes its own end as the place to go on, so a fault ends it there with the
+    // stack as it was. A read changes a scratch register only; a write puts the byte there that
+    // `jmp *%rdx` begins with, on a page of this program's own or where it faults; a fetch comes to
+    // such a jump, whose target is the end, or faults.
     unsafe {
         match kind {
-            Kind::Read => asm!(
+            AccessKind::Read => asm!(
                 "lea {scratch}, [rip + 2f]", "mov [{resume}], {scratch}", "mov {scratch:l}, [{address}]", "2:",
                 address = in(reg) address, resume = in(reg) resume, scratch = out(reg) _,
             ),
-            Kind::Write => asm!(
+            AccessKind::Write => asm!(
                 "lea {scratch}, [rip + 2f]", "mov [{resume}], {scratch}", "mov byte ptr [{address}], 0xff", "2:",
                 address = in(reg) address, resume = in(reg) resume, scratch = out(reg) _,
             ),
-            Kind::Fetch => asm!(
+            AccessKind::Fetch => asm!(
                 "lea rdx, [rip + 2f]", "mov [{resume}], rdx", "jmp {address}", "2:",
                 address = in(reg) address, resume = in(reg) resume, out("rdx") _,
             ),
@@ -85,7 +89,8 @@ pub(crate) fn attempt(kind: Kind, address: u64) -> Option<Told> {
 /// The PKRU register.
 pub(crate) fn pkru() -> u32 {
     let value: u32;
-    // SAFETY: `main` has made sure that the CPU has protection keys, or ends with SIGILL, which harms nobody.
+    // SAFETY: `main` has made sure that the CPU has protection keys, or ends with SIGILL, which
+    // harms nobody.
     unsafe { asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack)) };
     value
 }

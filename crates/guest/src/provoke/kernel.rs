@@ -1,4 +1,5 @@
-//! Faults in kernel mode on addresses of user mode: system calls that are given a pointer that is not good.
+//! Faults in kernel mode on addresses of user mode: system calls that are given a pointer that is
+//! not good.
 //!
 //! The kernel resolves none of them; its exception table turns each into EFAULT.
 #![allow(unsafe_code, reason = "hands bad pointers to the kernel")]
@@ -8,8 +9,9 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use trapline_engine::Linear;
 use trapline_sim::PageSpec;
-use trapline_sim::paging::{Attempt, Kind, Mode, Rules, Size};
+use trapline_sim::paging::{AccessKind, Attempt, Mode, Rules, Size};
 
 use super::pages::{Key, Page};
 use super::{access, predicted};
@@ -30,16 +32,16 @@ pub(crate) fn provoke() -> Result<()> {
     let absent = PageSpec { present: false, ..PageSpec::open(size, true) };
     let fixed = PageSpec { writable: false, ..PageSpec::open(size, true) };
     for (what, spec, address, kind, rights) in [
-        ("unmapped", absent, gone, Kind::Read, 0),
-        ("unmapped", absent, gone, Kind::Write, 0),
-        ("read-only", fixed, read_only.start(), Kind::Write, 0),
-        ("key without access", of_key, keyed.start(), Kind::Read, denied(1)),
-        ("key without access", of_key, keyed.start(), Kind::Write, denied(1)),
-        ("key without writes", of_key, keyed.start(), Kind::Write, denied(2)),
+        ("unmapped", absent, gone, AccessKind::Read, 0),
+        ("unmapped", absent, gone, AccessKind::Write, 0),
+        ("read-only", fixed, read_only.start(), AccessKind::Write, 0),
+        ("key without access", of_key, keyed.start(), AccessKind::Read, denied(1)),
+        ("key without access", of_key, keyed.start(), AccessKind::Write, denied(1)),
+        ("key without writes", of_key, keyed.start(), AccessKind::Write, denied(2)),
     ] {
         let pkru = open & !denied(3) | rights;
         // The kernel's copying functions set AC.
-        let attempt = Attempt { address, kind, mode: Mode::Supervisor { ac: true } };
+        let attempt = Attempt { address: Linear(address), kind, mode: Mode::Supervisor { ac: true } };
         let expected = predicted(spec, Rules { pkru, ..Rules::default() }, attempt);
         access::set_pkru(pkru);
         let seen = trace(|| copy(kind, address));
@@ -59,14 +61,15 @@ pub(crate) fn provoke() -> Result<()> {
 }
 
 /// Has the kernel read from or write to `address`, which it must refuse with EFAULT.
-fn copy(kind: Kind, address: u64) -> Result<()> {
+fn copy(kind: AccessKind, address: u64) -> Result<()> {
     let mut ends = [0; 2];
     // SAFETY: room for both.
     ensure!(unsafe { libc::pipe(ends.as_mut_ptr()) } == 0, "no pipe: {}", io::Error::last_os_error());
     let [from, to] = ends;
-    // SAFETY: the kernel checks the pointer: that is what is tried. A write into the program's memory would hit a page that nothing else uses.
+    // SAFETY: the kernel checks the pointer: that is what is tried. A write into the program's
+    // memory would hit a page that nothing else uses.
     let result = unsafe {
-        if kind == Kind::Read {
+        if kind == AccessKind::Read {
             libc::write(to, address as *const _, 8)
         } else {
             libc::write(to, [0u8; 8].as_ptr().cast(), 8);

@@ -1,11 +1,15 @@
-//! `trapline-provoke`: provokes a page fault of each cause that a program can come by, in user mode and, through system calls, in kernel mode, and holds what the
-//! kernel tells of it against the model of paging in `trapline-sim`. It prints a line for each and ends with status 1 if one differs.
+//! `trapline-provoke`: provokes a page fault of each cause that a program can come by, in user mode
+//! and, through system calls, in kernel mode, and holds what the kernel tells of it against the
+//! model of paging in `trapline-sim`. It prints a line for each and ends with status 1 if one
+//! differs.
 //!
-//! What a program learns is in the signal: error code, address, instruction, `si_code`. Of faults in kernel mode it learns nothing; the kernel's tracepoint
-//! `exceptions:page_fault_kernel` does.
+//! What a program learns is in the signal: error code, address, instruction, `si_code`. Of faults
+//! in kernel mode it learns nothing; the kernel's tracepoint `exceptions:page_fault_kernel` does.
 //!
-//! Not here: reserved bits, which no kernel sets; SMEP, SMAP and writes to the kernel's own read-only pages, which need a fault in the kernel itself: the module
-//! `trapline_causes` raises those. Pages of 1 GiB, for which the virtual machine is too small, only the simulated machine has.
+//! Not here: reserved bits, which no kernel sets; SMEP, SMAP and writes to the kernel's own
+//! read-only pages, which need a fault in the kernel itself: the module `trapline_causes` raises
+//! those. Pages of 1 GiB, for which the virtual machine is too small, only the simulated machine
+//! has.
 
 mod access;
 mod kernel;
@@ -14,8 +18,9 @@ mod pages;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use trapline_engine::Linear;
 use trapline_sim::PageSpec;
-use trapline_sim::paging::{Attempt, Kind, Mode, Refusal, Rules, Size, Tables, entry, translate};
+use trapline_sim::paging::{AccessKind, Attempt, Mode, Refusal, Rules, Size, Tables, entry, translate};
 
 use pages::{Key, Page};
 
@@ -34,19 +39,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the page tables hold by all that the program knows, who accesses it, and what the signal must say beside that.
+/// What the page tables hold by all that the program knows, who accesses it, and what the signal
+/// must say beside that.
 struct Case<'a> {
     what: &'a str,
     spec: PageSpec,
     address: u64,
     pkru: u32,
-    kind: Kind,
+    kind: AccessKind,
     si_code: i32,
 }
 
 fn user() -> Result<()> {
     access::catch_faults().context("cannot catch SIGSEGV")?;
-    let all = [Kind::Read, Kind::Write, Kind::Fetch];
+    let all = [AccessKind::Read, AccessKind::Write, AccessKind::Fetch];
     let pkru = access::pkru();
     let nothing = |size| PageSpec { present: false, ..PageSpec::open(size, true) };
     for size in [Size::Small, Size::Large] {
@@ -63,17 +69,18 @@ fn user() -> Result<()> {
             case("unmapped", nothing(size), gone, kind, MAPERR)?;
             case("no access", nothing(size), shut.start(), kind, ACCERR)?;
         }
-        case("read-only", read_only, code.start(), Kind::Read, 0)?;
-        case("read-only", read_only, code.start(), Kind::Write, ACCERR)?;
-        case("read-only", read_only, code.start(), Kind::Fetch, 0)?;
-        case("data", no_code, data.start(), Kind::Read, 0)?;
-        case("data", no_code, data.start(), Kind::Write, 0)?;
-        case("data", no_code, data.start(), Kind::Fetch, ACCERR)?;
+        case("read-only", read_only, code.start(), AccessKind::Read, 0)?;
+        case("read-only", read_only, code.start(), AccessKind::Write, ACCERR)?;
+        case("read-only", read_only, code.start(), AccessKind::Fetch, 0)?;
+        case("data", no_code, data.start(), AccessKind::Read, 0)?;
+        case("data", no_code, data.start(), AccessKind::Write, 0)?;
+        case("data", no_code, data.start(), AccessKind::Fetch, ACCERR)?;
         keys(size)?;
     }
     for kind in all {
         let (what, spec) = ("the kernel's text", PageSpec::open(Size::Large, false));
-        // Wherever it is by now; for an address of its half the kernel always says that the page was present (sanitize_error_code).
+        // Wherever it is by now; for an address of its half the kernel always says that the page
+        // was present (sanitize_error_code).
         let address = 0xffff_ffff_8100_0000;
         check(&Case { what, spec, address, pkru, kind, si_code: MAPERR })?;
     }
@@ -88,9 +95,17 @@ fn keys(size: Size) -> Result<()> {
     let spec = PageSpec { key: key.number(), ..PageSpec::open(size, true) };
     let (address, before) = (page.start() + size.bytes() / 2, access::pkru());
     for (what, denied, kinds) in [
-        ("key without access", 1, [(Kind::Read, PKUERR), (Kind::Write, PKUERR), (Kind::Fetch, 0)]),
-        ("key without writes", 2, [(Kind::Read, 0), (Kind::Write, PKUERR), (Kind::Fetch, 0)]),
-        ("key with all", 0, [(Kind::Read, 0), (Kind::Write, 0), (Kind::Fetch, 0)]),
+        (
+            "key without access",
+            1,
+            [(AccessKind::Read, PKUERR), (AccessKind::Write, PKUERR), (AccessKind::Fetch, 0)],
+        ),
+        (
+            "key without writes",
+            2,
+            [(AccessKind::Read, 0), (AccessKind::Write, PKUERR), (AccessKind::Fetch, 0)],
+        ),
+        ("key with all", 0, [(AccessKind::Read, 0), (AccessKind::Write, 0), (AccessKind::Fetch, 0)]),
     ] {
         let pkru = before & !(3 << (2 * key.number())) | denied << (2 * key.number());
         access::set_pkru(pkru);
@@ -105,8 +120,8 @@ fn keys(size: Size) -> Result<()> {
 /// Makes the access, and compares.
 fn check(case: &Case) -> Result<()> {
     let Case { what, spec, address, pkru, kind, si_code } = *case;
-    let expected =
-        predicted(spec, Rules { pkru, ..Rules::default() }, Attempt { address, kind, mode: Mode::User });
+    let attempt = Attempt { address: Linear(address), kind, mode: Mode::User };
+    let expected = predicted(spec, Rules { pkru, ..Rules::default() }, attempt);
     let told = access::attempt(kind, address);
     let size = spec.size;
     match told {
@@ -129,7 +144,7 @@ fn check(case: &Case) -> Result<()> {
             told.si_code == si_code,
             "{what}, {size:?}: {kind:?}: expected si_code {si_code}, the kernel says {told:x?}"
         );
-        let fetched = kind == Kind::Fetch;
+        let fetched = kind == AccessKind::Fetch;
         ensure!(
             (told.ip == address) == fetched,
             "{what}, {size:?}: {kind:?}: by another instruction: {told:x?}"
@@ -142,7 +157,7 @@ fn check(case: &Case) -> Result<()> {
 fn predicted(spec: PageSpec, rules: Rules, attempt: Attempt) -> Option<u32> {
     let mut tables = Tables::default();
     let upper = entry::PRESENT | entry::WRITABLE | entry::USER;
-    tables.map(attempt.address & !(spec.size.bytes() - 1), spec.size, spec.bits(), upper);
+    tables.map(attempt.address.aligned_down(spec.size.bytes()), spec.size, spec.bits(), upper);
     match translate(&tables, &rules, attempt) {
         Ok(_) => None,
         Err(Refusal::PageFault(code)) => Some(code.0),

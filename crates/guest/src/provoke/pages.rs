@@ -24,7 +24,8 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// With these rights (`PROT_*`), holding a way back for [`attempt`](super::access::attempt) in its middle.
+    /// With these rights (`PROT_*`), holding a way back for [`attempt`](super::access::attempt) in
+    /// its middle.
     pub(crate) fn new(size: Size, rights: i32) -> Result<Self> {
         let mut flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         if size == Size::Large {

@@ -1,4 +1,5 @@
-//! Whether this crate and `iced-x86` say the same of some bytes. The fuzz target uses this file too.
+//! Whether this crate and `iced-x86` say the same of some bytes. The fuzz target uses this file
+//! too.
 
 use iced_x86::{
     Decoder, DecoderOptions, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind,
@@ -34,7 +35,8 @@ pub(crate) enum Agreement {
     Alone,
 }
 
-/// Compares what both decoders say of the instruction at the start of `bytes`, run with `registers`.
+/// Compares what both decoders say of the instruction at the start of `bytes`, run with
+/// `registers`.
 pub(crate) fn compare(bytes: &[u8], registers: &Registers) -> Result<Agreement, String> {
     let bytes = &bytes[..bytes.len().min(15)];
     let mut decoder = Decoder::with_ip(64, bytes, registers.rip, DecoderOptions::NONE);
@@ -109,8 +111,8 @@ fn operand(instruction: &Instruction, memory: &UsedMemory, registers: &Registers
 
 /// Where the other decoder says something else on purpose, or is wrong; each with the reason.
 fn corrected(instruction: &Instruction, mut operand: Operand, registers: &Registers) -> Operand {
-    // It gives the address form of a bit string instruction; the register's bit number moves on from there
-    // (Intel SDM volume 2, `BT`).
+    // It gives the address form of a bit string instruction; the register's bit number moves on
+    // from there (Intel SDM volume 2, `BT`).
     if matches!(instruction.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
         && instruction.op1_kind() == OpKind::Register
     {

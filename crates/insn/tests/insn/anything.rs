@@ -1,4 +1,5 @@
-//! What holds for every instruction in every state of the registers. The fuzz target uses this file too.
+//! What holds for every instruction in every state of the registers. The fuzz target uses this file
+//! too.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
 use trapline_insn::{
@@ -118,8 +119,8 @@ fn check_emulated(plan: &Plan, before: &Registers, operands: &[Operand], value: 
     assert_eq!((whole, in_one.accesses), (pieces, memory.accesses));
 }
 
-/// The other decoder must see the same instruction with its operand at `(scratch)`, and no other use of the
-/// scratch register.
+/// The other decoder must see the same instruction with its operand at `(scratch)`, and no other
+/// use of the scratch register.
 fn check_copy(redirect: &Redirect, bytes: &[u8]) {
     let read = |bytes| Decoder::new(64, bytes, DecoderOptions::NONE).decode();
     let original: Instruction = read(bytes);

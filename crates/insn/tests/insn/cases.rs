@@ -1,8 +1,8 @@
 //! Decoder cases as text: `cases.txt` beside this file, `bytes | what the plan says`.
 //!
-//! Each register holds its number: `%rax` 0x1000, `%rcx` 0x2000, up to `%r15` 0x10000; `rip` is 0x400000, the
-//! base of `%fs` 0x10000000, of `%gs` 0x20000000. `TRAPLINE_BLESS=1` rewrites what the plans say; read the
-//! difference.
+//! Each register holds its number: `%rax` 0x1000, `%rcx` 0x2000, up to `%r15` 0x10000; `rip` is
+//! 0x400000, the base of `%fs` 0x10000000, of `%gs` 0x20000000. `TRAPLINE_BLESS=1` rewrites what
+//! the plans say; read the difference.
 
 use std::fmt::Write as _;
 

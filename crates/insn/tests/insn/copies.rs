@@ -1,4 +1,5 @@
-//! Redirected copies do what their originals do: vector and x87 state, general registers, flags and memory.
+//! Redirected copies do what their originals do: vector and x87 state, general registers, flags and
+//! memory.
 
 use std::collections::BTreeMap;
 
@@ -56,8 +57,8 @@ fn redirected_copies_equal_their_originals_on_the_cpu() {
     assert!(done.len() > 700, "{} forms", done.len());
 }
 
-/// Runs original and copy and compares; false where this instruction is not one to redirect or cannot be
-/// steered.
+/// Runs original and copy and compares; false where this instruction is not one to redirect or
+/// cannot be steered.
 fn compare(
     instruction: &Instruction,
     bytes: &[u8],
@@ -84,8 +85,8 @@ fn compare(
     let start = *machine.arena_bytes();
 
     let mut original = before;
-    // SAFETY: forms of vector, x87 and bit instructions with exceptions masked and one operand in the arena,
-    // aligned; none changes control flow.
+    // SAFETY: forms of vector, x87 and bit instructions with exceptions masked and one operand in
+    // the arena, aligned; none changes control flow.
     unsafe { machine.run(bytes, &mut original) };
     let original_state = *machine.state_out();
     let original_arena = *machine.arena_bytes();
@@ -97,8 +98,8 @@ fn compare(
     machine.state_out().fill(0);
     let mut copy = before;
     copy.set(redirect.scratch, machine.arena() + elsewhere as u64);
-    // SAFETY: the same instruction with its operand elsewhere in the arena, if the copy is right; that is
-    // what is tested.
+    // SAFETY: the same instruction with its operand elsewhere in the arena, if the copy is right;
+    // that is what is tested.
     unsafe { machine.run(&redirect.code[..redirect.length.into()], &mut copy) };
 
     let mut expected_arena = copied;
@@ -132,8 +133,8 @@ fn compare(
     if differences.is_empty() { Ok(true) } else { Err(format!("{differences}{redirect:02x?}")) }
 }
 
-/// The first byte of state that differs, but for the x87 opcode and pointers (bytes 6 to 23), which hold
-/// addresses of code and operand.
+/// The first byte of state that differs, but for the x87 opcode and pointers (bytes 6 to 23), which
+/// hold addresses of code and operand.
 fn differing_state(one: &[u8; STATE], other: &[u8; STATE]) -> Option<usize> {
     (0..STATE).filter(|at| !(6..24).contains(at)).find(|at| one[*at] != other[*at])
 }

@@ -185,8 +185,9 @@ fn compare(
 ) -> Result<(), String> {
     let plan = decode(bytes).map_err(|error| error.to_string())?;
     let mut native = before;
-    // SAFETY: only forms that this crate emulates come here: they compute and access memory, all of it in the
-    // arena as `steer` saw to; divisions, which may fault, are not among them. Flags are status flags and DF.
+    // SAFETY: only forms that this crate emulates come here: they compute and access memory, all of
+    // it in the arena as `steer` saw to; divisions, which may fault, are not among them. Flags are
+    // status flags and DF.
     unsafe { machine.run(bytes, &mut native) };
     if plan.method() != Method::Emulate {
         return Err(format!("{:?}", plan.method()));
@@ -203,7 +204,8 @@ fn compare(
         }
     }
     let mut differences = String::new();
-    // A repeated string with a 32-bit count of 0 does nothing; whether it clears the upper halves of its registers the manual does not say, and CPUs differ.
+    // A repeated string with a 32-bit count of 0 does nothing; whether it clears the upper halves
+    // of its registers the manual does not say, and CPUs differ.
     let halves = has_rep_prefix(instruction) && bytes.contains(&0x67) && before.get(Gpr::Rcx) as u32 == 0;
     let unspecified = |register| halves && matches!(register, Gpr::Rcx | Gpr::Rsi | Gpr::Rdi);
     for register in Gpr::ALL {

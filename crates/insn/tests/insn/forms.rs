@@ -8,7 +8,8 @@ use iced_x86::{Code, Encoder, EncodingKind, Instruction, OpCodeOperandKind as Ki
 pub(crate) struct Place {
     /// Address of the instruction.
     pub(crate) rip: u64,
-    /// Address that absolute and RIP-relative operands name; below 2 GiB, so that all forms reach it.
+    /// Address that absolute and RIP-relative operands name; below 2 GiB, so that all forms reach
+    /// it.
     pub(crate) target: u64,
 }
 
@@ -20,8 +21,8 @@ pub(crate) fn all() -> impl Iterator<Item = Code> {
     })
 }
 
-/// One instruction of `code`'s form with random operands, and its bytes; `None` where this generator cannot
-/// make one.
+/// One instruction of `code`'s form with random operands, and its bytes; `None` where this
+/// generator cannot make one.
 ///
 /// Where an operand may be memory or a register it is memory.
 pub(crate) fn random(code: Code, rng: &mut Rng, place: Place) -> Option<(Instruction, Vec<u8>)> {

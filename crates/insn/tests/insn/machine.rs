@@ -1,9 +1,9 @@
 //! The CPU under test, driven: one instruction run natively on chosen registers, flags and memory.
 //!
-//! A code page, a context and an arena for operands lie below 2 GiB, so that absolute and 32-bit addresses
-//! reach them. The code is `load all from the context; instruction; store all to the context`, where the
-//! context is addressed absolutely and so costs no register: all sixteen are the instruction's, `%rsp`
-//! included.
+//! A code page, a context and an arena for operands lie below 2 GiB, so that absolute and 32-bit
+//! addresses reach them. The code is `load all from the context; instruction; store all to the
+//! context`, where the context is addressed absolutely and so costs no register: all sixteen are
+//! the instruction's, `%rsp` included.
 
 use std::ptr;
 
@@ -16,7 +16,8 @@ pub(crate) const STATE: usize = 4096;
 
 const CONTEXT: usize = 4096;
 const CODE: usize = 4096;
-// Offsets in the context: sixteen registers in, sixteen out, flags in, flags out, host's %rsp, fxsave areas.
+// Offsets in the context: sixteen registers in, sixteen out, flags in, flags out, host's %rsp,
+// fxsave areas.
 const IN: usize = 0;
 const OUT: usize = 128;
 const FLAGS_IN: usize = 256;
@@ -60,7 +61,8 @@ impl Machine {
         machine.gs_base = machine.address(CODE) & !0xfff;
         const ARCH_SET_GS: u64 = 0x1001;
         const ARCH_GET_FS: u64 = 0x1003;
-        // SAFETY: %gs is not used by 64-bit programs; reading the base of %fs writes the eight bytes given.
+        // SAFETY: %gs is not used by 64-bit programs; reading the base of %fs writes the eight
+        // bytes given.
         unsafe {
             assert_eq!(libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, machine.gs_base), 0);
             assert_eq!(libc::syscall(libc::SYS_arch_prctl, ARCH_GET_FS, &raw mut machine.fs_base), 0);
@@ -93,8 +95,8 @@ impl Machine {
 
     /// The operands' memory.
     pub(crate) fn arena_bytes(&mut self) -> &mut [u8; ARENA] {
-        // SAFETY: the arena is ARENA bytes of the mapping, which lives as long as `self`; only `run`, which
-        // takes `&mut self`, writes it otherwise.
+        // SAFETY: the arena is ARENA bytes of the mapping, which lives as long as `self`; only
+        // `run`, which takes `&mut self`, writes it otherwise.
         unsafe { &mut *self.base.add(CODE + CONTEXT + 2 * STATE).cast() }
     }
 
@@ -112,13 +114,15 @@ impl Machine {
 
     fn context_word(&mut self, offset: usize) -> &mut u64 {
         assert!(offset + 8 <= CONTEXT && offset.is_multiple_of(8));
-        // SAFETY: inside the context, which is mapped and aligned to a page; the offset was just checked.
+        // SAFETY: inside the context, which is mapped and aligned to a page; the offset was just
+        // checked.
         unsafe { &mut *self.base.add(CODE + offset).cast() }
     }
 
     fn emit(&mut self, at: &mut usize, bytes: &[u8]) {
         assert!(*at + bytes.len() <= CODE);
-        // SAFETY: the code page is writable, the range was just checked, and nothing runs in it now.
+        // SAFETY: the code page is writable, the range was just checked, and nothing runs in it
+        // now.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(*at), bytes.len()) };
         *at += bytes.len();
     }
@@ -163,8 +167,8 @@ impl Machine {
         let enabled = unsafe { std::arch::x86_64::_xgetbv(0) } as u32 & COMPONENTS;
         let state = self.state_in();
         rng.fill(state);
-        // The head of the legacy area: control word, status, full tags, opcode and pointers, MXCSR (Intel SDM
-        // volume 1, 10.5.1).
+        // The head of the legacy area: control word, status, full tags, opcode and pointers, MXCSR
+        // (Intel SDM volume 1, 10.5.1).
         state[..32].fill(0);
         state[0..2].copy_from_slice(&0x037f_u16.to_le_bytes());
         state[4] = 0xff;
@@ -179,9 +183,9 @@ impl Machine {
     ///
     /// # Safety
     ///
-    /// The instruction must complete without a fault, go on behind itself, write no memory but the arena's,
-    /// and not be one that changes how the process runs. Its `rflags` may differ from the host's in the
-    /// status flags and DF alone.
+    /// The instruction must complete without a fault, go on behind itself, write no memory but the
+    /// arena's, and not be one that changes how the process runs. Its `rflags` may differ from the
+    /// host's in the status flags and DF alone.
     pub(crate) unsafe fn run(&mut self, bytes: &[u8], registers: &mut Registers) {
         let context = self.address(CODE);
         let mut at = self.instruction_at;
@@ -205,9 +209,9 @@ impl Machine {
             *self.context_word(IN + number * 8) = registers.get(register);
         }
         *self.context_word(FLAGS_IN) = registers.rflags | 0x202;
-        // SAFETY: the code at the mapping's start follows the C calling convention: it saves and restores all
-        // that a callee must, flags included; what runs between is the caller's promise. The fence of the
-        // call makes the compiler forget what the mapping holds.
+        // SAFETY: the code at the mapping's start follows the C calling convention: it saves and
+        // restores all that a callee must, flags included; what runs between is the caller's
+        // promise. The fence of the call makes the compiler forget what the mapping holds.
         unsafe {
             let entry: extern "C" fn() = std::mem::transmute(self.base);
             std::arch::asm!("call {}", in(reg) entry, clobber_abi("C"));
@@ -223,7 +227,8 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made in `new` with this length, and no reference into it outlives `self`.
+        // SAFETY: the mapping was made in `new` with this length, and no reference into it outlives
+        // `self`.
         unsafe { libc::munmap(self.base.cast(), CODE + CONTEXT + 2 * STATE + ARENA) };
     }
 }

@@ -1,7 +1,8 @@
-//! The crate against two judges: a second decoder (`iced-x86`) for what instructions access, and the CPU for
-//! what they do.
+//! The crate against two judges: a second decoder (`iced-x86`) for what instructions access, and
+//! the CPU for what they do.
 //!
-//! The number of random cases is `TRAPLINE_INSN_CASES`, the seed `TRAPLINE_INSN_SEED`; both are printed.
+//! The number of random cases is `TRAPLINE_INSN_CASES`, the seed `TRAPLINE_INSN_SEED`; both are
+//! printed.
 
 mod agreement;
 mod anything;

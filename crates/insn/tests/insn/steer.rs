@@ -1,5 +1,5 @@
-//! Registers under which an instruction's memory operands lie in the arena, worked out from the second
-//! decoder's view of it.
+//! Registers under which an instruction's memory operands lie in the arena, worked out from the
+//! second decoder's view of it.
 
 use fastrand::Rng;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
@@ -19,8 +19,8 @@ fn gpr(register: Register) -> Option<Gpr> {
     register.is_gpr().then(|| Gpr::from_number(register.full_register().number() as u8))
 }
 
-/// Sets the registers of `instruction`'s addresses, for operands aligned to `alignment` bytes; `None` if that
-/// cannot be done, as when the stack pointer is also an index.
+/// Sets the registers of `instruction`'s addresses, for operands aligned to `alignment` bytes;
+/// `None` if that cannot be done, as when the stack pointer is also an index.
 pub(crate) fn steer(
     instruction: &Instruction,
     registers: &mut Registers,

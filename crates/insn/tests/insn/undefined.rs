@@ -1,5 +1,5 @@
-//! Flags that the manual leaves undefined, so that a CPU may do anything (Intel SDM volume 2, "Flags
-//! Affected" of each instruction).
+//! Flags that the manual leaves undefined, so that a CPU may do anything (Intel SDM volume 2,
+//! "Flags Affected" of each instruction).
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 use trapline_insn::Registers;
@@ -29,17 +29,19 @@ pub(crate) fn flags(instruction: &Instruction, registers: &Registers) -> u64 {
             0 | 1 => 0,
             _ => OF,
         },
-        // "The CF flag ... is undefined for SHL and SHR instructions where the count is greater than or equal
-        // to the size (in bits) of the destination operand. The OF flag is affected only for 1-bit shifts;
-        // otherwise, it is undefined ... for a non-zero count, the AF flag is undefined."
+        // "The CF flag ... is undefined for SHL and SHR instructions where the count is greater
+        // than or equal to the size (in bits) of the destination operand. The OF flag is affected
+        // only for 1-bit shifts; otherwise, it is undefined ... for a non-zero count, the AF flag
+        // is undefined."
         Shl | Sal | Shr | Sar => match count(instruction, registers, bits) {
             0 => 0,
             1 => AF,
             count if count >= bits => AF | OF | CF,
             _ => AF | OF,
         },
-        // "If the count is greater than the operand size, the flags are undefined. For a 1-bit shift, the OF
-        // flag is set if a sign change occurred; otherwise ... undefined ... AF flag is undefined."
+        // "If the count is greater than the operand size, the flags are undefined. For a 1-bit
+        // shift, the OF flag is set if a sign change occurred; otherwise ... undefined ... AF flag
+        // is undefined."
         Shld | Shrd => match count(instruction, registers, bits) {
             0 => 0,
             1 => AF,

@@ -1,12 +1,15 @@
-//! What cores do: they execute instructions, trap where one is armed, step over the original, and return from functions.
+//! What cores do: they execute instructions, trap where one is armed, step over the original, and
+//! return from functions.
 
 use super::handlers::{Guard, Link};
-use super::text::{Hook, Kind, Text, Walk};
+use super::text::{Hook, HookKind, Text, Walk};
 use super::watch::Called;
+use crate::allocation::Side;
 use crate::schedule::{Scheduler, actor};
 use crate::world::lock;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use trapline_engine::code::{CodeEngine, CodeProbe, Delivery, HitVerdict, Point, Recovery};
@@ -60,6 +63,20 @@ struct Execution {
     returns: Vec<Return>,
 }
 
+/// The engine while one of its functions for traps is called: it must not allocate.
+pub(super) struct InTrap<'a> {
+    engine: &'a CodeEngine<Link>,
+    _side: Side,
+}
+
+impl Deref for InTrap<'_> {
+    type Target = CodeEngine<Link>;
+
+    fn deref(&self) -> &Self::Target {
+        self.engine
+    }
+}
+
 impl World {
     pub(super) fn new(cores: usize, seed: u64, delivery: Delivery) -> Arc<Self> {
         Arc::new_cyclic(|world: &Weak<Self>| Self {
@@ -82,6 +99,11 @@ impl World {
     /// The context as it is now.
     pub(super) fn guard(&self) -> Guard {
         Guard(self.guards.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The engine, called in a trap.
+    pub(super) fn trap(&self) -> InTrap<'_> {
+        InTrap { engine: &self.engine, _side: Side::engine() }
     }
 
     fn core(&self) -> &Core {
@@ -108,7 +130,8 @@ impl World {
     /// Executes an instruction, or begins to; returns false if it has faulted.
     fn attempt(&self, execution: &mut Execution) -> bool {
         self.scheduler.pause();
-        // Nothing comes between this look and the beginning of the trap: the CPU fetches the breakpoint and raises the exception.
+        // Nothing comes between this look and the beginning of the trap: the CPU fetches the
+        // breakpoint and raises the exception.
         let walk = lock(&self.text).begin(execution.address);
         match (walk, self.delivery) {
             (None, _) => self.original(execution.address),
@@ -154,11 +177,12 @@ impl World {
         let mut hit = None;
         while let Some(hook) = self.next(execution.address, &mut walk) {
             match hook.kind {
-                Kind::Hit(point) => {
+                HookKind::Hit(point) => {
                     let point = point as *const Point;
-                    // SAFETY: armed, so alive until `disarm`, which waits for this trap; on a core, which nothing interrupts but what it calls.
+                    // SAFETY: armed, so alive until `disarm`, which waits for this trap; on a core,
+                    // which nothing interrupts but what it calls.
                     let verdict = unsafe {
-                        self.engine.hit(&*point, &execution.registers, Delivery::Each, &self.guard())
+                        self.trap().hit(&*point, &execution.registers, Delivery::Each, &self.guard())
                     };
                     assert_eq!(
                         verdict == HitVerdict::Missed,
@@ -167,9 +191,9 @@ impl World {
                     );
                     hit = Some(point);
                 }
-                Kind::Entry(probe) if !inside => self.enters(execution, &hook, probe),
-                Kind::Entry(_) => lock(&self.text).miss_one(execution.address, hook.number),
-                Kind::Step(_) => unreachable!("the end of each step is told"),
+                HookKind::Entry(probe) if !inside => self.enters(execution, &hook, probe),
+                HookKind::Entry(_) => lock(&self.text).miss_one(execution.address, hook.number),
+                HookKind::Step(_) => unreachable!("the end of each step is told"),
             }
             self.scheduler.pause();
         }
@@ -178,16 +202,17 @@ impl World {
             // SAFETY: as above.
             unsafe {
                 if done {
-                    self.engine.stepped(&*point, &execution.registers, &self.guard());
+                    self.trap().stepped(&*point, &execution.registers, &self.guard());
                 } else {
-                    assert_eq!(self.engine.step_fault(), Recovery::Rewind);
+                    assert_eq!(self.trap().step_fault(), Recovery::Rewind);
                 }
             }
         }
         done
     }
 
-    /// A hit as kprobes deliver it: `kprobe_int3_handler()`, `reenter_kprobe()`, `kprobe_post_process()`, `kprobe_fault_handler()`.
+    /// A hit as kprobes deliver it: `kprobe_int3_handler()`, `reenter_kprobe()`,
+    /// `kprobe_post_process()`, `kprobe_fault_handler()`.
     fn alone(&self, core: &Core, execution: &mut Execution, mut walk: Walk) -> bool {
         let address = execution.address;
         let by_ftrace = lock(&self.text).is_by_ftrace(address);
@@ -197,9 +222,9 @@ impl World {
         } else {
             while let Some(hook) = self.next(address, &mut walk) {
                 match hook.kind {
-                    Kind::Hit(point) => self.delivers(execution, &hook, point, by_ftrace),
-                    Kind::Entry(probe) => self.enters(execution, &hook, probe),
-                    Kind::Step(_) => {}
+                    HookKind::Hit(point) => self.delivers(execution, &hook, point, by_ftrace),
+                    HookKind::Entry(probe) => self.enters(execution, &hook, probe),
+                    HookKind::Step(_) => {}
                 }
                 self.scheduler.pause();
             }
@@ -210,10 +235,10 @@ impl World {
         if let (true, false, Walk::List { below }) = (done, inside, &mut walk) {
             *below = u64::MAX;
             while let Some(hook) = self.next(address, &mut walk) {
-                if let Kind::Step(point) = hook.kind {
+                if let HookKind::Step(point) = hook.kind {
                     // SAFETY: as in `each`.
                     unsafe {
-                        self.engine.stepped(&*(point as *const Point), &execution.registers, &self.guard())
+                        self.trap().stepped(&*(point as *const Point), &execution.registers, &self.guard())
                     };
                 }
                 self.scheduler.pause();
@@ -228,13 +253,13 @@ impl World {
     fn delivers(&self, execution: &Execution, hook: &Hook, point: u64, by_ftrace: bool) {
         let (point, registers) = (point as *const Point, &execution.registers);
         // SAFETY: as in `each`.
-        let verdict = unsafe { self.engine.hit(&*point, registers, Delivery::Alone, &self.guard()) };
+        let verdict = unsafe { self.trap().hit(&*point, registers, Delivery::Alone, &self.guard()) };
         assert_eq!(verdict, HitVerdict::Ran, "hits that are delivered one at a time are never missed");
         self.scheduler.pause();
         let wants_step = lock(&self.text).wants_step(hook.number);
         if by_ftrace && wants_step {
             // SAFETY: as in `each`.
-            unsafe { self.engine.stepped(&*point, registers, &self.guard()) };
+            unsafe { self.trap().stepped(&*point, registers, &self.guard()) };
         }
     }
 
@@ -246,8 +271,9 @@ impl World {
     fn enters(&self, execution: &mut Execution, hook: &Hook, probe: u64) {
         let carried = Box::new(Cell::new([0; 3]));
         let (to, registers) = (probe as *const CodeProbe, &execution.registers);
-        // SAFETY: registered, and alive until every trap that may find its hook has ended; on a core, which nothing interrupts but what it calls.
-        let wanted = unsafe { self.engine.entered(&*to, registers, carried.as_ptr().cast(), &self.guard()) };
+        // SAFETY: registered, and alive until every trap that may find its hook has ended; on a
+        // core, which nothing interrupts but what it calls.
+        let wanted = unsafe { self.trap().entered(&*to, registers, carried.as_ptr().cast(), &self.guard()) };
         if wanted {
             if let Some(calls) = lock(&self.under_way).get_mut(&hook.number) {
                 *calls += 1;
@@ -269,7 +295,7 @@ impl World {
         // SAFETY: as in `enters`.
         unsafe {
             let probe = end.probe as *const CodeProbe;
-            self.engine.returned(&*probe, registers, end.carried.as_ptr().cast(), &self.guard());
+            self.trap().returned(&*probe, registers, end.carried.as_ptr().cast(), &self.guard());
         }
         core.running.store(false, Ordering::Relaxed);
         if let Some(calls) = lock(&self.under_way).get_mut(&end.hook) {

@@ -2,11 +2,13 @@
 
 use super::cores::World;
 use super::watch::{Called, Do, Fix, Handler, Watch};
+use crate::allocation::Side;
 use crate::schedule::actor;
 use crate::world::lock;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use trapline_engine::Lane;
 use trapline_engine::code::{Call, Calls, CodeHandlers, Exception, Recovery};
 use trapline_insn::Registers;
 
@@ -58,15 +60,20 @@ impl Calls for Link {
     type Guard = Guard;
     type Frame = Frame;
 
-    fn cpu(&self) -> usize {
-        actor().expect("traps happen on cores")
+    fn lane(&self) -> Lane {
+        let _side = Side::platform();
+        Lane::new(actor().expect("traps happen on cores"))
     }
 
     fn guarding<T>(&self, calls: impl FnOnce(&Guard) -> T) -> T {
-        calls(&self.world().guard())
+        let side = Side::platform();
+        let guard = self.world().guard();
+        drop(side);
+        calls(&guard)
     }
 
     unsafe fn call(&self, guard: &Guard, frame: &Frame, call: &Call) -> Option<u64> {
+        let _side = Side::platform();
         let world = self.world();
         frame.id.set(world.calls.fetch_add(1, Ordering::Relaxed) + 1);
         frame.guard.set(guard.0);
@@ -84,7 +91,7 @@ impl Calls for Link {
         // SAFETY: the registers of the hit, or of the fault.
         let registers = unsafe { *(call.arguments[1] as *const Registers) };
         let (number, depth) = (registers.rdi, registers.rsi);
-        let (cpu, probe) = (self.cpu(), watch.id.load(Ordering::Relaxed));
+        let (cpu, probe) = (self.lane().number(), watch.id.load(Ordering::Relaxed));
         let trap = world.cores[cpu].traps.load(Ordering::Relaxed);
         lock(&world.journal).push(Called { probe, handler, cpu, trap, number, depth });
         if handler == Handler::Fix {
@@ -106,7 +113,7 @@ impl Calls for Link {
                 Do::Interrupted => {
                     let (exception, mut registers) = (PAGE_FAULT, Registers::default());
                     // SAFETY: on a core, in its trap.
-                    let recovery = unsafe { world.engine.fault(&exception, &mut registers, true) };
+                    let recovery = unsafe { world.trap().fault(&exception, &mut registers, true) };
                     assert_eq!(recovery, Recovery::NotOurs, "it is not the handler's fault");
                 }
             }
@@ -144,11 +151,11 @@ impl World {
     fn handler_faults(&self, frame: &Frame) -> bool {
         let mut registers = Registers { rsp: frame.id.get(), ..Registers::default() };
         // SAFETY: on a core, in its trap.
-        match unsafe { self.engine.fault(&PAGE_FAULT, &mut registers, true) } {
+        match unsafe { self.trap().fault(&PAGE_FAULT, &mut registers, true) } {
             Recovery::Resume => true,
             Recovery::Abandon => {
                 // SAFETY: as above.
-                assert!(unsafe { self.engine.abandon(&mut registers) }, "it was the handler's a moment ago");
+                assert!(unsafe { self.trap().abandon(&mut registers) }, "it was the handler's a moment ago");
                 assert!(frame.abandoned.get(), "another call was abandoned");
                 false
             }

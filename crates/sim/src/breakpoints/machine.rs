@@ -73,7 +73,8 @@ impl CodeMachine {
         added.is_ok().then_some(self.ids)
     }
 
-    /// Has the platform refuse to arm an instruction, or to tell of its steps, after it has granted that `times` times; once.
+    /// Has the platform refuse to arm an instruction, or to tell of its steps, after it has granted
+    /// that `times` times; once.
     pub fn refuse_after(&mut self, times: u64) {
         *lock(&self.world.refuse_after) = Some(times);
     }
@@ -100,7 +101,8 @@ impl CodeMachine {
         }
     }
 
-    /// The module with the instruction at `address` is unloaded: its probes are not called from now on, but stay registered. What is at the address afterwards is another's.
+    /// The module with the instruction at `address` is unloaded: its probes are not called from now
+    /// on, but stay registered. What is at the address afterwards is another's.
     pub fn unload(&mut self, address: u64) {
         self.world.scheduler.pause();
         lock(&self.world.text).unload(address);
@@ -157,12 +159,14 @@ impl CodeMachine {
         *lock(&self.world.on_fault) = Some(address);
     }
 
-    /// Has a function begin at `address`, which executes those of `body` after its first instruction; itself, too, but not for ever.
+    /// Has a function begin at `address`, which executes those of `body` after its first
+    /// instruction; itself, too, but not for ever.
     pub fn function(&mut self, address: u64, body: &[u64]) {
         lock(&self.world.text).set_function(address, body);
     }
 
-    /// Has hits at `address` come by ftrace: nothing is stepped over there. For machines that deliver hits alone.
+    /// Has hits at `address` come by ftrace: nothing is stepped over there. For machines that
+    /// deliver hits alone.
     pub fn by_ftrace(&mut self, address: u64) {
         lock(&self.world.text).set_by_ftrace(address);
     }
@@ -172,7 +176,8 @@ impl CodeMachine {
         lock(&self.world.text).armed().collect()
     }
 
-    /// Whether anybody asked to be told of the ends of steps at `address`; never where each is told.
+    /// Whether anybody asked to be told of the ends of steps at `address`; never where each is
+    /// told.
     pub fn tells_steps(&self, address: u64) -> bool {
         lock(&self.world.text).tells_steps(address)
     }
@@ -194,7 +199,7 @@ impl CodeMachine {
 
     /// Where the cores are in the life of a hit.
     pub fn phases(&self) -> Vec<Phase> {
-        (0..self.world.cores.len()).map(|cpu| self.world.engine.phase(cpu)).collect()
+        self.world.engine.phases().collect()
     }
 
     /// Whether every core is outside of any hit, as far as the engine was told.

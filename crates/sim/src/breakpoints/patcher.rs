@@ -1,7 +1,7 @@
 //! What arms the instructions and functions of a machine.
 
 use super::cores::World;
-use super::text::Kind;
+use super::text::HookKind;
 use crate::world::lock;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -28,13 +28,14 @@ pub(super) struct ReturnSite {
 }
 
 impl Patcher {
-    fn insert(&self, address: u64, kind: Kind) -> u64 {
+    fn insert(&self, address: u64, kind: HookKind) -> u64 {
         let world = &self.0;
         world.scheduler.pause();
-        // Whether the kernel made a list of it at once depends on whether the instruction can be replaced by a jump.
+        // Whether the kernel made a list of it at once depends on whether the instruction can be
+        // replaced by a jump.
         let is_list = world.scheduler.draw(2) == 0;
         let hook = lock(&world.text).insert(address, kind, is_list);
-        if let Kind::Entry(_) = kind {
+        if let HookKind::Entry(_) = kind {
             lock(&world.under_way).insert(hook, 0);
         }
         world.scheduler.pause();
@@ -54,9 +55,10 @@ impl Patcher {
         lock(&self.0.text).remove(address, hook);
     }
 
-    /// Has each call of the function at `address` come to `probe`, which is alive until [`Patcher::disarm_return`] has returned.
+    /// Has each call of the function at `address` come to `probe`, which is alive until
+    /// [`Patcher::disarm_return`] has returned.
     pub(super) fn arm_return(&mut self, address: u64, probe: NonNull<CodeProbe>) -> ReturnSite {
-        let hook = self.insert(address, Kind::Entry(probe.as_ptr() as u64));
+        let hook = self.insert(address, HookKind::Entry(probe.as_ptr() as u64));
         ReturnSite { address, hook }
     }
 
@@ -91,13 +93,13 @@ impl Breakpoints for Patcher {
     type Error = ();
 
     unsafe fn arm(&mut self, point: NonNull<Point>) -> Result<Site, ()> {
-        // SAFETY: alive until it is disarmed, as the caller vouches.
+        // SAFETY: alive until it is disarmed: `Breakpoints::arm` asks for that.
         let address = unsafe { point.as_ref() }.address();
         let point = point.as_ptr() as u64;
         if !self.is_granted() {
             return Err(());
         }
-        let hook = self.insert(address, Kind::Hit(point));
+        let hook = self.insert(address, HookKind::Hit(point));
         Ok(Site { address, point, hook, step: None })
     }
 
@@ -112,7 +114,7 @@ impl Breakpoints for Patcher {
         } else if wanted && !self.is_granted() {
             return Err(());
         } else if wanted {
-            site.step = Some(self.insert(site.address, Kind::Step(site.point)));
+            site.step = Some(self.insert(site.address, HookKind::Step(site.point)));
         } else if let Some(step) = site.step.take() {
             self.remove(site.address, step);
             self.synchronize();

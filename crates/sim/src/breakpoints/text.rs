@@ -1,18 +1,21 @@
 //! What stands at the instructions: hooks, as the kernel's kprobes.
 //!
-//! Those of an address form a list that cores walk while it changes, newest first: a walk does not meet what came after it had begun, nor what went before it got there. The first
-//! alone at its address is no list yet, so a hit of it knows nothing of what comes meanwhile (`register_aggr_kprobe()`); once there is a list it stays one.
+//! Those of an address form a list that cores walk while it changes, newest first: a walk does not
+//! meet what came after it had begun, nor what went before it got there. The first alone at its
+//! address is no list yet, so a hit of it knows nothing of what comes meanwhile
+//! (`register_aggr_kprobe()`); once there is a list it stays one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a hook tells of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum HookKind {
     /// Hits, to the [`Point`](trapline_engine::code::Point) at this address.
     Hit(u64),
     /// Ends of steps, to the same.
     Step(u64),
-    /// Entries of a function, and thereby returns, to the [`CodeProbe`](trapline_engine::code::CodeProbe) at this address.
+    /// Entries of a function, and thereby returns, to the
+    /// [`CodeProbe`](trapline_engine::code::CodeProbe) at this address.
     Entry(u64),
 }
 
@@ -20,7 +23,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Hook {
     pub number: u64,
-    pub kind: Kind,
+    pub kind: HookKind,
     /// Hits that came inside of another.
     pub missed: u64,
     /// Its module is gone.
@@ -55,15 +58,17 @@ pub(super) struct Text {
     places: BTreeMap<u64, Place>,
     hooks: u64,
     by_ftrace: BTreeSet<u64>,
-    /// Hooks at addresses probed by ftrace that want to be told of the step, which is none. Outlives the hook, as a walk may.
+    /// Hooks at addresses probed by ftrace that want to be told of the step, which is none.
+    /// Outlives the hook, as a walk may.
     wants_step: BTreeSet<u64>,
     /// Bodies of the functions: addresses that are executed after the first.
     functions: BTreeMap<u64, Vec<u64>>,
 }
 
 impl Text {
-    /// Adds a hook; returns its number. `is_list`: even if it is alone there, as what may be optimised is.
-    pub(super) fn insert(&mut self, address: u64, kind: Kind, is_list: bool) -> u64 {
+    /// Adds a hook; returns its number. `is_list`: even if it is alone there, as what may be
+    /// optimised is.
+    pub(super) fn insert(&mut self, address: u64, kind: HookKind, is_list: bool) -> u64 {
         self.hooks += 1;
         let place = self.places.entry(address).or_default();
         place.is_list |= is_list || !place.hooks.is_empty();
@@ -133,7 +138,7 @@ impl Text {
     /// Whether anything at an address wants to be told of ends of steps.
     pub(super) fn tells_steps(&self, address: u64) -> bool {
         let hooks = self.places.get(&address).map_or(&[][..], |place| &place.hooks);
-        hooks.iter().any(|hook| matches!(hook.kind, Kind::Step(_)) || self.wants_step(hook.number))
+        hooks.iter().any(|hook| matches!(hook.kind, HookKind::Step(_)) || self.wants_step(hook.number))
     }
 
     /// A hit that is delivered to nobody.

@@ -1,7 +1,7 @@
 //! Several CPUs on one page.
 
 use super::{assert_agree, device, program_at, record_all, run, run_one};
-use crate::{Backing, Control, Machine, Program, code};
+use crate::{Backing, Machine, Program, Registrar, code};
 use trapline_engine::PageSize;
 
 fn on_each(code: &[u8], times: u32, address: impl Fn(u64) -> u64) -> Vec<Program> {
@@ -26,7 +26,7 @@ pub(super) fn four_cpus_on_one_page_lose_no_access(machine: &mut dyn Machine) ->
     Some(())
 }
 
-fn increments(machine: &mut dyn Machine, meanwhile: &mut dyn FnMut(&mut dyn Control)) -> Option<u64> {
+fn increments(machine: &mut dyn Machine, meanwhile: &mut dyn FnMut(&mut dyn Registrar)) -> Option<u64> {
     let ram = machine.map(Backing::Ram, &[PageSize::Small])?;
     let at = ram.start + 0x100;
     record_all(machine, &ram);
@@ -58,11 +58,11 @@ pub(super) fn locked_increments_while_ram_is_armed_and_disarmed_lose_none(
     let before = machine.entries(&ram);
     let at = ram.start + 0x100;
     let times = 25 * machine.profile().patience;
-    machine.run(&on_each(code::LOCKED_INCREMENT, times, |_| at), &mut |control| {
+    machine.run(&on_each(code::LOCKED_INCREMENT, times, |_| at), &mut |registrar| {
         for _ in 0..6 {
-            let ids = record_all(control, &ram);
-            control.linger();
-            control.unprobe(&ids);
+            let ids = record_all(registrar, &ram);
+            registrar.linger();
+            registrar.unprobe(&ids);
         }
     });
     let mut bytes = [0; 4];

@@ -1,11 +1,12 @@
-//! Page faults of every cause, as handlers get them: error code and address, for each size of page and each mode.
+//! Page faults of every cause, as handlers get them: error code and address, for each size of page
+//! and each mode.
 //!
 //! The error codes are written down here from the manual (Intel SDM volume 3, 4.7), not computed.
 
 use super::run_one;
 use crate::paging::{Rules, Size};
 use crate::{FaultHandlerSpec, Hit, HitKind, Machine, PageSpec, Program, code};
-use trapline_engine::{ErrorCode, Fault};
+use trapline_engine::{ErrorCode, Fault, Linear};
 
 /// `EFLAGS.AC`.
 const AC: u64 = 1 << 18;
@@ -61,7 +62,8 @@ fn told(hits: &[Hit]) -> Vec<(u32, u64, Option<ErrorCode>)> {
     hits.iter().map(|hit| (hit.label, hit.address, hit.error_code)).collect()
 }
 
-/// For each size of page: the access is a fault with that error code; the handlers see it, newest first, until one claims it; unclaimed it is the system's.
+/// For each size of page: the access is a fault with that error code; the handlers see it, newest
+/// first, until one claims it; unclaimed it is the system's.
 fn faults(
     machine: &mut dyn Machine,
     what: &str,
@@ -87,7 +89,11 @@ fn faults(
                 assert!(machine.unregister(handler));
             }
             let outcome = run_one(machine, program);
-            assert_eq!(outcome.fault, Some(Fault { error_code: code, address }), "{what}: unclaimed");
+            assert_eq!(
+                outcome.fault,
+                Some(Fault { error_code: code, address: Linear(address) }),
+                "{what}: unclaimed"
+            );
         }
     }
     Some(())
@@ -107,7 +113,7 @@ fn passes(
             let fault = run_one(machine, program(does, mode, inside(page, size))).fault;
             // The page holds zeros: `add %al,(%rax)`. That this ran shows that it was fetched.
             let user = if mode == User { ErrorCode::USER } else { 0 };
-            let next = Fault { error_code: ErrorCode(ErrorCode::WRITE | user), address: NOWHERE };
+            let next = Fault { error_code: ErrorCode(ErrorCode::WRITE | user), address: Linear(NOWHERE) };
             let expected = (does == Fetch).then_some(next);
             assert_eq!(fault, expected, "{what}, {size:?}: {does:?} in {mode:?}");
         }
@@ -251,11 +257,8 @@ pub(super) fn a_fault_on_the_second_page_of_an_access_has_that_pages_address(
         let end = page + size.bytes();
         for (does, code) in [(Read, 0x04), (Write, 0x06)] {
             let fault = run_one(machine, program(does, User, end - 2)).fault;
-            assert_eq!(
-                fault,
-                Some(Fault { error_code: ErrorCode(code), address: end }),
-                "{size:?}: {does:?}"
-            );
+            let beyond = Fault { error_code: ErrorCode(code), address: Linear(end) };
+            assert_eq!(fault, Some(beyond), "{size:?}: {does:?}");
         }
     }
     Some(())

@@ -24,7 +24,8 @@ fn program(form: &Form, first: u64, second: u64) -> Program {
     program
 }
 
-/// Runs each form untraced and traced, on memory with the same content, and compares all that can be compared.
+/// Runs each form untraced and traced, on memory with the same content, and compares all that can
+/// be compared.
 fn compare(machine: &mut dyn Machine, regions: [&Region; 2], offset: u64, forms: &[Form], way: Option<Way>) {
     for form in forms {
         let what = form.name;
@@ -60,7 +61,8 @@ fn compare(machine: &mut dyn Machine, regions: [&Region; 2], offset: u64, forms:
             }
             let mut seen: Vec<_> = seen.iter().map(|a| (a.address, a.width, a.write, a.value)).collect();
             if machine.profile().bus == Bus::Words {
-                // QEMU reads the second operand of `cmps` first; the order was compared with the trace's above.
+                // QEMU reads the second operand of `cmps` first; the order was compared with the
+                // trace's above.
                 seen.sort_by_key(|&(address, _, write, _)| (address, write));
             }
             sides.push((outcome, memory, seen));
@@ -84,7 +86,8 @@ fn on_device(machine: &mut dyn Machine, forms: &[Form], way: Option<Way>) -> Opt
     compare(machine, [&first, &second], 0x400, forms, way);
     let is_aligned =
         |form: &Form| ["16b", "dqa", "movaps", "paddd"].iter().any(|name| form.name.contains(name));
-    // How wide a stepped access is the trace does not tell, so nor into what such a bus takes one apart that is not aligned.
+    // How wide a stepped access is the trace does not tell, so nor into what such a bus takes one
+    // apart that is not aligned.
     let is_words = machine.profile().bus == Bus::Words;
     let hides_width = |form: &Form| is_words && (way.is_none() || is_stepped(machine, form));
     let plain = |form: &&Form| !is_aligned(form) && !hides_width(form);
@@ -213,8 +216,9 @@ pub(super) fn registers_with_side_effects_are_accessed_once(machine: &mut dyn Ma
         .chain(code::stepped())
         .collect();
     for offset in offsets {
-        // A divisor or a target read from such a register would be an exception of its own; `movdir64b`, whose operands no plan describes, is told
-        // of once for each page, and here both are on one.
+        // A divisor or a target read from such a register would be an exception of its own;
+        // `movdir64b`, whose operands no plan describes, is told of once for each page, and here
+        // both are on one.
         let able =
             |form: &&Form| !["div", "jmp", "call", "movdir64b"].iter().any(|no| form.name.contains(no));
         let forms: Vec<Form> = forms.iter().filter(able).cloned().collect();

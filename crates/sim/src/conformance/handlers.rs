@@ -1,7 +1,7 @@
 //! Handlers of probes, and page-fault handlers.
 
-use super::{assert_agree, device, program_at, record_all, run, run_one};
-use crate::{Backing, Control, FaultHandlerSpec, HitKind, Machine, ProbeSpec, Program, Reaction, code};
+use super::{assert_agree, device, fill, program_at, record_all, run, run_one};
+use crate::{Backing, FaultHandlerSpec, HitKind, Machine, ProbeSpec, Program, Reaction, Registrar, code};
 use trapline_abi::Flags;
 use trapline_engine::{Decision, PageSize};
 
@@ -47,7 +47,8 @@ pub(super) fn a_pre_handler_can_supply_drop_and_pass(machine: &mut dyn Machine) 
     let at = region.start + 0x400;
     let was = read_u32(machine, at);
     let given = 0xdead_beef;
-    // What the handler decides; what a read gets, what a write leaves; whether each reaches the device.
+    // What the handler decides; what a read gets, what a write leaves; whether each reaches the
+    // device.
     let cases = [
         (Decision::Pass, was, 0x5566_7788, (true, true)),
         (Decision::Supply(given), given as u32, given as u32, (false, true)),
@@ -91,6 +92,58 @@ pub(super) fn a_supplied_write_reaches_a_locked_instruction_on_ram(machine: &mut
     assert!(
         write.write && write.flags & (Flags::SUPPLIED | Flags::LOCKED) == Flags::SUPPLIED | Flags::LOCKED
     );
+    Some(())
+}
+
+/// Every form that updates memory without a lock prefix is one instruction to whatever interrupts
+/// it on its CPU, and so it is performed: a change that comes in between counts as one before it.
+pub(super) fn what_interrupts_an_update_of_armed_ram_is_not_lost(machine: &mut dyn Machine) -> Option<()> {
+    let ram = machine.map(Backing::Ram, &[PageSize::Small; 2])?;
+    // Within a cache line, across two of them, across two pages.
+    for offset in [0x400, 0x43e, 0xffe] {
+        let at = ram.start + offset;
+        let is_aligned = |form: &&code::Form| offset == 0x400 || !form.name.contains("16b");
+        for form in code::updates().iter().filter(is_aligned) {
+            let mut program = program_at(&form.code, at);
+            (form.set)(&mut program.registers);
+            let run = |machine: &mut dyn Machine, first: u32| {
+                fill(machine, &ram);
+                let started = read_u32(machine, at).wrapping_add(first);
+                machine.poke(at, &started.to_le_bytes());
+                let mut outcome = run_one(machine, program.clone());
+                outcome.registers.rflags &= !form.undefined_flags();
+                let mut memory = vec![0; ram.length as usize];
+                machine.peek(ram.start, &mut memory);
+                (outcome, memory)
+            };
+            // The handler's own update has a handler called as well, and that one's has none.
+            let expected = run(machine, 2);
+            let react = pre(ram.start, Reaction::Increment(at), 1);
+            let writes = ProbeSpec { reads: false, length: ram.length, ..react };
+            let ids = machine.probe(&[writes]).expect("probe");
+            let got = run(machine, 0);
+            machine.unprobe(&ids);
+            machine.take_trace();
+            let hits = machine.take_hits().len();
+            assert_eq!(hits, 2, "{} at {offset:#x}: called before its write", form.name);
+            assert_eq!(got.0, expected.0, "{} at {offset:#x}: registers", form.name);
+            assert!(got.1 == expected.1, "{} at {offset:#x}: an increment was lost", form.name);
+        }
+    }
+    Some(())
+}
+
+/// No second mapping holds both halves in one piece, so the CPU runs the instruction itself.
+pub(super) fn an_update_of_partly_armed_ram_is_left_to_the_cpu(machine: &mut dyn Machine) -> Option<()> {
+    let ram = machine.map(Backing::Ram, &[PageSize::Small; 2])?;
+    let at = ram.start + 0xffe;
+    machine.poke(at, &0xffff_ffffu32.to_le_bytes());
+    machine.probe(&[ProbeSpec::recording(ram.start, 0x1000)]).expect("probe");
+    run_one(machine, program_at(code::INCREMENT, at));
+    assert_eq!(read_u32(machine, at), 0);
+    let counters = machine.counters();
+    assert_eq!((counters.accesses[0], counters.windows), (0, 1), "stepped, and told");
+    assert_eq!(machine.take_trace().windows, [ram.start]);
     Some(())
 }
 
@@ -166,7 +219,8 @@ pub(super) fn a_handler_that_hits_another_armed_page_loses_nothing(machine: &mut
         let (trace, mut seen) = (machine.take_trace(), machine.take_seen());
         let mut told = trace.accesses.clone();
         assert!(told.len() >= 3, "the access, and what its handlers touched: {told:#?}");
-        // A handler's accesses come before or after the one it is called for, by the way that one is performed.
+        // A handler's accesses come before or after the one it is called for, by the way that one
+        // is performed.
         told.sort_by_key(|access| access.address);
         seen.sort_by_key(|access| access.address);
         assert_agree(machine.profile().bus, &crate::Trace { accesses: told, ..trace }, &seen, "nested hits");
@@ -222,14 +276,14 @@ pub(super) fn page_fault_handlers_leave_while_others_walk_the_list(machine: &mut
     let program = |cpu| Program { cpu, ..program_at(code::LOAD, region.start + 0x400) }.times(times);
     let programs: Vec<Program> = (0..4).map(program).collect();
     let stays = machine.register(FaultHandlerSpec { start: 0, length: 0, label: 100 });
-    let outcomes = machine.run(&programs, &mut |control: &mut dyn Control| {
+    let outcomes = machine.run(&programs, &mut |registrar: &mut dyn Registrar| {
         for round in 0..6 {
             let make = |label| FaultHandlerSpec { start: 0, length: 0, label };
-            let three: Vec<_> = (0..3).map(|number| control.register(make(3 * round + number))).collect();
-            control.linger();
+            let three: Vec<_> = (0..3).map(|number| registrar.register(make(3 * round + number))).collect();
+            registrar.linger();
             // The middle, the newest, the oldest of them.
             for number in [1, 2, 0] {
-                assert!(control.unregister(three[number]));
+                assert!(registrar.unregister(three[number]));
             }
         }
     });

@@ -1,7 +1,7 @@
 //! How probes come and go, and what is left behind: nothing.
 
 use super::{assert_agree, device, program_at, record_all, run_one};
-use crate::{Access, Backing, Control, Machine, ProbeSpec, Program, Reaction, Region, Trace, code};
+use crate::{Backing, Machine, ProbeSpec, Program, Reaction, RecordedAccess, Region, Registrar, Trace, code};
 use trapline_engine::{ControlError, Decision, PageSize, ProbeId};
 
 pub(super) fn removing_a_probe_twice_changes_nothing(machine: &mut dyn Machine) -> Option<()> {
@@ -96,7 +96,7 @@ fn busy(machine: &dyn Machine, region: &Region, code: &[u8]) -> Vec<Program> {
 }
 
 /// The trace tells of nothing that did not happen: its accesses are among those seen, in order.
-fn assert_among(trace: &Trace, seen: &[Access]) {
+fn assert_among(trace: &Trace, seen: &[RecordedAccess]) {
     for cpu in 0..4 {
         let mut seen = seen.iter().filter(|access| access.cpu == cpu);
         for told in trace.accesses.iter().filter(|access| access.cpu == cpu) {
@@ -111,11 +111,11 @@ fn assert_among(trace: &Trace, seen: &[Access]) {
 fn come_and_go(machine: &mut dyn Machine, code: &[u8]) -> Option<()> {
     let region = device(machine, 1)?;
     let before = machine.entries(&region);
-    let outcomes = machine.run(&busy(machine, &region, code), &mut |control: &mut dyn Control| {
+    let outcomes = machine.run(&busy(machine, &region, code), &mut |registrar: &mut dyn Registrar| {
         for _ in 0..8 {
-            let ids = record_all(control, &region);
-            control.linger();
-            control.unprobe(&ids);
+            let ids = record_all(registrar, &region);
+            registrar.linger();
+            registrar.unprobe(&ids);
         }
     });
     for outcome in outcomes {
@@ -123,7 +123,9 @@ fn come_and_go(machine: &mut dyn Machine, code: &[u8]) -> Option<()> {
         assert_eq!(outcome.registers.rflags & 0x300, 0x200, "neither stepped nor with interrupts off");
     }
     assert_eq!(machine.entries(&region), before, "page tables as before");
-    assert_among(&machine.take_trace(), &machine.take_seen());
+    let trace = machine.take_trace();
+    assert!(!trace.accesses.is_empty(), "not one access was traced");
+    assert_among(&trace, &machine.take_seen());
     Some(())
 }
 
@@ -138,15 +140,16 @@ pub(super) fn probes_come_and_go_while_all_cpus_step(machine: &mut dyn Machine) 
 pub(super) fn once_a_page_is_armed_every_cpu_faults_on_it(machine: &mut dyn Machine) -> Option<()> {
     let region = device(machine, 1)?;
     let programs = busy(machine, &region, code::LOAD);
-    machine.run(&programs, &mut |control: &mut dyn Control| {
+    machine.run(&programs, &mut |registrar: &mut dyn Registrar| {
         // Each CPU has looked the page up by then.
-        control.linger();
-        record_all(control, &region);
-        control.linger();
+        registrar.linger();
+        record_all(registrar, &region);
+        registrar.linger();
     });
     let (trace, seen) = (machine.take_trace(), machine.take_seen());
     for cpu in 0..4 {
-        let of_cpu = |all: &[Access]| all.iter().filter(|a| a.cpu == cpu).copied().collect::<Vec<_>>();
+        let of_cpu =
+            |all: &[RecordedAccess]| all.iter().filter(|a| a.cpu == cpu).copied().collect::<Vec<_>>();
         let (told, seen) = (of_cpu(&trace.accesses), of_cpu(&seen));
         let untraced = seen.len().checked_sub(told.len()).expect("nothing is told that was not seen");
         // From the first that was traced on, all were.
@@ -162,13 +165,13 @@ pub(super) fn once_a_page_is_armed_every_cpu_faults_on_it(machine: &mut dyn Mach
 pub(super) fn no_handler_runs_after_its_removal(machine: &mut dyn Machine) -> Option<()> {
     let region = device(machine, 1)?;
     let stays = record_all(machine, &region);
-    machine.run(&busy(machine, &region, code::LOAD), &mut |control: &mut dyn Control| {
+    machine.run(&busy(machine, &region, code::LOAD), &mut |registrar: &mut dyn Registrar| {
         for label in 0..8 {
             let pre = Some(Reaction::Decide(Decision::Pass));
             let probe = ProbeSpec { pre, post: true, label, ..ProbeSpec::recording(region.start, 0x1000) };
-            let ids = control.probe(&[probe]).expect("probe");
-            control.linger();
-            control.unprobe(&ids);
+            let ids = registrar.probe(&[probe]).expect("probe");
+            registrar.linger();
+            registrar.unprobe(&ids);
         }
     });
     let hits = machine.take_hits();

@@ -1,6 +1,7 @@
 //! The conformance suite: scenarios, each named for what it shows, over any [`Machine`].
 //!
-//! A scenario panics where the machine does not hold what its name says; the caller catches that as any test runner does.
+//! A scenario panics where the machine does not hold what its name says; the caller catches that as
+//! any test runner does.
 
 mod cpus;
 mod faults;
@@ -9,7 +10,7 @@ mod handlers;
 mod lifetime;
 mod pages;
 
-use crate::{Access, Bus, Control, Machine, Outcome, ProbeSpec, Program, Region, Trace, code};
+use crate::{Bus, Machine, Outcome, ProbeSpec, Program, RecordedAccess, Region, Registrar, Trace, code};
 use trapline_engine::PageSize;
 
 /// One scenario.
@@ -47,6 +48,7 @@ scenarios! {
     pages:
         an_access_across_two_armed_pages_stays_in_one_piece on 1,
         an_access_across_the_border_of_what_is_armed_reaches_both_sides on 1,
+        a_write_that_a_page_forbids_is_the_systems_and_recorded_as_forbidden on 1,
         a_store_that_faults_beyond_an_armed_page_leaves_the_device_alone on 1,
         mixed_page_sizes_are_armed_and_restored on 1,
         one_instruction_with_two_armed_operands_makes_both_accesses on 1,
@@ -57,6 +59,8 @@ scenarios! {
         several_probes_on_one_byte_are_all_asked on 1,
         a_pre_handler_can_supply_drop_and_pass on 1,
         a_supplied_write_reaches_a_locked_instruction_on_ram on 1,
+        what_interrupts_an_update_of_armed_ram_is_not_lost on 1,
+        an_update_of_partly_armed_ram_is_left_to_the_cpu on 1,
         a_post_handler_sees_the_value on 1,
         handlers_of_a_stepped_access_are_told on 1,
         a_probe_of_reads_only_ignores_writes_and_the_other_way_round on 1,
@@ -113,23 +117,23 @@ fn program_at(code: &[u8], address: u64) -> Program {
 }
 
 /// Records everything of a region.
-fn record_all(machine: &mut (impl Control + ?Sized), region: &Region) -> Vec<trapline_engine::ProbeId> {
+fn record_all(machine: &mut (impl Registrar + ?Sized), region: &Region) -> Vec<trapline_engine::ProbeId> {
     machine
         .probe(&[ProbeSpec::recording(region.start, region.length)])
         .expect("a mapped region can be probed")
 }
 
 /// The trace tells of each access that the device saw, once, in each CPU's order, and of no other.
-fn assert_agree(bus: Bus, trace: &Trace, seen: &[Access], what: &str) {
+fn assert_agree(bus: Bus, trace: &Trace, seen: &[RecordedAccess], what: &str) {
     assert_eq!(trace.lost, 0, "{what}: records were lost");
     let cpus = trace.accesses.iter().chain(seen).map(|access| access.cpu + 1).max().unwrap_or(0);
     for cpu in 0..cpus {
-        let of_cpu = |access: &&Access| access.cpu == cpu;
+        let of_cpu = |access: &&RecordedAccess| access.cpu == cpu;
         let told: Vec<_> =
             trace.accesses.iter().filter(of_cpu).filter(|access| !access.is_held_back()).copied().collect();
         let seen: Vec<_> = seen.iter().filter(of_cpu).copied().collect();
         if let Some((before, arrived)) = bus.difference(&told, &seen) {
-            let few = |all: &[Access], from: usize| {
+            let few = |all: &[RecordedAccess], from: usize| {
                 format!("{:#?}", all.iter().skip(from.saturating_sub(1)).take(4).collect::<Vec<_>>())
             };
             let (told, seen) = (few(&told, before), few(&seen, arrived));
@@ -138,9 +142,10 @@ fn assert_agree(bus: Bus, trace: &Trace, seen: &[Access], what: &str) {
     }
 }
 
-/// The same, for what may reach the device in smaller pieces than it was traced in, or the other way round.
-fn assert_agree_by_bytes(bus: Bus, trace: &Trace, seen: &[Access], what: &str) {
-    let split = |all: &[Access]| all.iter().flat_map(Access::split).collect::<Vec<_>>();
+/// The same, for what may reach the device in smaller pieces than it was traced in, or the other
+/// way round.
+fn assert_agree_by_bytes(bus: Bus, trace: &Trace, seen: &[RecordedAccess], what: &str) {
+    let split = |all: &[RecordedAccess]| all.iter().flat_map(RecordedAccess::split).collect::<Vec<_>>();
     match bus {
         Bus::Whole => {
             assert_agree(

@@ -1,22 +1,26 @@
-//! x86-64 paging with four levels, as a pure function: an access and the page tables give a translation, or the page fault that the CPU raises, with the
-//! error code that the manual prescribes (Intel SDM volume 3, 4.5 to 4.7).
+//! x86-64 paging with four levels, as a pure function: an access and the page tables give a
+//! translation, or the page fault that the CPU raises, with the error code that the manual
+//! prescribes (Intel SDM volume 3, 4.5 to 4.7).
 //!
-//! In two parts, as in the CPU: [`Tables::walk`] finds the translation, which a TLB may keep, and [`Translation::check`] decides whether an access may use it. So
-//! a page that is not there goes before a right that is missing, at whatever level each stands; and of several rights that are missing, each that has a bit of the
-//! error code for its own sets it.
+//! In two parts, as in the CPU: [`Tables::walk`] finds the translation, which a TLB may keep, and
+//! [`Translation::check`] decides whether an access may use it. So a page that is not there goes
+//! before a right that is missing, at whatever level each stands; and of several rights that are
+//! missing, each that has a bit of the error code for its own sets it.
 //!
-//! Left out: accessed and dirty flags, which no fault depends on; supervisor protection keys, shadow stacks, five levels, nested paging. An implicit access of
-//! the CPU's own (to a descriptor table, say) is one in supervisor mode without `EFLAGS.AC`.
-//! Rejected: the flat map from addresses to entries that the simulated machine began with. It had no place for rights that an upper level takes away, nor for
-//! reserved bits, and nobody could have walked it as the manual says.
+//! Left out: accessed and dirty flags, which no fault depends on; supervisor protection keys,
+//! shadow stacks, five levels, nested paging. An implicit access of the CPU's own (to a descriptor
+//! table, say) is one in supervisor mode without `EFLAGS.AC`. Rejected: the flat map from addresses
+//! to entries that the simulated machine began with. It had no place for rights that an upper level
+//! takes away, nor for reserved bits, and nobody could have walked it as the manual says.
 
 mod rules;
 mod tables;
 
-pub use rules::{Attempt, Kind, Mode, Rules};
+pub use rules::{AccessKind, Attempt, Mode, Rules};
 pub use tables::{Missing, Size, Tables, Translation};
 
 use trapline_abi::ErrorCode;
+use trapline_engine::{Linear, Physical};
 
 /// Bits of a paging-structure entry (Intel SDM volume 3, tables 4-15 to 4-20).
 pub mod entry {
@@ -56,7 +60,8 @@ pub mod entry {
 pub enum Refusal {
     /// A page fault with this error code.
     PageFault(ErrorCode),
-    /// The address is not canonical: no page fault but a general protection fault (Intel SDM volume 1, 3.3.7.1).
+    /// The address is not canonical: no page fault but a general protection fault (Intel SDM volume
+    /// 1, 3.3.7.1).
     NotCanonical,
 }
 
@@ -64,7 +69,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// What the CPU raises instead.
-pub fn translate(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<u64, Refusal> {
+pub fn translate(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<Physical, Refusal> {
     if !is_canonical(attempt.address) {
         return Err(Refusal::NotCanonical);
     }
@@ -76,6 +81,6 @@ pub fn translate(tables: &Tables, rules: &Rules, attempt: Attempt) -> Result<u64
 }
 
 /// Whether the 17 highest bits of `address` are all the same, as 48 bits of translation ask for.
-pub const fn is_canonical(address: u64) -> bool {
+pub const fn is_canonical(Linear(address): Linear) -> bool {
     (address << 16) as i64 >> 16 == address as i64
 }

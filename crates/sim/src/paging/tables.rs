@@ -1,6 +1,7 @@
 //! Page tables in physical memory of their own, and the walk through them.
 
 use super::{Rules, entry};
+use trapline_engine::{Linear, Physical};
 
 /// Size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,17 +50,18 @@ const fn shift(level: u32) -> u32 {
     12 + 9 * (level - 1)
 }
 
-const fn index(address: u64, level: u32) -> usize {
+const fn index(Linear(address): Linear, level: u32) -> usize {
     (address >> shift(level)) as usize & 511
 }
 
-/// What a walk found: what a TLB keeps (Intel SDM volume 3, 4.10.2.2). A right is there if every level gives it.
+/// What a walk found: what a TLB keeps (Intel SDM volume 3, 4.10.2.2). A right is there if every
+/// level gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// The page's size.
     pub size: Size,
-    /// The page's physical address.
-    pub frame: u64,
+    /// Where the page lies.
+    pub frame: Physical,
     /// R/W in every entry.
     pub writable: bool,
     /// U/S in every entry.
@@ -72,12 +74,13 @@ pub struct Translation {
 
 impl Translation {
     /// The physical address of `address`, which lies on the page.
-    pub fn physical(&self, address: u64) -> u64 {
-        self.frame + (address & (self.size.bytes() - 1))
+    pub fn physical(&self, address: Linear) -> Physical {
+        self.frame.plus(address.offset_in(self.size.bytes()))
     }
 }
 
-/// Why a walk found no translation. It ends at the first entry that says so; what stands below is not looked at.
+/// Why a walk found no translation. It ends at the first entry that says so; what stands below is
+/// not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// An entry is not present.
@@ -99,12 +102,13 @@ impl Default for Tables {
 }
 
 impl Tables {
-    /// Maps the page of `size` at `address` by `leaf`, a whole entry but for PS, which follows from the size. Tables that the way there lacks are made, with `upper` for
-    /// the flags of their entries.
+    /// Maps the page of `size` at `address` by `leaf`, a whole entry but for PS, which follows from
+    /// the size. Tables that the way there lacks are made, with `upper` for the flags of their
+    /// entries.
     ///
     /// # Panics
     /// If a larger page, or an entry that is not present, is in the way.
-    pub fn map(&mut self, address: u64, size: Size, leaf: u64, upper: u64) {
+    pub fn map(&mut self, address: Linear, size: Size, leaf: u64, upper: u64) {
         let mut table = 0;
         for level in (size.level() + 1..=ROOT).rev() {
             let next = self.tables.len() as u64;
@@ -114,28 +118,29 @@ impl Tables {
                 self.tables.push(Box::new([0; 512]));
             }
             let found = self.tables[table][index(address, level)];
-            assert!(refers_to_table(found, level), "{found:#x} is in the way of {address:#x}");
+            assert!(refers_to_table(found, level), "{found:#x} is in the way of {address:x?}");
             table = (found & entry::FRAME) as usize >> 12;
         }
         let page = if size == Size::Small { 0 } else { entry::LARGE };
         self.tables[table][index(address, size.level())] = leaf | page;
     }
 
-    /// The entry that ends the way to `address`, present or not, and the size of the page that it maps or would map; `None` if nothing was mapped there.
-    pub fn leaf(&self, address: u64) -> Option<(Size, u64)> {
+    /// The entry that ends the way to `address`, present or not, and the size of the page that it
+    /// maps or would map; `None` if nothing was mapped there.
+    pub fn leaf(&self, address: Linear) -> Option<(Size, u64)> {
         let (level, table) = self.last(address);
         let found = self.read(table, address, level);
         Size::of_level(level).filter(|_| found != 0).map(|size| (size, found))
     }
 
     /// The same entry, to be changed.
-    pub fn leaf_mut(&mut self, address: u64) -> Option<&mut u64> {
+    pub fn leaf_mut(&mut self, address: Linear) -> Option<&mut u64> {
         let (level, table) = self.last(address);
         self.tables.get_mut(table)?.get_mut(index(address, level)).filter(|found| **found != 0)
     }
 
     /// Level and number of the table with the entry at which the way to `address` ends.
-    fn last(&self, address: u64) -> (u32, usize) {
+    fn last(&self, address: Linear) -> (u32, usize) {
         let (mut level, mut table) = (ROOT, 0);
         loop {
             let found = self.read(table, address, level);
@@ -148,7 +153,7 @@ impl Tables {
     }
 
     /// The entry of `level` (4 for the root) on the way to `address`, if there is such a table.
-    pub fn entry_mut(&mut self, address: u64, level: u32) -> Option<&mut u64> {
+    pub fn entry_mut(&mut self, address: Linear, level: u32) -> Option<&mut u64> {
         let (mut at, mut table) = (ROOT, 0);
         while at > level {
             let found = self.read(table, address, at);
@@ -161,13 +166,14 @@ impl Tables {
         self.tables.get_mut(table)?.get_mut(index(address, level))
     }
 
-    /// The entry for `address` in a table of `level`. Physical memory where no table was made is all zeros.
-    fn read(&self, table: usize, address: u64, level: u32) -> u64 {
+    /// The entry for `address` in a table of `level`. Physical memory where no table was made is
+    /// all zeros.
+    fn read(&self, table: usize, address: Linear, level: u32) -> u64 {
         self.tables.get(table).map_or(0, |entries| entries[index(address, level)])
     }
 
     /// The eight bytes of the tables at a physical address; `None` where no table is.
-    pub fn word(&self, physical: u64) -> Option<u64> {
+    pub fn word(&self, Physical(physical): Physical) -> Option<u64> {
         self.tables.get((physical >> 12) as usize)?.get((physical as usize & 0xfff) >> 3).copied()
     }
 
@@ -175,7 +181,7 @@ impl Tables {
     ///
     /// # Errors
     /// The first entry on the way that gives no translation.
-    pub fn walk(&self, rules: &Rules, address: u64) -> Result<Translation, Missing> {
+    pub fn walk(&self, rules: &Rules, address: Linear) -> Result<Translation, Missing> {
         let (mut table, mut writable, mut user, mut no_execute) = (0, true, true, false);
         for level in (1..=ROOT).rev() {
             let found = self.read(table, address, level);
@@ -191,7 +197,7 @@ impl Tables {
             if let Some(size) = Size::of_level(level)
                 && (level == 1 || found & entry::LARGE != 0)
             {
-                let frame = found & entry::FRAME & !(size.bytes() - 1);
+                let frame = Physical(found & entry::FRAME).aligned_down(size.bytes());
                 let key = (found >> entry::KEY_SHIFT) as u8 & 15;
                 return Ok(Translation { size, frame, writable, user, no_execute, key });
             }
@@ -202,7 +208,8 @@ impl Tables {
     }
 }
 
-/// Whether an entry leads on to a table: the software's view, in which a large page that is not present still is one.
+/// Whether an entry leads on to a table: the software's view, in which a large page that is not
+/// present still is one.
 fn refers_to_table(found: u64, level: u32) -> bool {
     level > 1 && found & entry::PRESENT != 0 && (level == ROOT || found & entry::LARGE == 0)
 }

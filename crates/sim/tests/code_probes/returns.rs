@@ -13,7 +13,8 @@ fn recursive(machine: &mut CodeMachine) {
     machine.function(AT, &[ELSEWHERE, AT, ELSEWHERE]);
 }
 
-/// Each return that a probe was told of has an entry that it was told of, and the innermost call returns first.
+/// Each return that a probe was told of has an entry that it was told of, and the innermost call
+/// returns first.
 fn assert_paired(machine: &CodeMachine, probe: u64) {
     let mut open: Vec<Vec<Called>> = vec![Vec::new(); CORES];
     for call in machine.journal().into_iter().filter(|call| call.probe == probe) {
@@ -21,7 +22,8 @@ fn assert_paired(machine: &CodeMachine, probe: u64) {
         match call.handler {
             Handler::Pre => open.push(call),
             Handler::Post => {
-                // Those that nothing was told of have returned before, or were entered before an outer one returned.
+                // Those that nothing was told of have returned before, or were entered before an
+                // outer one returned.
                 let of = |entry: &Called| (entry.number, entry.depth) == (call.number, call.depth);
                 let at = open.iter().rposition(of);
                 open.truncate(at.unwrap_or_else(|| panic!("a return without an entry: {call:?}")));

@@ -86,8 +86,9 @@ pub(crate) fn calls(machine: &CodeMachine, probe: u64, handler: Handler) -> u64 
     machine.journal().iter().filter(|call| call.probe == probe && call.handler == handler).count() as u64
 }
 
-/// In each trap, probes of an instruction are called in the order of their registration: before the instruction, then after it those that were called before.
-/// `others`: probes that this is not asked of, as return probes and those without a pre handler.
+/// In each trap, probes of an instruction are called in the order of their registration: before the
+/// instruction, then after it those that were called before. `others`: probes that this is not
+/// asked of, as return probes and those without a pre handler.
 pub(crate) fn assert_orderly(machine: &CodeMachine, others: &[u64]) {
     let mut traps: BTreeMap<(usize, u64), Vec<Called>> = BTreeMap::new();
     for call in machine.journal() {
@@ -104,8 +105,9 @@ pub(crate) fn assert_orderly(machine: &CodeMachine, others: &[u64]) {
     }
 }
 
-/// The hits that a probe saw of each core follow each other without a gap, and the end of each was told it: but of one whose step has faulted, which came once more; and of
-/// the last, if it was removed meanwhile.
+/// The hits that a probe saw of each core follow each other without a gap, and the end of each was
+/// told it: but of one whose step has faulted, which came once more; and of the last, if it was
+/// removed meanwhile.
 pub(crate) fn assert_complete(machine: &CodeMachine, probe: u64) {
     let journal = machine.journal();
     for cpu in 0..CORES {

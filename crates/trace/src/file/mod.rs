@@ -1,22 +1,27 @@
-//! Trace files: an Arrow IPC stream, which survives a cut-off end and which pandas, Polars and DuckDB open as it is.
+//! Trace files: an Arrow IPC stream, which survives a cut-off end and which pandas, Polars and
+//! DuckDB open as it is.
 //!
-//! One row an event, the columns of [`schema`]. The schema's metadata holds the [`Header`](crate::Header) as JSON under `trapline.header`. The last
-//! row is of kind `end` and holds the [`Totals`](crate::Totals) as JSON in `text`; a file without it was cut off, and what was read of it is right all the same.
+//! One row an event, the columns of [`schema`]. The schema's metadata holds the
+//! [`Header`](crate::Header) as JSON under `trapline.header`. The last row is of kind `end` and
+//! holds the [`Totals`](crate::Totals) as JSON in `text`; a file without it was cut off, and what
+//! was read of it is right all the same.
 //!
-//! Rejected: the Arrow *file* format, whose footer is written last, so that a crash loses all. Delta dictionaries: Polars doesn't read them; a dictionary
-//! that grew is sent again as a whole, which costs little since texts repeat.
-//! Compression (LZ4): it makes files shorter, but Arrow's reader believes the lengths in a damaged buffer and aborts the process; Parquet
-//! is for archives.
+//! Rejected: the Arrow *file* format, whose footer is written last, so that a crash loses all.
+//! Delta dictionaries: Polars doesn't read them; a dictionary that grew is sent again as a whole,
+//! which costs little since texts repeat. Compression (LZ4): it makes files shorter, but Arrow's
+//! reader believes the lengths in a damaged buffer and aborts the process; Parquet is for archives.
 
-mod columns;
+mod cells;
 mod reader;
-mod rows;
+mod row;
 mod schema;
 mod writer;
 
-pub use reader::{Cut, Ending, FileError, TraceReader};
-pub(crate) use rows::Rows;
-pub(crate) use schema::{schema, way_name};
+pub(crate) use cells::{Cells, Rows};
+pub(crate) use reader::ArrowReader;
+pub use reader::is_reading;
+pub(crate) use row::{Items, Row};
+pub(crate) use schema::{FORMATS_READ, schema};
 pub use writer::FileWriter;
 
 use std::io;

@@ -3,13 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema};
-use trapline_abi::Way;
+use arrow_array::{RecordBatch, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 
 use crate::Header;
+use crate::kinds::hit::{argument_list, stack_list};
 
-/// Version of the columns and of the metadata: readers refuse another one.
-pub(crate) const FORMAT: &str = "3";
+/// Version of the columns, of the kinds of rows and of the metadata.
+pub(crate) const FORMAT: &str = "5";
+
+/// The version before, which is read too. It has no columns `change` and `original`.
+pub(crate) const FORMAT_4: &str = "4";
+
+/// The version before that, which is read too. It has the columns of format 4; its header does not
+/// tell what was asked for, and it has a marker where later ones have a row `not_watched`.
+pub(crate) const FORMAT_3: &str = "3";
+
+/// The versions that are read, for a message.
+pub(crate) const FORMATS_READ: &str = "3, 4 and 5";
 
 /// Metadata key of [`FORMAT`].
 pub(crate) const FORMAT_KEY: &str = "trapline.format";
@@ -17,18 +28,8 @@ pub(crate) const FORMAT_KEY: &str = "trapline.format";
 /// Metadata key of the header, as JSON.
 pub(crate) const HEADER_KEY: &str = "trapline.header";
 
-/// Kinds of rows.
-pub(crate) mod kind {
-    pub(crate) const ACCESS: &str = "access";
-    pub(crate) const MAP: &str = "map";
-    pub(crate) const UNMAP: &str = "unmap";
-    pub(crate) const MARK: &str = "mark";
-    pub(crate) const LOST: &str = "lost";
-    pub(crate) const WINDOW: &str = "window";
-    pub(crate) const HIT: &str = "hit";
-    pub(crate) const FAULT: &str = "fault";
-    pub(crate) const END: &str = "end";
-}
+/// Kind of the last row; the others are events.
+pub(crate) const END: &str = "end";
 
 /// Places of the columns.
 pub(crate) mod column {
@@ -61,12 +62,17 @@ pub(crate) mod column {
     pub(crate) const ARGUMENTS: usize = 26;
     pub(crate) const STACK: usize = 27;
     pub(crate) const TOOK: usize = 28;
-    pub(crate) const TEXT: usize = 29;
+    pub(crate) const CHANGE: usize = 29;
+    pub(crate) const ORIGINAL: usize = 30;
+    pub(crate) const TEXT: usize = 31;
 }
 
-/// The columns. `amount` is a mapping's bytes, the records lost, or the nanoseconds that a window was open; `value` is the low 8 bytes, and
-/// `value_wide` has all bytes, lowest address first, of a value that is wider. `text` is the last, so that
-/// a file whose last bytes are lost has lost its end record: columns behind it could be all zeros, as what a machine's crash leaves is.
+/// The columns, which all kinds of events share; what of a kind is in which, its module in
+/// [`kinds`](crate::kinds) says. `amount` is a mapping's bytes, the records lost, or the
+/// nanoseconds that a window was open; `value` is the low 8 bytes, and `value_wide` has all bytes,
+/// lowest address first, of a value that is wider. `text` is the last, so that a file whose last
+/// bytes are lost has lost its end record: columns behind it could be all zeros, as what a
+/// machine's crash leaves is.
 pub(crate) fn fields() -> Fields {
     use DataType::{Binary, UInt8, UInt16, UInt32, UInt64, Utf8};
     let text = |key| DataType::Dictionary(Box::new(key), Box::new(Utf8));
@@ -99,42 +105,42 @@ pub(crate) fn fields() -> Fields {
         ("amount", UInt64, true),
         ("probe", many(), true),
         ("moment", few(), true),
-        ("arguments", list(argument_fields()), true),
-        ("stack", list(frame_fields()), true),
+        ("arguments", argument_list(), true),
+        ("stack", stack_list(), true),
         ("took_ns", UInt64, true),
+        ("change", few(), true),
+        ("original", UInt64, true),
         ("text", Utf8, true),
     ];
     columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
 }
 
-/// What a list of `fields` is.
-fn list(fields: Fields) -> DataType {
-    DataType::List(Arc::new(item(fields)))
+/// The columns of formats 3 and 4.
+pub(super) fn fields_4() -> Fields {
+    let added = [column::CHANGE, column::ORIGINAL];
+    let fields = fields();
+    fields
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !added.contains(place))
+        .map(|(_, field)| field.clone())
+        .collect()
 }
 
-/// One of a list of `fields`.
-pub(crate) fn item(fields: Fields) -> Field {
-    Field::new("item", DataType::Struct(fields), false)
-}
-
-/// An argument of a hit. `value` is null if it could not be fetched, `number` too if it is no number; that of a signed one is its 64 bits.
-pub(crate) fn argument_fields() -> Fields {
-    use DataType::{UInt64, Utf8};
-    let columns =
-        [("name", Utf8, false), ("type", Utf8, false), ("value", Utf8, true), ("number", UInt64, true)];
-    columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
-}
-
-/// A place on a stack.
-pub(crate) fn frame_fields() -> Fields {
-    use DataType::{UInt64, Utf8};
-    let columns = [
-        ("ip", UInt64, false),
-        ("function", Utf8, true),
-        ("function_offset", UInt64, true),
-        ("module", Utf8, true),
-    ];
-    columns.map(|(name, data, null)| Field::new(name, data, null)).into_iter().collect()
+/// A batch of format 3 or 4 with the columns that have been added since, empty.
+///
+/// # Errors
+/// If it has other columns than its format has.
+pub(super) fn from_4(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut columns = batch.columns().to_vec();
+    let fields = fields();
+    for place in [column::CHANGE, column::ORIGINAL] {
+        if place > columns.len() {
+            return Err(ArrowError::SchemaError("there are columns missing".into()));
+        }
+        columns.insert(place, new_null_array(fields[place].data_type(), batch.num_rows()));
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// The schema of a trace with `header`.
@@ -143,18 +149,4 @@ pub(crate) fn schema(header: &Header) -> Result<Arc<Schema>, serde_json::Error> 
     let metadata =
         HashMap::from([(FORMAT_KEY.to_owned(), FORMAT.to_owned()), (HEADER_KEY.to_owned(), header)]);
     Ok(Arc::new(Schema::new_with_metadata(fields(), metadata)))
-}
-
-/// Name of a way in files and in JSON.
-pub(crate) fn way_name(way: Way) -> &'static str {
-    match way {
-        Way::Emulate => "emulate",
-        Way::Redirect => "redirect",
-        Way::Step => "step",
-    }
-}
-
-/// The way with this name.
-pub(crate) fn way_from_name(name: &str) -> Option<Way> {
-    [Way::Emulate, Way::Redirect, Way::Step].into_iter().find(|way| way_name(*way) == name)
 }

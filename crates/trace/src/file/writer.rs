@@ -9,12 +9,14 @@ use arrow_schema::Schema;
 use super::{Rows, io_error};
 use crate::{Event, Header, Sink, Totals};
 
-/// Rows of a batch: what is lost of a busy trace by a crash, at most, beside what came since the last [`Sink::flush`].
+/// Rows of a batch: what is lost of a busy trace by a crash, at most, beside what came since the
+/// last [`Sink::flush`].
 const BATCH: usize = 1 << 16;
 
 /// Writes a trace file to any writer.
 ///
-/// After an error nothing more is written: what was before the failed batch can be read, and [`Sink::kept`] tells how many events that is.
+/// After an error nothing more is written: what was before the failed batch can be read, and
+/// [`Sink::kept`] tells how many events that is.
 pub struct FileWriter<W: Write> {
     stream: StreamWriter<W>,
     schema: Arc<Schema>,
@@ -49,7 +51,8 @@ impl<W: Write> FileWriter<W> {
             return Err(io::Error::other("an earlier batch of the trace could not be written"));
         }
         let batch = self.rows.finish(&self.schema).map_err(io_error)?;
-        // Half a batch may be in the file if this fails; a second one after it would not be found by any reader.
+        // Half a batch may be in the file if this fails; a second one after it would not be found
+        // by any reader.
         self.failed = true;
         self.stream.write(&batch).map_err(io_error)?;
         self.stream.flush().map_err(io_error)?;
@@ -62,7 +65,7 @@ impl<W: Write> FileWriter<W> {
 impl<W: Write> Sink for FileWriter<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.last = event.time;
-        self.rows.event(event);
+        event.append_to(&mut self.rows);
         if self.rows.len() < BATCH { Ok(()) } else { self.write() }
     }
 

@@ -1,6 +1,7 @@
 //! One CPU's records on their way into the timeline.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use trapline_abi::{Kind, Record, TaskPayload};
 
@@ -28,12 +29,44 @@ pub(super) struct Lane {
     pub(super) newest: u64,
     /// Greatest time released: what follows is never ordered before it, whatever its own time says.
     pub(super) released: u64,
+    /// What its ring looked like last.
+    look: Look,
+}
+
+/// What a look at a ring found.
+#[derive(Clone, Copy, Debug, Default)]
+enum Look {
+    /// Nothing more, not even a record that is being written; so at the beginning too.
+    #[default]
+    Empty,
+    /// Records, and perhaps more of them.
+    Records,
+    /// Nothing but a record that is being written, at every look since this one.
+    Unfinished(Instant),
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, records: &[Record]) {
+    /// Adds what a look at the ring gave; `empty` tells that it holds nothing more, not even a
+    /// record that is being written.
+    pub(super) fn push(&mut self, records: &[Record], empty: bool) {
         self.newest = records.iter().fold(self.newest, |newest, record| newest.max(record.time));
         self.queue.extend(records);
+        self.look = match self.look {
+            _ if empty => Look::Empty,
+            _ if !records.is_empty() => Look::Records,
+            Look::Unfinished(since) => Look::Unfinished(since),
+            _ => Look::Unfinished(Instant::now()),
+        };
+    }
+
+    /// Whether what will come may be older than what other CPUs have given: not if the ring is
+    /// empty, and no longer believed if it has been in the middle of one record for `wait`.
+    pub(super) fn holds_back(&self, wait: Duration) -> bool {
+        match self.look {
+            Look::Empty => false,
+            Look::Records => true,
+            Look::Unfinished(since) => since.elapsed() < wait,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,12 +79,14 @@ impl Lane {
         (self.queue.len() > usize::from(first.more)).then(|| first.time.max(self.released))
     }
 
-    /// Time by which the first record is ordered, complete or not: for the very end, when nothing more can come.
+    /// Time by which the first record is ordered, complete or not: for the very end, when nothing
+    /// more can come.
     pub(super) fn first_of_the_rest(&self) -> Option<u64> {
         self.queue.front().map(|first| first.time.max(self.released))
     }
 
-    /// Takes the first record; appends the payload of its continuations to `more`. The flag tells whether all of them were there.
+    /// Takes the first record; appends the payload of its continuations to `more`. The flag tells
+    /// whether all of them were there.
     pub(super) fn pop(&mut self, more: &mut Vec<u8>) -> Option<(Record, bool)> {
         let first = self.queue.pop_front()?;
         self.released = self.released.max(first.time);

@@ -1,14 +1,23 @@
 //! Many CPUs' records become one timeline.
 //!
-//! Each CPU's records arrive in their order; across CPUs they are put in order of time. It works in rounds with bounded memory: a round looks at each
-//! ring once, then everything up to the *watermark* is released. A CPU whose ring was found empty can't hold back the others for long:
-//! what it writes from now on is newer than anything that was seen before the round began. A CPU whose ring still has records, or one that is
-//! just being written, holds back everything newer than what it gave so far.
+//! Each CPU's records arrive in their order; across CPUs they are put in order of time. It works in
+//! rounds: a round looks at each ring once, then everything up to the *watermark* is released. A
+//! CPU whose ring was found empty can't hold back the others for long: what it writes from now on
+//! is newer than anything that was seen before the round began. A CPU whose ring still has records,
+//! or one that is just being written, holds back everything newer than what it gave so far.
 //!
-//! A writer that was stopped between taking the time and reserving its slot can still come late. Such an event is released at once, in order within its CPU,
-//! and counted ([`Merge::late`]); nothing is ever left out. Waiting a fixed time instead was rejected: it delays everything and bounds nothing.
+//! That ends at the merge's [`Bounds`]. A CPU that does not end the record it is in the middle of
+//! is waited for no longer than that, and when too much is held the oldest is released whatever the
+//! watermark says. So neither a CPU that stands still nor a reader that is too slow for one ring
+//! can stop the others' events, or fill the memory.
+//!
+//! What comes after all, and what a writer wrote that was stopped between taking the time and
+//! reserving its slot, is *late*: released at once, in order within its CPU, and counted
+//! ([`Merge::late`]); nothing is ever left out. Holding back everything for a fixed time instead
+//! was rejected: it delays all events, and those that come later than that are late just the same.
 
-mod collector;
+mod bounds;
+mod decode;
 mod lane;
 mod pairing;
 #[cfg(test)]
@@ -16,42 +25,27 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
+use std::time::Instant;
 
-use hashbrown::HashMap;
-use trapline_abi::{
-    AccessPayload, ErrorCode, FaultPayload, Flags, HitPayload, Kind, MapPayload, Record, Way,
-};
+use trapline_abi::Record;
 
-use crate::{Access, Direction, Event, Hit, Map, PageFault, Probe, Value, What};
-pub use collector::Collector;
-use lane::{Lane, Task};
+use crate::{Event, Probe};
+pub use bounds::Bounds;
+use decode::{Decoder, Malformed};
+pub(crate) use decode::{Gathered, Known};
+use lane::Lane;
 use pairing::{Pairing, Whole};
-
-/// Bytes of an access' value in its own record; the rest is in its continuations.
-const INLINE_VALUE: usize = 16;
-
-/// What tells tasks apart: the thread id, and for the idle tasks, which are all thread 0, the CPU.
-fn task_key(record: &Record) -> u64 {
-    if record.task == 0 { 1 << 32 | u64::from(record.cpu) } else { u64::from(record.task) }
-}
 
 /// Merges the records of all CPUs.
 #[derive(Debug)]
 pub struct Merge {
     lanes: Vec<Lane>,
-    /// Whether the lane's ring had nothing more to give this round.
-    idle: Vec<bool>,
+    bounds: Bounds,
     /// Greatest time seen before this round.
     seen: u64,
     /// Greatest time released.
     released: u64,
-    /// Every task seen, by [`task_key`].
-    tasks: HashMap<u64, Task>,
-    /// Linear and physical start of every mapping seen, by number.
-    mappings: HashMap<u32, (u64, u64)>,
-    /// The code probes, by number.
-    probes: HashMap<u32, Probe>,
+    decoder: Decoder,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
     /// Where faults wait for their ends, if those are told of.
     pairing: Option<Pairing>,
@@ -65,12 +59,10 @@ impl Merge {
     pub fn new(cpus: usize) -> Self {
         Self {
             lanes: (0..cpus).map(|_| Lane::default()).collect(),
-            idle: vec![true; cpus],
+            bounds: Bounds::default(),
             seen: 0,
             released: 0,
-            tasks: HashMap::new(),
-            mappings: HashMap::new(),
-            probes: HashMap::new(),
+            decoder: Decoder::default(),
             heap: BinaryHeap::new(),
             pairing: None,
             more: Vec::new(),
@@ -80,33 +72,42 @@ impl Merge {
     }
 
     /// Understands the hits of these probes too.
-    pub fn with_probes(mut self, probes: &[Probe]) -> Self {
-        self.probes = probes.iter().map(|probe| (probe.id, probe.clone())).collect();
+    pub fn with_probes(self, probes: &[Probe]) -> Self {
+        Self { decoder: self.decoder.with_probes(probes), ..self }
+    }
+
+    /// Tells with each page fault how long it took, if its end comes within [`Bounds::wait`]: until
+    /// then it is held back, and what came after it too.
+    pub fn with_latency(mut self) -> Self {
+        self.pairing = Some(Pairing::default());
         self
     }
 
-    /// Tells with each page fault how long it took, if its end comes within `patience`: until then it is held back, and what came after it too.
-    pub fn with_latency(mut self, patience: Duration) -> Self {
-        self.pairing = Some(Pairing::new(patience));
+    /// Holds back no longer and no more than these bounds say.
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
-    /// Records held of CPU `cpu`: when they grow, leave the rest in the ring for a while.
-    pub fn held(&self, cpu: usize) -> usize {
-        self.lanes[cpu].len()
+    /// Records held.
+    pub fn held(&self) -> usize {
+        let waiting = self.pairing.as_ref().map_or(0, Pairing::len);
+        self.lanes.iter().map(Lane::len).sum::<usize>() + waiting
     }
 
-    /// Adds the next records of CPU `cpu`. `idle` tells whether its ring is known to hold nothing more, not even a record that is being written.
-    pub fn push(&mut self, cpu: usize, records: &[Record], idle: bool) {
-        self.lanes[cpu].push(records);
-        self.idle[cpu] = idle;
+    /// Adds the next records of CPU `cpu`. `empty` tells whether its ring is known to hold nothing
+    /// more, not even a record that is being written.
+    pub fn push(&mut self, cpu: usize, records: &[Record], empty: bool) {
+        self.lanes[cpu].push(records, empty);
     }
 
     /// Ends a round, in which each CPU was pushed once: releases what is in order by now.
     pub fn release<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
-        let bound =
-            |(lane, idle): (&Lane, &bool)| if *idle { lane.newest.max(self.seen) } else { lane.newest };
-        let watermark = self.lanes.iter().zip(&self.idle).map(bound).min().unwrap_or(0);
+        let bound = |lane: &Lane| match lane.holds_back(self.bounds.wait) {
+            true => lane.newest,
+            false => lane.newest.max(self.seen),
+        };
+        let watermark = self.lanes.iter().map(bound).min().unwrap_or(0);
         self.seen = self.lanes.iter().fold(self.seen, |seen, lane| seen.max(lane.newest));
         self.release_until(watermark, Lane::first, sink)
     }
@@ -115,12 +116,16 @@ impl Merge {
     pub fn finish<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut sink = sink;
         self.release_until(u64::MAX, Lane::first_of_the_rest, &mut sink)?;
-        self.leave(true, &mut sink)
+        while let Some(whole) = self.pairing.as_mut().and_then(Pairing::pop_any) {
+            self.hand_out(whole, &mut sink)?;
+        }
+        Ok(())
     }
 
-    /// Releases what has waited too long for the end of a page fault, between rounds: nothing may come for a while.
+    /// Releases what has waited too long for the end of a page fault, between rounds: nothing may
+    /// come for a while.
     pub fn release_overdue<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
-        self.leave(false, sink)
+        self.leave(Instant::now(), sink)
     }
 
     /// Events released so far that came too late to be put in order with those of other CPUs.
@@ -139,17 +144,22 @@ impl Merge {
         first: impl Fn(&Lane) -> Option<u64>,
         mut sink: impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let now = Instant::now();
+        let mut held: usize = self.lanes.iter().map(Lane::len).sum();
         self.heap.clear();
         self.heap.extend(
             self.lanes.iter().enumerate().filter_map(|(cpu, lane)| Some(Reverse((first(lane)?, cpu)))),
         );
         while let Some(Reverse((time, cpu))) = self.heap.pop() {
-            if time > watermark {
+            if time > watermark && held <= self.bounds.records {
                 break;
             }
             self.more.clear();
-            let Some((record, whole)) = self.lanes[cpu].pop(&mut self.more) else { continue };
-            if let Some(time) = first(&self.lanes[cpu]) {
+            let lane = &mut self.lanes[cpu];
+            let before = lane.len();
+            let Some((record, whole)) = lane.pop(&mut self.more) else { continue };
+            held -= before - lane.len();
+            if let Some(time) = first(lane) {
                 self.heap.push(Reverse((time, cpu)));
             }
             if time < self.released {
@@ -158,146 +168,37 @@ impl Merge {
             self.released = self.released.max(time);
             if let Some(pairing) = &mut self.pairing {
                 let more = std::mem::take(&mut self.more);
-                pairing.push(Whole { record, more, complete: whole, took: None });
-            } else if let Some(event) = self.event(&record, whole, None) {
-                sink(event)?;
+                pairing.push(Whole { record, more, complete: whole, took: None }, now);
+                self.leave(now, &mut sink)?;
+            } else {
+                let more = std::mem::take(&mut self.more);
+                let whole = Whole { record, more, complete: whole, took: None };
+                self.more = self.hand_out(whole, &mut sink)?;
             }
         }
-        self.leave(false, &mut sink)
+        self.leave(now, &mut sink)
     }
 
-    /// Hands out what has waited for the ends of faults and need not any longer; with `all`, everything.
-    fn leave<E>(&mut self, all: bool, mut sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
-        while let Some(whole) = self.pairing.as_mut().and_then(|pairing| pairing.pop(all)) {
-            self.more = whole.more;
-            if let Some(event) = self.event(&whole.record, whole.complete, whole.took) {
-                sink(event)?;
-            }
+    /// Hands out what has waited for the ends of faults and need not any longer.
+    fn leave<E>(&mut self, now: Instant, mut sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+        let bounds = self.bounds;
+        while let Some(whole) = self.pairing.as_mut().and_then(|pairing| pairing.pop(now, &bounds)) {
+            self.hand_out(whole, &mut sink)?;
         }
         Ok(())
     }
 
-    /// The event that `record` tells of; `None` for those that only tell of the records after them.
-    fn event(&mut self, record: &Record, whole: bool, took: Option<u64>) -> Option<Event<'_>> {
-        let what = match Kind::from_code(record.kind) {
-            Some(Kind::Access) => match self.access(record, whole) {
-                Some(access) => What::Access(access),
-                None => return self.refuse(),
-            },
-            Some(Kind::Task) => {
-                self.tasks.insert(task_key(record), Task::from_record(record));
-                return None;
-            }
-            Some(Kind::Map) => {
-                let MapPayload { address, physical, length, caller } = MapPayload::from_words(record.payload);
-                self.mappings.insert(record.mapping, (address, physical));
-                What::Map(Map {
-                    mapping: record.mapping,
-                    address,
-                    physical,
-                    length,
-                    caller,
-                    place: None,
-                    site: None,
-                })
-            }
-            // The mapping is kept: a late access may still name it, and numbers are not used again.
-            Some(Kind::Unmap) => What::Unmap { mapping: record.mapping },
-            Some(Kind::Mark) => {
-                let inline: Vec<u8> = record.payload.iter().flat_map(|word| word.to_le_bytes()).collect();
-                self.more.splice(0..0, inline);
-                self.more.truncate(usize::from(record.width));
-                if std::str::from_utf8(&self.more).is_err() {
-                    self.more = String::from_utf8_lossy(&self.more).into_owned().into_bytes();
-                }
-                What::Mark { text: "" }
-            }
-            Some(Kind::Lost) => What::Lost { count: record.payload[0] },
-            Some(Kind::Window) => What::Window { address: record.payload[0], nanoseconds: record.payload[1] },
-            Some(Kind::Hit) => {
-                let inline = HitPayload::from_words(record.payload).words;
-                self.more.splice(0..0, inline.into_iter().flat_map(u64::to_le_bytes));
-                let Some(hit) = hit(&self.probes, record, &self.more).filter(|_| whole) else {
-                    self.malformed += 1;
-                    return None;
-                };
-                What::Hit(hit)
-            }
-            Some(Kind::Fault) => {
-                let FaultPayload { address, ip, error_code, stack, .. } =
-                    FaultPayload::from_words(record.payload);
-                let (error_code, flags) = (ErrorCode(error_code), Flags(record.flags));
-                What::Fault(PageFault {
-                    address,
-                    error_code,
-                    ip,
-                    stack,
-                    flags,
-                    took,
-                    memory: None,
-                    site: None,
-                })
-            }
-            // Without anybody who waits for it.
-            Some(Kind::Served) => return None,
-            Some(Kind::More) | None => return self.refuse(),
-        };
-        let what = match what {
-            What::Mark { .. } => What::Mark { text: std::str::from_utf8(&self.more).unwrap_or_default() },
-            other => other,
-        };
-        let task = self.tasks.get(&task_key(record));
-        Some(Event {
-            time: record.time,
-            cpu: record.cpu,
-            pid: record.task,
-            tgid: task.map_or(0, |task| task.tgid),
-            comm: task.map_or("", |task| task.comm.as_str()),
-            what,
-        })
-    }
-
-    fn access(&self, record: &Record, whole: bool) -> Option<Access<'static>> {
-        let way = Way::from_code(record.way)?;
-        let payload = AccessPayload::from_words(record.payload);
-        let flags = Flags(record.flags);
-        let width = usize::from(record.width);
-        let mut bytes = [0; Value::MAX];
-        for (bytes, word) in bytes.chunks_exact_mut(8).zip(payload.value) {
-            bytes.copy_from_slice(&word.to_le_bytes());
+    /// Hands out the event of a record, if it is one; gives its memory back.
+    fn hand_out<E>(
+        &mut self,
+        whole: Whole,
+        sink: impl FnOnce(Event<'_>) -> Result<(), E>,
+    ) -> Result<Vec<u8>, E> {
+        match self.decoder.event(&whole.record, &whole.more, whole.complete, whole.took) {
+            Ok(Some(event)) => sink(event)?,
+            Ok(None) => {}
+            Err(Malformed) => self.malformed += 1,
         }
-        let rest = self.more.len().min(Value::MAX - INLINE_VALUE);
-        bytes[INLINE_VALUE..INLINE_VALUE + rest].copy_from_slice(&self.more[..rest]);
-        let known = whole && !flags.has(Flags::UNKNOWN) && width <= INLINE_VALUE + rest;
-        let (linear, physical) = self.mappings.get(&record.mapping).copied().unzip();
-        Some(Access {
-            direction: if flags.has(Flags::WRITE) { Direction::Write } else { Direction::Read },
-            width: record.width,
-            value: if known { Value::new(&bytes[..width]) } else { None },
-            mapping: record.mapping,
-            address: payload.address,
-            physical: linear
-                .zip(physical)
-                .map(|(linear, physical)| physical.wrapping_add(payload.address.wrapping_sub(linear))),
-            flags,
-            way,
-            ip: payload.ip,
-            place: None,
-            site: None,
-        })
+        Ok(whole.more)
     }
-
-    fn refuse(&mut self) -> Option<Event<'static>> {
-        self.malformed += 1;
-        None
-    }
-}
-
-/// The hit that `record` and its continuations, all words of which are in `words`, tell of.
-fn hit<'a>(probes: &'a HashMap<u32, Probe>, record: &Record, words: &'a [u8]) -> Option<Hit<'a>> {
-    let payload = HitPayload::from_words(record.payload);
-    let probe = probes.get(&payload.probe)?;
-    let (arguments, stack) = probe.decode(payload.faults, words)?;
-    let (ip, flags) = (payload.ip, Flags(record.flags));
-    Some(Hit { probe: &probe.name, moment: probe.moment, ip, site: None, flags, arguments, stack })
 }

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
+use std::time::Duration;
 
-use trapline_abi::{AccessPayload, Kind, MapPayload, Record, TaskPayload};
+use trapline_abi::{AccessPayload, FaultPayload, Kind, MapPayload, Record, TaskPayload};
 
 use super::*;
 
@@ -12,6 +13,8 @@ fn access(cpu: u16, time: u64) -> Record {
     let payload = AccessPayload { address: 0x1008, ip: 0x42, value: [time, 0] };
     Record { width: 4, mapping: 1, ..record(Kind::Access, cpu, time, payload.to_words()) }
 }
+
+const EVER: Duration = Duration::from_secs(3600);
 
 /// Time and CPU of what a round releases.
 fn released(merge: &mut Merge) -> Vec<(u64, u16)> {
@@ -79,6 +82,77 @@ fn an_event_that_comes_too_late_is_released_and_counted() {
     merge.push(1, &[access(1, 4)], true);
     assert_eq!(released(&mut merge), [(4, 1)]);
     assert_eq!(merge.late(), 1);
+}
+
+/// Rounds in which CPU 0 gives `batch` records each and CPU 1 never ends the one it is in the
+/// middle of. What all of them release, and the most that was held after one.
+fn with_a_cpu_that_looks_busy(merge: &mut Merge, rounds: u64, batch: u64) -> (Vec<(u64, u16)>, usize) {
+    let (mut out, mut held) = (Vec::new(), 0);
+    merge.push(1, &[access(1, 0)], false);
+    for round in 0..rounds {
+        let first = 1 + round * batch;
+        let records: Vec<_> = (first..first + batch).map(|time| access(0, time)).collect();
+        merge.push(0, &records, true);
+        merge.push(1, &[], false);
+        out.extend(released(merge));
+        held = held.max(merge.held());
+    }
+    (out, held)
+}
+
+#[test]
+fn a_cpu_that_looks_busy_for_ever_lets_no_more_be_held_than_the_bounds_allow() {
+    let mut merge = Merge::new(2).with_bounds(Bounds { wait: EVER, records: 1000 });
+    let (mut out, held) = with_a_cpu_that_looks_busy(&mut merge, 100, 100);
+    assert_eq!(held, 1000);
+    assert!(out.is_sorted() && out.len() as u64 == 1 + 100 * 100 - 1000, "{} released", out.len());
+    assert_eq!(merge.late(), 0, "nothing has come late yet");
+    // It ends its record after all, and is empty then: all is released, and what is late counted.
+    merge.push(0, &[], true);
+    merge.push(1, &[access(1, 17), access(1, 9500)], true);
+    out.extend(released(&mut merge));
+    assert_eq!((merge.late(), merge.held()), (1, 0));
+    out.sort_unstable();
+    let mut all: Vec<_> = (1..=100 * 100).map(|time| (time, 0)).collect();
+    all.extend([(0, 1), (17, 1), (9500, 1)]);
+    all.sort_unstable();
+    assert_eq!(out, all, "nothing is left out, and nothing told twice");
+}
+
+#[test]
+fn a_cpu_that_looks_busy_for_longer_than_the_bounds_allow_holds_back_nothing() {
+    let bounds = Bounds { wait: Duration::ZERO, records: usize::MAX };
+    let mut merge = Merge::new(2).with_bounds(bounds);
+    let (out, _) = with_a_cpu_that_looks_busy(&mut merge, 3, 100);
+    // As with an empty ring: what a round brings is released in the next.
+    assert_eq!((out.len(), merge.held()), (1 + 200, 100));
+    let mut merge = Merge::new(2).with_bounds(Bounds { wait: EVER, ..bounds });
+    let (out, _) = with_a_cpu_that_looks_busy(&mut merge, 3, 100);
+    assert_eq!(out, [(0, 1)], "until then it holds back all that is newer than what it gave");
+    // A ring that gives records is not in the middle of one, however long it has more.
+    let mut merge = Merge::new(2).with_bounds(bounds);
+    merge.push(0, &[access(0, 9)], true);
+    merge.push(1, &[access(1, 4)], false);
+    assert_eq!(released(&mut merge), [(4, 1)]);
+    merge.push(0, &[], true);
+    merge.push(1, &[access(1, 5)], false);
+    assert_eq!(released(&mut merge), [(5, 1)]);
+}
+
+#[test]
+fn faults_that_wait_for_their_ends_are_bounded_too() {
+    let mut merge = Merge::new(1).with_latency().with_bounds(Bounds { wait: EVER, records: 1000 });
+    let fault = FaultPayload { address: 0x1000, ip: 0, error_code: 6, process: 5, stack: 0 };
+    let mut records = vec![record(Kind::Fault, 0, 1, fault.to_words())];
+    records.extend((2..=5000).map(|time| access(0, time)));
+    merge.push(0, &records, true);
+    let mut out = Vec::new();
+    for _ in 0..2 {
+        out.extend(released(&mut merge));
+        assert!(merge.held() <= 1000, "{} held", merge.held());
+        merge.push(0, &[], true);
+    }
+    assert_eq!(out, (1..=5000).map(|time| (time, 0)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,65 +1,141 @@
-//! What a trace amounts to: accesses by register, hits by probe; by function, by task; polling loops; how complete it is.
+//! What a trace amounts to: what was looked for and found, in tables; how complete it is.
 //!
-//! Texts are numbered when they are first seen and everything else is counted by number, so that ten million events take seconds and memory grows with
-//! what is different, not with what happens.
+//! What is counted of each kind of event, and how it is told, is that kind's own business (see
+//! [`kinds`](crate::kinds)): here is what they share. A report says what the trace was asked for,
+//! by its header, and has tables of what occurs. So a trace of page faults without any tells of
+//! none, and one of several kinds tells of each.
+//!
+//! Texts are numbered when they are first seen and everything else is counted by number, so that
+//! ten million events take seconds and memory grows with what is different, not with what happens.
 
-mod heat;
-mod latency;
-mod picture;
-mod render;
-mod tables;
+mod activity;
+mod completeness;
+mod html;
+mod page;
+mod texts;
 
-use crate::write::Poll;
-use crate::{Access, Cut, Direction, Event, Hit, PageFault, Probe, ProbeTotals, Totals, What};
-use heat::Heat;
-use latency::Latency;
-use tables::Tables;
-pub use tables::{Count, RegisterCount};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 
-/// Counts the events of a trace.
-#[derive(Debug, Default)]
-pub struct Summary {
-    tables: Tables,
-    /// Last read of each CPU, if the next may be equal to it: the read, its row, when it was, how many there are.
-    polls: Vec<Option<Polling>>,
-    events: u64,
-    reads: u64,
-    writes: u64,
-    unknown: u64,
-    marks: u64,
-    not_watched: u64,
-    cut: Option<Cut>,
-    maps: u64,
-    lost: u64,
-    windows: u64,
-    of_probes: bool,
-    hits: u64,
-    faults: u64,
-    heat: Heat,
-    latency: Latency,
-    faulted: u64,
-    span: Option<(u64, u64)>,
-    cpus: Vec<u64>,
-    performed: [u64; 3],
-    totals: Option<Totals>,
+use anstyle::Style;
+
+use crate::kinds::{EventKind, Tallies};
+use crate::write::duration;
+use crate::{Access, Cut, Event, Header, Hit, Moment, ProbeTotals, RegisterCount, Source, Totals, Watched};
+pub(crate) use activity::Activity;
+pub(crate) use completeness::Completeness;
+use completeness::Verdict;
+pub use html::HtmlError;
+pub(crate) use html::Shown;
+use html::Timeline;
+pub(crate) use page::{Page, plain};
+pub(crate) use texts::Texts;
+
+const TITLE: Style = Style::new().bold();
+
+/// What a report says of one kind of event.
+pub(crate) trait Section {
+    /// The kind's name, if the title counts it.
+    fn kind(&self) -> &'static str {
+        ""
+    }
+
+    /// Who made the events, if the title counts them.
+    fn activity(&self) -> Option<&Activity> {
+        None
+    }
+
+    /// How the title counts it: `3 hits`.
+    fn headline(&self) -> String {
+        String::new()
+    }
+
+    /// Writes its tables; nothing if there was none.
+    fn tables(&self, _page: &mut Page<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Adds what it knows of what is missing.
+    fn completeness(&self, _trace: &mut Completeness<'_>) {}
 }
 
-#[derive(Debug)]
-struct Polling {
-    read: Poll,
-    row: usize,
-    count: u64,
+/// Of what is in the trace and no more.
+impl Section for () {}
+
+/// An event, as a report sees it.
+pub(crate) struct Seen<'e> {
+    /// The event.
+    pub(crate) event: &'e Event<'e>,
+    /// How many its CPU had before it.
+    pub(crate) nth: u64,
+}
+
+/// How often something was the cause of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Count<'a> {
+    /// Function, task or probe.
+    pub name: &'a str,
+    /// Module of a function.
+    pub module: Option<&'a str>,
+    /// Thread id of a task, address of a function without a name.
+    pub number: Option<u64>,
+    /// When a probe recorded.
+    pub moment: Option<Moment>,
+    /// Events.
+    pub count: u64,
+}
+
+/// The most frequent first.
+pub(crate) fn sorted<'a>(counts: impl Iterator<Item = Count<'a>>) -> Vec<Count<'a>> {
+    let mut counts: Vec<_> = counts.collect();
+    counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (a.name, a.number).cmp(&(b.name, b.number))));
+    counts
+}
+
+/// So many of something.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", crate::write::grouped(number), if number == 1 { one } else { many })
+}
+
+/// Counts the events of a trace. By default of one that does not say what it was asked for.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub(crate) tallies: Tallies,
+    texts: Texts,
+    /// Kinds that the trace was asked for.
+    asked: Vec<&'static str>,
+    events: u64,
+    /// Events of each CPU.
+    cpus: Vec<u64>,
+    span: Option<(u64, u64)>,
+    totals: Totals,
+    cut: Option<Cut>,
+    /// What happened when, if a page is to show it.
+    timeline: Option<Timeline>,
 }
 
 impl Summary {
-    /// Nothing counted yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing counted yet, of a trace with this header.
+    pub fn new(header: &Header) -> Self {
+        let mut asked: Vec<_> = header.sources.iter().map(|source| source.kind()).collect();
+        // Of an old trace these alone tell what it was asked for.
+        if !header.probes.is_empty() {
+            asked.push(Hit::NAME);
+        }
+        let mut summary = Self { asked, ..Self::default() };
+        for source in &header.sources {
+            if let Source::Access(Watched { injected: Some(injected), .. }) = source {
+                summary.tallies.access.under(injected);
+            }
+        }
+        summary
     }
 
-    /// Of a trace of code probes, if there are any: so that one without a hit says so.
-    pub fn with_probes(self, probes: &[Probe]) -> Self {
-        Self { of_probes: !probes.is_empty(), ..self }
+    /// Keeps what happened when, too, for [`write_html`](Self::write_html): to be asked for before
+    /// anything is counted.
+    pub fn with_timeline(mut self) -> Self {
+        self.timeline = Some(Timeline::default());
+        self
     }
 
     /// Counts `event`.
@@ -67,26 +143,20 @@ impl Summary {
         self.events += 1;
         let (first, last) = self.span.unwrap_or((event.time, event.time));
         self.span = Some((first.min(event.time), last.max(event.time)));
-        match &event.what {
-            What::Access(access) => return self.access(event, access),
-            What::Map(_) => self.maps += 1,
-            What::Unmap { .. } => {}
-            What::Mark { .. } => {
-                self.marks += 1;
-                self.not_watched += u64::from(event.is_not_watched());
-            }
-            What::Lost { count } => self.lost += count,
-            What::Window { .. } => self.windows += 1,
-            What::Hit(hit) => return self.hit(event, hit),
-            What::Fault(fault) => return self.fault(event, fault),
+        let cpu = usize::from(event.cpu);
+        if self.cpus.len() <= cpu {
+            self.cpus.resize(cpu + 1, 0);
         }
-        self.polls_of(event.cpu);
-        self.polls[usize::from(event.cpu)] = None;
+        event.count(self.cpus[cpu], &mut self.tallies, &mut self.texts);
+        self.cpus[cpu] += 1;
+        if let Some(timeline) = &mut self.timeline {
+            timeline.add(event, &mut self.texts);
+        }
     }
 
     /// Takes the totals of a session or of a file's end: what they know and the events don't.
     pub fn end(&mut self, totals: &Totals) {
-        self.totals = Some(*totals);
+        self.totals = *totals;
     }
 
     /// The trace goes no further: what it would have said at its end is not known.
@@ -96,7 +166,7 @@ impl Summary {
 
     /// New mappings that could not be watched.
     pub fn not_watched(&self) -> u64 {
-        self.not_watched
+        self.tallies.not_watched.mappings()
     }
 
     /// Events counted.
@@ -106,48 +176,59 @@ impl Summary {
 
     /// Reads and writes counted.
     pub fn accesses(&self) -> (u64, u64) {
-        (self.reads, self.writes)
+        self.tallies.access.accesses()
     }
 
     /// Hits counted.
     pub fn hits(&self) -> u64 {
-        self.hits
+        self.tallies.hit.hits()
     }
 
     /// Page faults counted.
     pub fn faults(&self) -> u64 {
-        self.faults
+        self.tallies.fault.faults()
     }
 
-    /// Page faults by what they were, as [`PageFault::sentence`] says it, the most frequent first.
+    /// Page faults by what they were, as [`PageFault::sentence`](crate::PageFault::sentence) says
+    /// it, the most frequent first.
     pub fn causes(&self) -> Vec<(String, u64)> {
-        self.tables.causes()
+        self.tallies.fault.causes()
     }
 
-    /// Page faults by what lies at their addresses, as far as that is known, the most frequent first.
+    /// Page faults by what lies at their addresses, as far as that is known, the most frequent
+    /// first.
     pub fn memory(&self) -> Vec<Count<'_>> {
-        self.tables.memory()
+        self.tallies.fault.memory(&self.texts)
+    }
+
+    /// A picture of the page faults, as SVG; `None` if there were none.
+    pub fn picture(&self) -> Option<String> {
+        self.tallies.fault.picture()
     }
 
     /// Hits by probe, the most frequent first.
     pub fn probes(&self) -> Vec<Count<'_>> {
-        self.tables.probes()
+        self.tallies.hit.probes(&self.texts)
+    }
+
+    /// Accesses by register, or by offset where none is known, the most used first.
+    pub fn registers(&self) -> Vec<RegisterCount<'_>> {
+        self.tallies.access.registers(&self.texts)
     }
 
     /// What the probes counted: hits missed, and faults in handlers and arguments.
     pub fn probe_totals(&self) -> ProbeTotals {
-        let told = self.totals.unwrap_or_default().probes;
-        ProbeTotals { fetch_faults: told.fetch_faults.max(self.faulted), ..told }
+        self.tallies.hit.totals(&self.totals.probes)
     }
 
     /// Records that were not written because a ring was full.
     pub fn dropped(&self) -> u64 {
-        self.lost.max(self.totals.map_or(0, |totals| totals.dropped))
+        self.tallies.lost.dropped(self.totals.dropped)
     }
 
     /// Times a page was open for a single step, when another CPU's access may have passed unseen.
     pub fn possibly_missed(&self) -> u64 {
-        self.windows.max(self.totals.map_or(0, |totals| totals.windows))
+        self.tallies.window.possibly_missed(self.totals.windows)
     }
 
     /// First and last time.
@@ -155,83 +236,57 @@ impl Summary {
         self.span
     }
 
-    /// Accesses by register, or by offset where none is known, the most used first.
-    pub fn registers(&self) -> Vec<RegisterCount<'_>> {
-        self.tables.registers()
+    /// Writes the report to `out`, with terminal colours if `colour`, at most `rows` rows of each
+    /// table.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl Write, colour: bool, rows: usize) -> io::Result<()> {
+        let sections = self.tallies.sections();
+        let mut page = Page { out, rows, texts: &self.texts, colour };
+        page.line(TITLE, &self.title(&sections))?;
+        self.told(&sections).iter().try_for_each(|section| section.tables(&mut page))?;
+        self.verdict(&sections).write(&mut page)
     }
 
-    /// Accesses and hits by function, the most active first.
-    pub fn functions(&self) -> Vec<Count<'_>> {
-        self.tables.functions()
+    /// What there is, for how long, on how many CPUs.
+    fn title(&self, sections: &[&dyn Section]) -> String {
+        let told = self.told(sections);
+        let headlines: Vec<_> = told.iter().map(|section| section.headline()).collect();
+        let cpus: BTreeSet<_> = told
+            .iter()
+            .filter_map(|section| section.activity())
+            .flat_map(|activity| activity.cpus().map(|(cpu, _)| cpu))
+            .collect();
+        let (first, last) = self.span.unwrap_or_default();
+        format!(
+            "{} in {} on {}",
+            headlines.join(", "),
+            duration(last - first),
+            counted(cpus.len() as u64, "CPU", "CPUs")
+        )
     }
 
-    /// Accesses and hits by task, the most active first.
-    pub fn tasks(&self) -> Vec<Count<'_>> {
-        self.tables.tasks()
+    /// How complete the trace is.
+    fn verdict(&self, sections: &[&dyn Section]) -> Verdict {
+        let kinds = self.told(sections).iter().map(|section| section.kind()).collect();
+        let mut completeness = Completeness::new(kinds, &self.totals);
+        sections.iter().for_each(|section| section.completeness(&mut completeness));
+        completeness.verdict(self.cut.as_ref())
     }
 
-    fn hit(&mut self, event: &Event<'_>, hit: &Hit<'_>) {
-        self.on_cpu(event.cpu);
-        self.hits += 1;
-        self.faulted += hit.arguments.iter().filter(|argument| argument.value.is_none()).count() as u64;
-        self.tables.probe(hit);
-        self.tables.site(hit.site.as_ref(), hit.ip);
-        self.tables.task(event.pid, event.comm);
-    }
-
-    fn fault(&mut self, event: &Event<'_>, fault: &PageFault<'_>) {
-        self.on_cpu(event.cpu);
-        self.faults += 1;
-        self.heat.add(event.time, fault.address);
-        if let Some(took) = fault.took {
-            self.latency.add(took);
+    /// The sections that the title counts: what was asked for, and what occurred. The header of an
+    /// old trace does not say what was asked for; if nothing occurred in it, it is of accesses.
+    fn told<'s>(&self, sections: &[&'s dyn Section]) -> Vec<&'s dyn Section> {
+        let occurred = |section: &dyn Section| section.activity().is_some_and(|who| who.events() > 0);
+        let mut told: Vec<_> = sections
+            .iter()
+            .copied()
+            .filter(|section| self.asked.contains(&section.kind()) || occurred(*section))
+            .collect();
+        if told.is_empty() {
+            told.extend(sections.iter().copied().filter(|section| section.kind() == Access::NAME));
         }
-        self.tables.fault(fault);
-        self.tables.site(fault.site.as_ref(), fault.ip);
-        self.tables.task(event.pid, event.comm);
-    }
-
-    fn on_cpu(&mut self, cpu: u16) {
-        let cpu = usize::from(cpu);
-        if self.cpus.len() <= cpu {
-            self.cpus.resize(cpu + 1, 0);
-        }
-        self.cpus[cpu] += 1;
-    }
-
-    fn access(&mut self, event: &Event<'_>, access: &Access<'_>) {
-        self.on_cpu(event.cpu);
-        self.performed[access.way as usize] += 1;
-        self.unknown += u64::from(access.value.is_none());
-        match access.direction {
-            Direction::Read => self.reads += 1,
-            Direction::Write => self.writes += 1,
-        }
-        self.tables.site(access.site.as_ref(), access.ip);
-        self.tables.task(event.pid, event.comm);
-        let row = self.tables.register(access);
-        self.poll(event, row);
-    }
-
-    /// Notices polling: a read that is equal to the one before it on its CPU.
-    fn poll(&mut self, event: &Event<'_>, row: usize) {
-        let read = Poll::of(event);
-        let slot = self.polls_of(event.cpu);
-        match (slot.as_mut(), read) {
-            (Some(polling), Some(read)) if polling.read == read => {
-                polling.count += 1;
-                let (row, count) = (polling.row, polling.count);
-                self.tables.polled(row, count);
-            }
-            (_, read) => *slot = read.map(|read| Polling { read, row, count: 1 }),
-        }
-    }
-
-    fn polls_of(&mut self, cpu: u16) -> &mut Option<Polling> {
-        let cpu = usize::from(cpu);
-        if self.polls.len() <= cpu {
-            self.polls.resize_with(cpu + 1, || None);
-        }
-        &mut self.polls[cpu]
+        told
     }
 }

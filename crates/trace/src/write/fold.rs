@@ -1,51 +1,23 @@
 //! Polling loops become one line.
 //!
-//! A driver that waits for a bit reads one register thousands of times. Such reads are folded: same CPU, task, instruction, address, width and value, performed in
-//! the same way, with nothing else by that CPU in between. Their line stands where the first of them was and tells how many there were and for how long. Since other CPUs' lines
-//! may follow before the loop ends, lines wait in a queue behind an open fold; a bounded one, so that a loop without end is told of from time to time.
+//! A driver that waits for a bit reads one register thousands of times. Such reads are folded: same
+//! CPU, task, instruction, address, width and value, performed in the same way, with nothing else
+//! by that CPU in between. Their line stands where the first of them was and tells how many there
+//! were and for how long. Since other CPUs' lines may follow before the loop ends, lines wait in a
+//! queue behind an open fold; a bounded one, so that a loop without end is told of from time to
+//! time.
 
 use std::collections::VecDeque;
 
-use trapline_abi::{Flags, Way};
-
-use crate::{Direction, Event, Value, What};
+use crate::Event;
+use crate::kinds::access::Poll;
 
 /// Lines that may wait behind an open fold.
-const WAITING: usize = 4096;
-
-/// What makes a read equal to the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Poll {
-    pid: u32,
-    ip: u64,
-    mapping: u32,
-    address: u64,
-    value: Value,
-    flags: Flags,
-    way: Way,
-}
-
-impl Poll {
-    /// The key of `event` if it is a read that can be folded.
-    pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
-        match &event.what {
-            What::Access(access) if access.direction == Direction::Read => Some(Self {
-                pid: event.pid,
-                ip: access.ip,
-                mapping: access.mapping,
-                address: access.address,
-                value: access.value?,
-                flags: access.flags,
-                way: access.way,
-            }),
-            _ => None,
-        }
-    }
-}
+const MOST: usize = 4096;
 
 /// A line, and how many equal reads it stands for.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Waiting {
     pub(super) text: String,
     /// Reads in all; 1 for every other event.
     pub(super) count: u64,
@@ -62,7 +34,7 @@ pub(super) struct Line {
 /// The lines that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
-    lines: VecDeque<Line>,
+    lines: VecDeque<Waiting>,
     /// Number of the first line in `lines`, counted from the start.
     base: u64,
     /// Number of each CPU's open line.
@@ -70,7 +42,8 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Adds `event` to its CPU's open line if it is equal to what that stands for; whether it was. Else closes that line.
+    /// Adds `event` to its CPU's open line if it is equal to what that stands for; whether it was.
+    /// Else closes that line.
     pub(super) fn absorb(&mut self, event: &Event<'_>) -> bool {
         let Some(line) = self.open_line(event.cpu) else { return false };
         if line.open.is_some() && line.open == Poll::of(event) {
@@ -91,8 +64,15 @@ impl Fold {
             self.open.resize(cpu + 1, None);
         }
         self.open[cpu] = open.map(|_| self.base + self.lines.len() as u64);
-        self.lines.push_back(Line { text, count: 1, first: event.time, last: event.time, open, fresh: true });
-        if self.lines.len() > WAITING
+        self.lines.push_back(Waiting {
+            text,
+            count: 1,
+            first: event.time,
+            last: event.time,
+            open,
+            fresh: true,
+        });
+        if self.lines.len() > MOST
             && let Some(first) = self.lines.front_mut()
         {
             first.open = None;
@@ -114,7 +94,7 @@ impl Fold {
     }
 
     /// Takes the first line, if it is closed.
-    pub(super) fn pop(&mut self) -> Option<Line> {
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
         if self.lines.front()?.open.is_some() {
             return None;
         }
@@ -122,7 +102,7 @@ impl Fold {
         self.lines.pop_front()
     }
 
-    fn open_line(&mut self, cpu: u16) -> Option<&mut Line> {
+    fn open_line(&mut self, cpu: u16) -> Option<&mut Waiting> {
         let number = (*self.open.get(usize::from(cpu))?)?;
         self.lines.get_mut(number.checked_sub(self.base)? as usize)
     }

@@ -16,8 +16,8 @@ use crate::{Event, Header, Totals};
 /// Rows handed over at once.
 const BATCH: usize = 1 << 16;
 
-/// Writes a Parquet file. Parquet has its directory at the end, so the file can only be read once [`Sink::end`] was called: it is for converting, not for
-/// tracing.
+/// Writes a Parquet file. Parquet has its directory at the end, so the file can only be read once
+/// [`Sink::end`] was called: it is for converting, not for tracing.
 pub struct ParquetFile<W: Write + Send> {
     writer: ArrowWriter<W>,
     schema: Arc<Schema>,
@@ -52,7 +52,7 @@ impl<W: Write + Send> Sink for ParquetFile<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.last = event.time;
         self.events += 1;
-        self.rows.event(event);
+        event.append_to(&mut self.rows);
         if self.rows.len() < BATCH { Ok(()) } else { self.write() }
     }
 
@@ -65,7 +65,8 @@ impl<W: Write + Send> Sink for ParquetFile<W> {
         self.cut()
     }
 
-    /// The file can't be read without its directory; that it is cut off is told by its having no row `end`.
+    /// The file can't be read without its directory; that it is cut off is told by its having no
+    /// row `end`.
     fn cut(&mut self) -> io::Result<()> {
         self.write()?;
         self.writer.finish().map_err(io_error)?;

@@ -1,4 +1,5 @@
-//! A small trace with one of everything, made through the same steps as a real one: records, merge, names.
+//! A small trace with one of everything, made through the same steps as a real one: records, merge,
+//! names.
 
 use std::convert::Infallible;
 
@@ -40,7 +41,7 @@ pub(crate) fn header() -> Header {
         started_clock: 12_000_000_000,
         command: "trapline mmio --device 00:03.0".into(),
         devices: vec![network, disk],
-        probes: vec![],
+        ..Header::default()
     }
 }
 

@@ -1,9 +1,12 @@
 //! Example: code probes in Rust whose handlers fault, and a return probe.
 //!
-//! Three probes stand on one function. The handler of the first dereferences NULL at every hit: it is abandoned each time, and counted. The second reads where nothing is mapped, too,
-//! but its fault handler supplies the value, so it goes on to its end. The third carries the function's argument from its entry to its return. The function does not notice any of them.
+//! Three probes stand on one function. The handler of the first dereferences NULL at every hit: it
+//! is abandoned each time, and counted. The second reads where nothing is mapped, too, but its
+//! fault handler supplies the value, so it goes on to its end. The third carries the function's
+//! argument from its entry to its return. The function does not notice any of them.
 //!
-//! The C half (`module.c`) is what a module must have in C: its entry, its licence, and `pr_info()`.
+//! The C half (`module.c`) is what a module must have in C: its entry, its licence, and
+//! `pr_info()`.
 #![no_std]
 
 use core::cell::UnsafeCell;
@@ -43,7 +46,8 @@ struct Said {
 #[inline(never)]
 fn read_word(from: u64) -> u64 {
     let value;
-    // SAFETY: reads memory, or raises an exception: its callers are handlers, which may, and have nothing to drop.
+    // SAFETY: reads memory, or raises an exception: its callers are handlers, which may, and have
+    // nothing to drop.
     unsafe {
         core::arch::asm!("mov rax, [rdi]", in("rdi") from, out("rax") value, options(nostack, readonly))
     };
@@ -126,7 +130,8 @@ unsafe impl Sync for Kept {}
 
 static KEPT: Kept = Kept(UnsafeCell::new(None));
 
-/// Attaches the probes, calls the probed function, and says what came of it. Returns 0 or a negative error number.
+/// Attaches the probes, calls the probed function, and says what came of it. Returns 0 or a
+/// negative error number.
 #[unsafe(no_mangle)]
 extern "C" fn trapline_example_rust_init() -> i32 {
     let attached = match register_all([&NULL, &FIXED, &RETURNS]) {
@@ -158,6 +163,7 @@ extern "C" fn trapline_example_rust_exit() {
 /// A panic is a bug that was let through: stop at once, as `BUG()` does.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    // SAFETY: an undefined instruction has no operands and does not return; the kernel reports it and ends the task.
+    // SAFETY: an undefined instruction has no operands and does not return; the kernel reports it
+    // and ends the task.
     unsafe { core::arch::asm!("ud2", options(noreturn)) }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-/// What is told of a hit: when, in microseconds, rounded as the kernel does it (`ns2usecs()`), and the rest.
+/// What is told of a hit: when, in microseconds, rounded as the kernel does it (`ns2usecs()`), and
+/// the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     cpu: u32,
@@ -17,7 +18,8 @@ pub(super) struct Told {
 /// Hits of each process, in their order.
 pub(super) type Lines = BTreeMap<u32, Vec<Told>>;
 
-/// Whether `ours` is told of number `number` of what the kernel tells of, at a time that is between its neighbours'. CPUs have a clock each.
+/// Whether `ours` is told of number `number` of what the kernel tells of, at a time that is between
+/// its neighbours'. CPUs have a clock each.
 pub(super) fn same(ours: Option<&Told>, kernels: &[Told], number: usize) -> bool {
     let here = &kernels[number];
     let beside = |other: Option<&Told>| other.filter(|other| other.cpu == here.cpu).map(|other| other.time);
@@ -67,10 +69,13 @@ struct Argument {
 #[derive(Deserialize)]
 struct Counts {
     missed: u64,
+    unfulfilled: u64,
 }
 
 /// Our own hits, as the kernel would print them: CPU, place, arguments.
-pub(super) fn ours(json: &str, expected: Option<bool>) -> Result<Lines> {
+///
+/// With a condition, some must not have fulfilled it.
+pub(super) fn ours(json: &str, expected: Option<bool>, has_condition: bool) -> Result<Lines> {
     let mut lines = Lines::new();
     let mut ended = false;
     for line in json.lines() {
@@ -87,7 +92,8 @@ pub(super) fn ours(json: &str, expected: Option<bool>) -> Result<Lines> {
                 flags,
                 arguments,
             } => {
-                // Between fork and exec, a process of the workload is still called as the command is.
+                // Between fork and exec, a process of the workload is still called as the command
+                // is.
                 if comm == "trapline" {
                     continue;
                 }
@@ -113,6 +119,8 @@ pub(super) fn ours(json: &str, expected: Option<bool>) -> Result<Lines> {
             Line::End { dropped, malformed, probes } => {
                 ensure!(dropped == 0 && malformed == 0, "{dropped} records dropped, {malformed} malformed");
                 ensure!(probes.missed == 0, "{} hits missed", probes.missed);
+                let left_out = probes.unfulfilled;
+                ensure!((left_out > 0) == has_condition, "{left_out} hits did not fulfil a condition");
                 ended = true;
             }
             Line::Other => {}
@@ -122,7 +130,8 @@ pub(super) fn ours(json: &str, expected: Option<bool>) -> Result<Lines> {
     Ok(lines)
 }
 
-/// The kernel's lines: `  cat-149     [002] d..1.    12.345678: event: (vfs_read+0x0/0x300) who="cat" …`, and for a return `(caller+0x6a/0xa0 <- vfs_read)`.
+/// The kernel's lines: ` cat-149 [002] d..1. 12.345678: event: (vfs_read+0x0/0x300) who="cat" …`,
+/// and for a return `(caller+0x6a/0xa0 <- vfs_read)`.
 pub(super) fn kernels(trace: &str, at_return: bool, inside: bool) -> Result<Lines> {
     let mut lines = Lines::new();
     for line in trace.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -134,11 +143,13 @@ pub(super) fn kernels(trace: &str, at_return: bool, inside: bool) -> Result<Line
             let (cpu, rest) = rest.split_once(']')?;
             let (seconds, fraction) = rest.split_whitespace().nth(1)?.split_once('.')?;
             let time = seconds.parse::<u64>().ok()? * 1_000_000 + fraction.parse::<u64>().ok()?;
-            // Its size is behind the offset; where it returns to is not known where several return probes meet.
+            // Its size is behind the offset; where it returns to is not known where several return
+            // probes meet.
             let place = match place.split_once(" <- ") {
                 Some((_, function)) if at_return => format!("<- {function}"),
                 _ if inside => place.split('/').next()?.to_owned(),
-                // With indirect branch tracking the kernel puts a probe of a function behind its `endbr64`, and says so.
+                // With indirect branch tracking the kernel puts a probe of a function behind its
+                // `endbr64`, and says so.
                 _ => place.split('/').next()?.replace("+0x4", "+0x0"),
             };
             Some((process, Told { cpu: cpu.parse().ok()?, time, text: format!("({place}){arguments}") }))
@@ -159,15 +170,18 @@ mod tests {
     fn the_kernels_line_and_ours_read_the_same() {
         let kernel = "# tracer: nop\n#\n     cat-149     [002] d..1.    12.000345: event: (vfs_read+0x0/0x300) who=\"cat\" bad=(fault)\n";
         let ours_line = r#"{"time_ns":12000345499,"cpu":2,"pid":149,"tgid":149,"comm":"cat","kind":"hit","probe":"vfs_read","moment":"before","ip":"0x1","function":"vfs_read","function_offset":0,"flags":[],"arguments":[{"name":"who","type":"string","value":"cat"},{"name":"bad","type":"x64"}]}"#;
-        let end = r#"{"kind":"end","ended":0,"performed":[0,0,0],"dropped":0,"windows":0,"probes":{"hits":1,"missed":0,"faults":0,"fetch_faults":1},"malformed":0,"late":0}"#;
+        let end = r#"{"kind":"end","ended":0,"performed":[0,0,0],"dropped":0,"windows":0,"probes":{"hits":1,"missed":0,"unfulfilled":0,"faults":0,"fetch_faults":1},"malformed":0,"late":0}"#;
         let text = format!("{ours_line}\n{end}\n");
         let text_of_both = "(vfs_read+0x0) who=\"cat\" bad=(fault)".to_owned();
         let expected = Lines::from([(149, vec![Told { cpu: 2, time: 12_000_345, text: text_of_both }])]);
         assert_eq!(kernels(kernel, false, false).unwrap(), expected);
-        assert_eq!(ours(&text, Some(false)).unwrap(), expected);
-        assert!(ours(ours_line, None).is_err(), "a trace that is cut off is not compared");
-        assert!(ours(&text.replace("\"dropped\":0", "\"dropped\":1"), None).is_err());
-        assert!(ours(&text.replace("\"flags\":[]", "\"flags\":[\"interrupt\"]"), Some(false)).is_err());
+        assert_eq!(ours(&text, Some(false), false).unwrap(), expected);
+        assert!(ours(ours_line, None, false).is_err(), "a trace that is cut off is not compared");
+        assert!(ours(&text.replace("\"dropped\":0", "\"dropped\":1"), None, false).is_err());
+        assert!(ours(&text, Some(false), true).is_err(), "every hit fulfilled a condition");
+        assert!(
+            ours(&text.replace("\"flags\":[]", "\"flags\":[\"interrupt\"]"), Some(false), false).is_err()
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Page faults of every cause: those that a program can raise, and those that only a mistake of the kernel raises.
+//! Page faults of every cause: those that a program can raise, and those that only a mistake of the
+//! kernel raises.
 
 use std::fs;
 use std::path::Path;
@@ -89,7 +90,8 @@ fn raise(
         copy_in: vec![build::faults()?],
         copy_out: Some(folder.to_owned()),
         kaslr,
-        // CPUs that take turns take long ones: a program would be gone before anybody looked at its memory.
+        // CPUs that take turns take long ones: a program would be gone before anybody looked at its
+        // memory.
         ..Options::new(series, format!("set -e\nstatus=0\n{before}\n{script}{after}\nrmmod trapline"))
     })?;
     Ok(())
@@ -111,8 +113,9 @@ fn find(folder: &Path, (name, status, cause, mode, code, memory): &Cause) -> Res
     Ok(there.swap_remove(found))
 }
 
-/// Those that only the kernel can raise, by a mistake; the module `trapline_causes` does, and claims them. QEMU's error code for a reserved bit lacks the bit PRESENT.
-const MISTAKES: [Cause; 10] = [
+/// Those that only the kernel can raise, by a mistake; the module `trapline_causes` does, and
+/// claims them. QEMU's error code for a reserved bit lacks the bit PRESENT.
+const MISTAKES: [Cause; 12] = [
     ("smap-read", 0, "user-page", "kernel", "0x1", "anonymous"),
     ("smap-write", 0, "user-page", "kernel", "0x3", "anonymous"),
     ("smep", 0, "user-page", "kernel", "0x11", "anonymous"),
@@ -122,7 +125,10 @@ const MISTAKES: [Cause; 10] = [
     ("kernel-text-write", 0, "not-writable", "kernel", "0x3", "the kernel's text and data"),
     ("kernel-execute", 0, "not-executable", "kernel", "0x11", "vmalloc and ioremap"),
     ("kernel-hole", 0, "not-present", "kernel", "0x0", "the guard hole, reserved for a hypervisor"),
+    // With one more fault, 0x0, between its tracepoint and its handler.
+    ("nested", 0, "not-present", "kernel", "0x2", "the guard hole, reserved for a hypervisor"),
     ("safe-reader", 0, "not-present", "kernel", "0x0", "the guard hole, reserved for a hypervisor"),
+    ("safe-reader-beside", 0, "not-present", "kernel", "0x0", "vmalloc and ioremap"),
 ];
 
 fn mistaken(series: Series) -> Result<()> {

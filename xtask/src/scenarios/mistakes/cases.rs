@@ -1,6 +1,8 @@
-//! The mistakes, in the order in which they are made: the module is loaded from the first trace on, until it is taken away.
+//! The mistakes, in the order in which they are made: the module is loaded from the first trace on,
+//! until it is taken away.
 
 use crate::scenarios::rows::{NOTHING, Row};
+use crate::setup::Series;
 
 /// Becomes somebody who is not root.
 pub(super) const SOMEBODY: &str = "echo somebody:x:1000:1000::/tmp:/bin/sh >> /etc/passwd";
@@ -21,6 +23,8 @@ pub(super) const MADE: &[Row] = &[
         status: 3,
         says: &["kernel.ftrace_enabled is 0", "sysctl kernel.ftrace_enabled=1"],
         after: "echo 1 > /proc/sys/kernel/ftrace_enabled",
+        // Later kernels refuse to switch it off (seen on 7.3; which was the first is not known).
+        until: Some(Series::V6_12OfTrixie),
     },
     Row {
         name: "ftrace is turned off while the module hooks by it: the kernel refuses",
@@ -29,6 +33,7 @@ pub(super) const MADE: &[Row] = &[
         status: 1,
         says: &["busy"],
         after: "rmmod trapline",
+        ..NOTHING
     },
     Row {
         name: "a file that is no module",
@@ -48,6 +53,13 @@ pub(super) const MADE: &[Row] = &[
         command: "su somebody -c 'trapline mmio --device 00:01.0'",
         status: 3,
         says: &["can't open /dev/trapline as user 1000", "run: sudo trapline mmio --device 00:01.0"],
+        ..NOTHING
+    },
+    Row {
+        name: "a device that nothing is called, and one that is no PCI device",
+        command: "trapline mmio --device eth7; test $? = 2 || exit 99; trapline mmio --device lo",
+        status: 2,
+        says: &["there is no device `eth7`", "`trapline devices`", "`lo` is behind no PCI device", "/virtual/net/lo"],
         ..NOTHING
     },
     Row {
@@ -127,6 +139,7 @@ pub(super) const MADE: &[Row] = &[
         status: 1,
         says: &["can't watch 0000:00:04.0 BAR 2", "page larger than 2 MiB", "nohugeiomap"],
         after: "modprobe -r trapline_map",
+        ..NOTHING
     },
     Row {
         name: "a BAR that comes to be mapped by a page of 1 GiB during the trace",
@@ -134,6 +147,14 @@ pub(super) const MADE: &[Row] = &[
         status: 1,
         says: &["NOT WATCHED", "1 new mapping of what is traced could not be watched", "not complete", "nohugeiomap"],
         after: "modprobe -r trapline_map",
+        ..NOTHING
+    },
+    Row {
+        name: "a marker that says that something was not watched, which it was",
+        command: "trapline mmio --device 00:01.0 -- sh -ec \
+            \"modprobe trapline_pace count=5; trapline mark 'trapline: NOT WATCHED, accesses are missing: new mapping of 0x00000000fea00000'\"",
+        says: &["mark: trapline: NOT WATCHED", "\n5 accesses (5 reads, 0 writes)", "\n0 dropped, 0 possibly missed"],
+        after: "modprobe -r trapline_pace",
         ..NOTHING
     },
     Row {
@@ -198,31 +219,37 @@ pub(super) const MADE: &[Row] = &[
         status: 127,
         says: &["can't run no-such-command: No such file", "precious"],
         after: "rm old",
+        ..NOTHING
     },
     Row {
         name: "probes of a module on what the kernel, its stacks and Trapline itself need, and on nothing",
         before: "echo 1 > /proc/sys/kernel/kptr_restrict
             trapline mmio --device 00:01.0 --quiet --output /dev/null & first=$!
-            until trapline status | grep -q '^session .*(trapline)'; do sleep 0.1; done
+            until trapline status | grep -q '^access watch .*(trapline)'; do sleep 0.1; done
             own() { sed -n \"s/^\\(0x[0-9a-f]*\\)-.*\\[trapline\\].* $1.*/\\1/p\" /proc/vmallocinfo | head -n 1; }
             echo \"rings=$(own user) slots=$(own vmap)\" > own",
         command: ". ./own
             refused() {
+                dmesg -c > /dev/null
                 said=$(modprobe trapline_misplaced $1 2>&1) && exit 98
                 echo \"$1: $said\"
                 case $said in *\"$2\"*) ;; *) exit 97;; esac
+                [ -z \"$3\" ] || dmesg | grep -F \"$3\" || { dmesg; exit 96; }
             }
             refused where=nothing 'Invalid argument'
             refused where=around 'Invalid argument'
-            refused where=unmapped 'Bad address'
+            refused where=unmapped 'Bad address' 'nothing is mapped there'
             refused where=twice 'Invalid argument'
-            refused where=text 'Bad address'
-            refused where=module 'Bad address'
-            refused where=direct-map 'Bad address'
-            refused where=task-stack 'Operation not permitted'
-            refused where=interrupt-stack 'Operation not permitted'
-            refused address=$rings 'Operation not permitted'
-            refused address=$slots 'Operation not permitted'
+            for where in text module direct-map page-table gdt idt entry-area; do
+                refused where=$where 'Bad address' 'neither from ioremap() nor from vmalloc()'
+            done
+            refused where=task-stack 'Operation not permitted' \"a task's stack\"
+            refused where=idle-stack 'Operation not permitted' \"a task's stack\"
+            refused where=interrupt-stack 'Operation not permitted' 'since boot'
+            refused where=gdt-again 'Operation not permitted' 'since boot'
+            refused where=percpu 'Operation not permitted' 'per-CPU memory'
+            refused address=$rings 'Operation not permitted' \"Trapline's own\"
+            refused address=$slots 'Operation not permitted' \"Trapline's own\"
             refused symbol=no_such_function 'unknown symbol'
             refused symbol=fixup_exception 'Operation not permitted'
             refused symbol=page_fault_oops 'Operation not permitted'
@@ -235,11 +262,12 @@ pub(super) const MADE: &[Row] = &[
     Row {
         name: "two Traplines at once",
         before: "trapline mmio --device 00:01.0 --quiet --output /dev/null & first=$!
-            until trapline status | grep -q '^session .*(trapline)'; do sleep 0.1; done",
+            until trapline status | grep -q '^access watch .*(trapline)'; do sleep 0.1; done",
         command: "trapline mmio --device 00:02.0 --duration 100ms",
         status: 3,
-        says: &["a trace is running already, by process", "(trapline)", "end that one, or wait"],
+        says: &["accesses are traced already, by process", "(trapline)", "end that one, or wait"],
         after: "kill $first; wait $first",
+        ..NOTHING
     },
     Row {
         name: "mmiotrace is running",
@@ -248,6 +276,7 @@ pub(super) const MADE: &[Row] = &[
         status: 3,
         says: &["the kernel's own mmiotrace is running", "echo nop > /sys/kernel/tracing/current_tracer"],
         after: "echo nop > /sys/kernel/tracing/current_tracer",
+        ..NOTHING
     },
     Row {
         name: "a full disk",
@@ -256,6 +285,7 @@ pub(super) const MADE: &[Row] = &[
         status: 1,
         says: &["can't write full/trace: No space left on device", "tracing was stopped there", "are good"],
         after: "modprobe -r trapline_pace; rm full/trace",
+        ..NOTHING
     },
     Row {
         name: "a self-test that fails, since somebody else resolves the faults on armed pages",
@@ -289,7 +319,7 @@ pub(super) const MADE: &[Row] = &[
             rm /lib/modules/$(uname -r)/extra/trapline.ko && depmod",
         command: "trapline mmio --device 00:01.0",
         status: 3,
-        says: &["kernel module is not loaded and kernel 6.", "build and install it", "TRAPLINE_MODULE=PATH"],
+        says: &["kernel module is not loaded and kernel 6.", "run: sudo trapline module build", "TRAPLINE_MODULE=PATH"],
         ..NOTHING
     },
 ];

@@ -47,8 +47,9 @@ pub(super) const MADE: &[Row] = &[
         command: "trapline faults --gate idt --count; test $? = 3 || exit 99
             trapline faults --count",
         status: 3,
-        says: &["page faults are watched already", "end that one, or wait"],
+        says: &["page faults are watched already, by process", "(trapline)", "end that one, or wait"],
         after: "kill -INT $first; wait $first",
+        ..NOTHING
     },
     Row {
         name: "an error code that is none, and one that cannot be",

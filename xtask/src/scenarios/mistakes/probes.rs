@@ -162,6 +162,7 @@ pub(super) const MADE: &[Row] = &[
             "there is not enough kernel memory for another probe",
         ],
         after: "rmmod trapline_target",
+        ..NOTHING
     },
     Row {
         name: "what recovery hangs on",
@@ -174,11 +175,14 @@ pub(super) const MADE: &[Row] = &[
     Row {
         name: "a module that goes away while it is probed",
         before: "modprobe dummy",
-        command: "trapline probe dummy:dummy_setup --duration 3s >/dev/null &
-            sleep 1
+        command: "trapline probe dummy:dummy_setup >/dev/null 2>told & tracer=$!
+            until trapline list | grep -q dummy_setup; do sleep 0.1; done
             modprobe -r dummy
             trapline list
-            wait $!",
+            until grep -q 'is gone' told; do sleep 0.1; done
+            kill -INT $tracer; wait $tracer; status=$?
+            cat told
+            exit $status",
         status: 1,
         says: &[
             "its module is gone",

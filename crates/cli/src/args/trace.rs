@@ -1,0 +1,126 @@
+//! `trapline trace`, of several sources at once; what `mmio`, `probe` and `faults` are short for.
+
+use clap::{ArgGroup, Args};
+
+use super::accesses::{Accesses, Mmio};
+use super::faults::{Faults, Filter, parse_filter};
+use super::inject::{Inject, Lies};
+use super::probe::{Hits, Probe, parse_hits};
+use super::taking::Taking;
+
+/// Trace accesses to registers, hits of instructions and page faults together, in one order
+///
+/// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
+/// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
+/// missing is described there.
+#[derive(Clone, Debug, Args)]
+#[command(
+    override_usage = "trapline trace [OPTIONS] <--device <DEVICE>|--driver <NAME>|--range <PHYS+LEN>|--probe <WORDS>|--faults[=<WORDS>]>... [-- <COMMAND>...]",
+    after_long_help = TRACE_HELP,
+    group = ArgGroup::new("source").required(true).multiple(true).args(["devices", "drivers", "ranges", "probes", "faults"])
+)]
+pub(crate) struct Trace {
+    /// Which accesses.
+    #[command(flatten)]
+    pub accesses: Accesses,
+    /// Record each time that an instruction of the kernel is executed: WORDS are what `trapline
+    /// probe` takes, as in 'do_sys_openat2 filename' (may be repeated)
+    #[arg(long = "probe", value_name = "WORDS", value_parser = parse_hits)]
+    pub probes: Vec<Hits>,
+    /// Record page faults: WORDS are options of `trapline faults` without their dashes, as in
+    /// --faults='user comm=sort'; all faults if there are none
+    #[arg(long, value_name = "WORDS", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = parse_filter)]
+    pub faults: Option<Filter>,
+    /// How to trace.
+    #[command(flatten)]
+    pub taking: Taking,
+}
+
+const TRACE_HELP: &str = "\
+COMMAND is started once everything is set. The trace ends when it exits, and its status is ours. \
+If each source is about one process alone, it ends with the last of those.
+
+Examples:
+  What a driver does to its device while it comes up, the functions on the way, and its page faults:
+    trapline trace --driver e1000e --probe 'pci_enable_device dev' --faults=kernel -- modprobe e1000e
+  A disk and whoever waits for it, into one file:
+    trapline trace --device 00:03.0 --probe 'submit_bio --stack' --duration 10s --output disk.trace
+    trapline report disk.trace
+  What a program's page faults and its opened files have to do with each other:
+    trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
+
+/// What is traced, and how: what all commands that trace come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Accesses, if any are.
+    pub accesses: Option<Accesses>,
+    /// What is injected into them.
+    pub lies: Option<Lies>,
+    /// Code probes.
+    pub probes: Vec<Hits>,
+    /// Page faults, if they are.
+    pub faults: Option<Filter>,
+    /// How events are shown.
+    pub view: View,
+    /// How it is taken.
+    pub taking: Taking,
+}
+
+/// How events are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum View {
+    /// One by one.
+    #[default]
+    Events,
+    /// Page faults in a live table: `faults --top`.
+    Table,
+    /// Not at all, only their counts: `faults --count`.
+    Counts,
+}
+
+impl Request {
+    /// Of nothing.
+    fn new(taking: Taking) -> Self {
+        Self { accesses: None, lies: None, probes: Vec::new(), faults: None, view: View::Events, taking }
+    }
+}
+
+impl From<Trace> for Request {
+    fn from(Trace { accesses, probes, faults, taking }: Trace) -> Self {
+        let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
+        Self { accesses, probes, faults, ..Self::new(taking) }
+    }
+}
+
+impl From<Mmio> for Request {
+    fn from(Mmio { accesses, taking }: Mmio) -> Self {
+        Self { accesses: Some(accesses), ..Self::new(taking) }
+    }
+}
+
+impl From<Inject> for Request {
+    fn from(Inject { targets, lies, taking }: Inject) -> Self {
+        // A rule may be about either direction, and what it waits for too.
+        let accesses = Accesses { targets, reads: true, writes: true };
+        Self { accesses: Some(accesses), lies: Some(lies), ..Self::new(taking) }
+    }
+}
+
+impl From<Probe> for Request {
+    fn from(Probe { hits, taking }: Probe) -> Self {
+        Self { probes: vec![hits], ..Self::new(taking) }
+    }
+}
+
+impl From<Faults> for Request {
+    fn from(Faults { filter, count, top, mut taking }: Faults) -> Self {
+        let view = match (count, top) {
+            (true, _) => View::Counts,
+            (_, true) => View::Table,
+            _ => View::Events,
+        };
+        // The counts are all that is told, and the live table all that is shown.
+        taking.quiet |= view != View::Events;
+        Self { faults: Some(filter), view, ..Self::new(taking) }
+    }
+}

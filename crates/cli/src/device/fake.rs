@@ -1,0 +1,122 @@
+//! A module in memory, for tests of everything but the kernel.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use rustix::io::Errno;
+use trapline_abi::{
+    CodeProbe, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts, InjectRule, LIST_GONE,
+    ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
+};
+
+use super::Control;
+
+/// Takes what it is given, or refuses it as it was told to.
+#[derive(Default)]
+pub(crate) struct Module {
+    /// Its state.
+    pub info: Info,
+    /// What `START` fails with.
+    pub start: Option<Errno>,
+    /// What `WATCH` fails with, and why.
+    pub watch: Option<(Errno, WatchError)>,
+    /// The rule that `INJECT` refuses, and with what.
+    pub bad_rule: Option<(u32, Errno)>,
+    /// Rules taken.
+    pub rules: RefCell<Vec<InjectRule>>,
+    /// What they count, in their order; nothing if not given.
+    pub rule_counts: RefCell<Vec<InjectCounts>>,
+    /// Whether a range is watched.
+    pub watched: Cell<bool>,
+    /// What `PROBE` fails with, and why.
+    pub refusal: Option<(ProbeError, Errno)>,
+    /// Who has the watch of page faults already, if anybody.
+    pub faults_owner: u32,
+    /// Code probes taken, the first with number 100.
+    pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
+    /// Whether the module that is probed has gone.
+    pub is_gone: Cell<bool>,
+    /// What it does while it stops, and counted by then.
+    pub on_stop: Option<Box<dyn Fn() -> Counters>>,
+    /// Whether it was stopped.
+    pub stopped: Cell<bool>,
+}
+
+impl Control for Module {
+    fn info(&self) -> io::Result<Info> {
+        Ok(self.info)
+    }
+
+    fn start(&self, buffer: u64) -> io::Result<RingGeometry> {
+        match self.start {
+            Some(errno) => Err(errno.into()),
+            None => Ok(RingGeometry { rings: 1, reserved: 0, capacity: buffer / 64 }),
+        }
+    }
+
+    fn watch(&self, watch: &mut Watch) -> io::Result<()> {
+        match self.watch {
+            Some((errno, reason)) => {
+                (watch.error, watch.failed_at) = (reason as u32, watch.physical);
+                watch.owner = std::process::id();
+                Err(errno.into())
+            }
+            None => {
+                self.watched.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    fn inject(&self, inject: &mut Inject, rules: &[InjectRule]) -> io::Result<()> {
+        inject.failed_at = u32::MAX;
+        if self.watched.get() || !self.rules.borrow().is_empty() {
+            return Err(Errno::BUSY.into());
+        }
+        if let Some((number, errno)) = self.bad_rule {
+            inject.failed_at = number;
+            return Err(errno.into());
+        }
+        self.rules.borrow_mut().extend(rules);
+        Ok(())
+    }
+
+    fn inject_counts(&self, rule: u32) -> io::Result<InjectCounts> {
+        if rule as usize >= self.rules.borrow().len() {
+            return Err(Errno::NOENT.into());
+        }
+        let counts = self.rule_counts.borrow().get(rule as usize).copied().unwrap_or_default();
+        Ok(InjectCounts { rule, ..counts })
+    }
+
+    fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()> {
+        if let Some((error, errno)) = self.refusal {
+            probe.error = error as u32;
+            return Err(errno.into());
+        }
+        let mut taken = self.taken.borrow_mut();
+        probe.id = 100 + taken.len() as u64;
+        taken.push((*probe, program.to_vec()));
+        Ok(())
+    }
+
+    fn list(&self, id: u64) -> io::Result<Option<ListEntry>> {
+        let counts = ProbeCounts { hits: id, missed: 1, ..ProbeCounts::default() };
+        let flags = if self.is_gone.get() { LIST_GONE } else { 0 };
+        Ok(Some(ListEntry { kind: ListKind::Code as u32, flags, counts, ..ListEntry::from(id) }))
+    }
+
+    fn faults(&self, watch: &mut FaultWatch) -> io::Result<()> {
+        watch.owner = self.faults_owner;
+        if watch.owner == 0 { Ok(()) } else { Err(Errno::BUSY.into()) }
+    }
+
+    fn fault_counts(&self) -> io::Result<FaultCounts> {
+        Ok(FaultCounts::default())
+    }
+
+    fn stop(&self) -> io::Result<Counters> {
+        self.stopped.set(true);
+        Ok(self.on_stop.as_ref().map(|stop| stop()).unwrap_or_default())
+    }
+}

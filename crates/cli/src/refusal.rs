@@ -1,0 +1,199 @@
+//! Why the module refused to begin a trace or to take a source into it, and what to do about it.
+
+use std::io;
+
+use trapline_abi::{GateError, ProbeError, WatchError};
+
+/// What the module refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Another session has this source, which only one can have.
+    #[error("{what} already, by process {owner}{}; one trace can do so at a time: end that one, or wait for it", .name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default())]
+    Busy {
+        /// What is done already: "page faults are watched".
+        what: &'static str,
+        /// Its thread group id.
+        owner: u32,
+        /// Its command name.
+        name: Option<String>,
+    },
+    /// `START` failed.
+    #[error(
+        "can't start a trace with {buffer} of buffer on each CPU: {source}; a smaller --buffer needs less memory"
+    )]
+    Start {
+        /// The size asked for.
+        buffer: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `WATCH` was refused.
+    #[error("can't watch {target}: {}", watch_text(*.reason, *.failed_at, .source))]
+    Watch {
+        /// The range and what it is.
+        target: String,
+        /// Why, if the module told.
+        reason: Option<WatchError>,
+        /// Where.
+        failed_at: u64,
+        /// What the ioctl returned.
+        source: io::Error,
+    },
+    /// `INJECT` was refused.
+    #[error("{}", inject_text(.rule.as_deref(), .source))]
+    Inject {
+        /// The rule at fault, if one is.
+        rule: Option<String>,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `PROBE` was refused.
+    #[error("can't probe {name} ({address:#x}): {}", probe_text(*.reason, .nearby, .source))]
+    Probe {
+        /// The place.
+        name: String,
+        /// Its address.
+        address: u64,
+        /// Why, if the module told.
+        reason: Option<ProbeError>,
+        /// Where instructions begin near it, if that is known.
+        nearby: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The page-fault gate can't be had.
+    #[error("can't put in a page-fault gate: {}", gate_text(*reason))]
+    Gate {
+        /// Why.
+        reason: GateError,
+    },
+    /// `FAULTS` was refused.
+    #[error(
+        "can't watch page faults: {source}; `dmesg` tells why: does this kernel have the tracepoints exceptions:page_fault_user and page_fault_kernel?"
+    )]
+    Faults {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What was armed can't be told of.
+    #[error("the trapline module refused to {what}: {source}")]
+    Told {
+        /// What was asked.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Why a range can't be watched: the module's reason at `failed_at`, or only what the system call
+/// gave.
+fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io::Error) -> String {
+    match reason {
+        Some(WatchError::BadRange) => {
+            "the range has length 0 or wraps around the end of the address space".into()
+        }
+        Some(WatchError::Ram) => format!(
+            "there is system memory at {failed_at:#x}; only device memory can be watched (`/proc/iomem` tells which is which)"
+        ),
+        Some(WatchError::HugePage) => format!(
+            "a mapping of it uses a page larger than 2 MiB at {failed_at:#x}; watch a range outside that page, \
+             or boot with `nohugeiomap`"
+        ),
+        Some(WatchError::NoMemory) => {
+            "there is not enough kernel memory for its tables; watch a smaller range".into()
+        }
+        Some(WatchError::SelfTest) => {
+            "the module failed its self-test at load; see `dmesg` and `trapline doctor`".into()
+        }
+        Some(WatchError::TooLong) => {
+            "it is longer than 1 GiB; watch the part that holds the registers: --range PHYS+LEN".into()
+        }
+        Some(WatchError::Alias) => format!(
+            "no second mapping with the same cache attributes could be made at {failed_at:#x}; see `dmesg`, and watch less of it"
+        ),
+        Some(WatchError::Taken) | None => format!("{source}"),
+    }
+}
+
+/// Which rule the module does not take, if one is at fault.
+fn inject_text(rule: Option<&str>, source: &io::Error) -> String {
+    match rule {
+        Some(rule) => {
+            format!("the module refused the rule `{rule}`: {source}; are it and this command of one version?")
+        }
+        None => format!("the module refused the rules: {source}"),
+    }
+}
+
+/// Why an instruction can't be probed: the module's reason, with `nearby` instructions, or only
+/// what the system call gave.
+fn probe_text(reason: Option<ProbeError>, nearby: &str, source: &io::Error) -> String {
+    match reason {
+        Some(ProbeError::NotProbeable) => "the kernel allows no probe there: it is no code, or code that the handling of probes itself needs (probe a caller of it), \
+             or a place that the kernel patches itself: a jump label, a static call, an alternative (probe an instruction beside it)"
+            .into(),
+        Some(ProbeError::InsideInstruction) => format!("it is inside of an instruction{nearby}; or a debugger has a breakpoint in the function before it"),
+        Some(ProbeError::Own) => "it runs while a probe is served: it is in Trapline's own module, or is what that hooks \
+             (fixup_exception, page_fault_oops)"
+            .into(),
+        Some(ProbeError::Taken) => {
+            "somebody else has it in a way that can't be shared: a live patch, or a tracer that redirects it; end that first".into()
+        }
+        Some(ProbeError::NoMemory) => "there is not enough kernel memory for another probe".into(),
+        Some(ProbeError::NotAFunction) => "--return needs the first instruction of a function, of one whose returns the kernel allows to be followed".into(),
+        Some(ProbeError::Program | ProbeError::Flags) => {
+            format!("the module did not take what this command made of the arguments ({source}): are they of one version?")
+        }
+        Some(ProbeError::Other) | None => format!("{source}"),
+    }
+}
+
+/// Why this machine can have no page-fault gate of ours, and what to use instead.
+fn gate_text(reason: GateError) -> &'static str {
+    match reason {
+        GateError::PageTableIsolation => {
+            "page-table isolation is on, so a table of interrupts of our own is not mapped in user mode; use --gate hook, or boot with pti=off if the machine may go without"
+        }
+        GateError::Fred => {
+            "this CPU delivers exceptions by FRED, without a table of interrupts; use --gate hook, or boot with fred=off"
+        }
+        GateError::Entry => {
+            "this CPU's entry into the kernel needs what ours does not do: it guards against predictions of returns (retbleed, SRSO), or has no WRGSBASE; use --gate hook"
+        }
+        GateError::ForeignTable => {
+            "a CPU has a table of interrupts that is not the kernel's: somebody else has put it in (`dmesg` tells where it is); remove that, or use --gate hook"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_watch_names_the_range_the_reason_and_a_way_out() {
+        let error = Refusal::Watch {
+            target: "0x1000+0x1000".into(),
+            reason: Some(WatchError::Ram),
+            failed_at: 0x1000,
+            source: Errno::PERM.into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "can't watch 0x1000+0x1000: there is system memory at 0x1000; only device memory can be watched \
+             (`/proc/iomem` tells which is which)"
+        );
+    }
+
+    #[test]
+    fn a_second_trace_is_told_who_has_the_first() {
+        let what = "page faults are watched";
+        let error = Refusal::Busy { what, owner: 812, name: Some("trapline".into()) };
+        assert!(
+            error.to_string().starts_with("page faults are watched already, by process 812 (trapline);"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! What can be traced: one folder for each kind of source, and which of them a request asks for.
+
+mod accesses;
+mod faults;
+mod hits;
+mod inject;
+
+use trapline_trace::Symbols;
+
+use crate::args::{Request, View};
+use crate::module::{self, ModuleError};
+use crate::output::{Output, OutputError};
+use crate::system::{NoProcess, System};
+use crate::trace::{self, Source};
+
+use accesses::Accesses;
+pub(crate) use accesses::AccessesError;
+use faults::Faults;
+use hits::Hits;
+pub(crate) use hits::HitsError;
+pub(crate) use inject::InjectError;
+
+/// Why there is nothing to trace.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourcesError {
+    /// It can't be written as asked for.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No accesses.
+    #[error(transparent)]
+    Accesses(#[from] AccessesError),
+    /// Nothing that could be injected.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+    /// No code probe.
+    #[error(transparent)]
+    Hits(#[from] HitsError),
+    /// No page faults, since there is no such process.
+    #[error(transparent)]
+    Faults(#[from] NoProcess),
+    /// The user is not root.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// Addresses of functions can't be seen even by root.
+    #[error(
+        "the kernel hides the addresses of its functions (/proc/kallsyms); show them: sysctl kernel.kptr_restrict=1"
+    )]
+    HiddenSymbols,
+}
+
+/// The sources that a request asks for.
+pub(crate) struct Sources {
+    /// They themselves.
+    pub all: Vec<Box<dyn Source>>,
+    /// The kernel's symbols, if they were needed to find one of them.
+    pub symbols: Option<Symbols>,
+    /// What shows events, if not what `--output` and `--format` say.
+    pub view: Option<Output>,
+}
+
+impl Sources {
+    /// Finds what `request` asks for.
+    ///
+    /// Everything that can be wrong with what was typed is found here, before the module is asked
+    /// for anything.
+    pub(crate) fn new(system: &System, request: &Request) -> Result<Self, SourcesError> {
+        let Request { accesses, lies, probes, faults, view, taking } = request;
+        let rules = lies.as_ref().map(|lies| inject::Rules::new(system, lies)).transpose()?;
+        for wanted in probes {
+            hits::check_words(system, wanted)?;
+        }
+        trace::choose_output(taking, probes.is_empty() && faults.is_none())?;
+        let mut all: Vec<Box<dyn Source>> = Vec::new();
+        let mut accesses = accesses.as_ref().map(|wanted| Accesses::new(system, wanted)).transpose()?;
+        let names_functions = rules.as_ref().is_some_and(inject::Rules::name_functions);
+        let needs_symbols = names_functions || !probes.is_empty();
+        let symbols = if needs_symbols { Some(symbols(system)?) } else { None };
+        if let (Some(accesses), Some(rules)) = (&mut accesses, rules) {
+            accesses.inject(rules, symbols.as_ref())?;
+        }
+        all.extend(accesses.map(|accesses| Box::new(accesses) as _));
+        if let Some(symbols) = &symbols {
+            for wanted in probes {
+                all.push(Box::new(Hits::new(system, symbols, wanted)?));
+            }
+        }
+        if let Some(wanted) = faults {
+            all.push(Box::new(Faults::new(system, wanted, *view == View::Counts)?));
+        }
+        Ok(Self { all, symbols, view: (*view == View::Table).then(faults::table) })
+    }
+}
+
+/// The kernel's symbols, without which nothing can be probed.
+fn symbols(system: &System) -> Result<Symbols, SourcesError> {
+    let symbols = Symbols::load(&system.path("proc")).unwrap_or_default();
+    if symbols.is_empty() {
+        module::require_root("find the kernel's functions")?;
+        return Err(SourcesError::HiddenSymbols);
+    }
+    Ok(symbols)
+}

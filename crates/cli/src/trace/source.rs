@@ -1,0 +1,101 @@
+//! What a trace is of: the seam between the way a trace is taken and each kind of source.
+
+use trapline_abi::{FaultCounts, Record};
+use trapline_trace::{Event, Header, ProbeTotals, Registers};
+
+use crate::device::Control;
+use crate::refusal::Refusal;
+
+/// A source of events. A trace has one or more of them.
+pub(crate) trait Source {
+    /// Whether it is of accesses, which mmiotrace's format can have.
+    fn is_of_accesses(&self) -> bool {
+        false
+    }
+
+    /// Arms it in the session that has just been started; says what is armed unless `quiet`.
+    fn arm(&mut self, control: &dyn Control, quiet: bool) -> Result<(), Refusal>;
+
+    /// Adds to the trace's header what tells of this source.
+    fn describe(&self, header: &mut Header);
+
+    /// The register files that name registers, if it has any.
+    fn registers(&self) -> Option<&Registers> {
+        None
+    }
+
+    /// The process that it is about, if it is about one alone.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
+    /// What each event passes through before it is named; it lets events of other sources pass.
+    fn prepare(&mut self) -> Option<Box<dyn Prepare + Send>> {
+        None
+    }
+
+    /// Whether each page fault is told of with how long it took.
+    fn latency(&self) -> bool {
+        false
+    }
+
+    /// Looks, once in a while and at the end, whether what is traced is still there; tells it once
+    /// if not.
+    fn look(&mut self, _control: &dyn Control) {}
+
+    /// What it counted, asked after the session was stopped.
+    fn counted(&mut self, _control: &dyn Control) -> Counted {
+        Counted::default()
+    }
+
+    /// What is said beside the trace when all is over: with the summary, which is where the trace
+    /// is not. Only what must be known in any case if `quiet`.
+    fn beside(&self, _quiet: bool) -> Option<String> {
+        None
+    }
+
+    /// What it has not done that it was there for, if it has not.
+    fn idle(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What is printed on standard output when all is over.
+    fn last_words(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What a source counted in a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// What its code probes did.
+    pub probes: ProbeTotals,
+    /// What its watch of page faults counted.
+    pub faults: Option<FaultCounts>,
+}
+
+impl Counted {
+    /// With what another source counted.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        let ProbeTotals { hits, missed, faults, fetch_faults, unfulfilled, undecided, gone } = other.probes;
+        self.probes.hits += hits;
+        self.probes.missed += missed;
+        self.probes.faults += faults;
+        self.probes.fetch_faults += fetch_faults;
+        self.probes.unfulfilled += unfulfilled;
+        self.probes.undecided += undecided;
+        self.probes.gone += gone;
+        self.faults = self.faults.or(other.faults);
+        self
+    }
+}
+
+/// What events pass through before they are named.
+pub(crate) trait Prepare {
+    /// The event with what is known of it; `None` if it was not asked for.
+    fn prepare<'e>(&'e mut self, event: Event<'e>) -> Option<Event<'e>>;
+
+    /// Looks at the records of events to come: what is asked of the system about them is asked as
+    /// early as can be.
+    fn ahead(&mut self, records: &[Record]);
+}

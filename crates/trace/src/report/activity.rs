@@ -1,0 +1,96 @@
+//! Who did it: events of one kind by function, by task and by CPU.
+
+use hashbrown::HashMap;
+
+use super::{Count, Texts, sorted};
+use crate::{Event, Site};
+
+/// Where in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Code {
+    /// In a function, by the numbers of its name and its module's.
+    Function { function: u32, module: Option<u32> },
+    /// At an address of which no function is known.
+    Address(u64),
+}
+
+impl Code {
+    /// Where the instruction at `ip` is, which is at `site` if that is known; `None` if neither is.
+    #[inline]
+    pub(super) fn of(site: Option<&Site<'_>>, ip: u64, texts: &mut Texts) -> Option<Self> {
+        match site {
+            Some(site) => Some(Self::Function {
+                function: texts.number(site.function),
+                module: site.module.map(|module| texts.number(module)),
+            }),
+            None => (ip != 0).then_some(Self::Address(ip)),
+        }
+    }
+
+    /// So many events from there.
+    pub(super) fn count(self, count: u64, texts: &Texts) -> Count<'_> {
+        match self {
+            Self::Function { function, module } => Count {
+                name: texts.text(function),
+                module: module.map(|module| texts.text(module)),
+                count,
+                ..Count::default()
+            },
+            Self::Address(address) => Count { number: Some(address), count, ..Count::default() },
+        }
+    }
+}
+
+/// Who made the events of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    events: u64,
+    functions: HashMap<Code, u64>,
+    tasks: HashMap<(u32, u32), u64>,
+    cpus: Vec<u64>,
+}
+
+impl Activity {
+    /// Counts `event`, made by the instruction at `ip`, which is at `site` if that is known. Of a
+    /// trace that does not tell by which instruction or task, none are counted.
+    #[inline]
+    pub(crate) fn add(&mut self, event: &Event<'_>, site: Option<&Site<'_>>, ip: u64, texts: &mut Texts) {
+        self.events += 1;
+        let cpu = usize::from(event.cpu);
+        if self.cpus.len() <= cpu {
+            self.cpus.resize(cpu + 1, 0);
+        }
+        self.cpus[cpu] += 1;
+        if let Some(code) = Code::of(site, ip, texts) {
+            *self.functions.entry(code).or_default() += 1;
+        }
+        if event.has_task() {
+            *self.tasks.entry((event.pid, texts.number(event.comm))).or_default() += 1;
+        }
+    }
+
+    /// Events.
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Events of each CPU that had any.
+    pub(super) fn cpus(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.cpus.iter().copied().enumerate().filter(|(_, count)| *count > 0)
+    }
+
+    /// By function, the most active first.
+    pub(super) fn functions<'t>(&self, texts: &'t Texts) -> Vec<Count<'t>> {
+        sorted(self.functions.iter().map(|(code, count)| code.count(*count, texts)))
+    }
+
+    /// By task, the most active first.
+    pub(super) fn tasks<'t>(&self, texts: &'t Texts) -> Vec<Count<'t>> {
+        sorted(self.tasks.iter().map(|((pid, comm), count)| Count {
+            name: texts.text(*comm),
+            number: Some(u64::from(*pid)),
+            count: *count,
+            ..Count::default()
+        }))
+    }
+}

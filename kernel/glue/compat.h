@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What kernels from 6.1 on name or declare differently: the one place for it, each with the kernel
+ * that changed it. Asked for is the thing itself wherever the preprocessor can see it, and the
+ * kernel's version only where it can't, since distributions take changes back into older kernels.
+ */
+#ifndef TRAPLINE_COMPAT_H
+#define TRAPLINE_COMPAT_H
+
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/version.h>
+#include <asm/msr.h>
+
+/* 6.16 renamed them. */
+#if defined(rdmsrl) && !defined(rdmsrq)
+#define rdmsrq(msr, value) rdmsrl(msr, value)
+#define wrmsrq(msr, value) wrmsrl(msr, value)
+#endif
+
+/* 6.15 takes the protection as what it is; before, it was a number. */
+#define compat_ioremap_prot(physical, length, protection)                                                      \
+	ioremap_prot(physical, length,                                                                         \
+		     _Generic(&ioremap_prot,                                                                   \
+			      void __iomem *(*)(resource_size_t, unsigned long, unsigned long): pgprot_val(protection), \
+			      default: (protection)))
+
+/*
+ * 6.16 has mm/percpu.c note a page's chunk elsewhere (pcpu_set_page_chunk()). By version: which
+ * member a function writes can't be asked for.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#define compat_percpu_chunk(page) ((page)->index)
+#else
+#define compat_percpu_chunk(page) page_private(page)
+#endif
+
+#ifdef CONFIG_RETHOOK
+#include <linux/rethook.h>
+
+/* 6.7 keeps the nodes that are free in another kind of list, which came with it. */
+#if __has_include(<linux/objpool.h>)
+#include <linux/objpool.h>
+#define compat_rethook_push(node) objpool_push(node, &(node)->rethook->pool)
+#else
+#define compat_rethook_push(node) freelist_add(&(node)->freelist, &(node)->rethook->pool)
+#endif
+#endif
+
+#endif
