@@ -114,7 +114,7 @@ fn play(kinds: &[Kind], mut each: impl FnMut(&Event<'_>)) {
     let mut merge = Merge::new(2)
         .with_probes(&[probe()])
         .with_latency()
-        .with_bounds(Bounds { wait: std::time::Duration::from_secs(3600), ..Bounds::default() });
+        .with_bounds(Bounds { ends: std::time::Duration::from_secs(3600), ..Bounds::default() });
     for (cpu, records) in records(kinds).iter().enumerate() {
         merge.push(cpu, records, true);
     }

@@ -76,7 +76,7 @@ impl Merge {
         Self { decoder: self.decoder.with_probes(probes), ..self }
     }
 
-    /// Tells with each page fault how long it took, if its end comes within [`Bounds::wait`]: until
+    /// Tells with each page fault how long it took, if its end comes within [`Bounds::ends`]: until
     /// then it is held back, and what came after it too.
     pub fn with_latency(mut self) -> Self {
         self.pairing = Some(Pairing::default());
@@ -169,7 +169,12 @@ impl Merge {
             if let Some(pairing) = &mut self.pairing {
                 let more = std::mem::take(&mut self.more);
                 pairing.push(Whole { record, more, complete: whole, took: None }, now);
-                self.leave(now, &mut sink)?;
+                // Only what is too much: the end that a fault waits for may come in this round.
+                if pairing.len() > self.bounds.records
+                    && let Some(whole) = pairing.pop_any()
+                {
+                    self.hand_out(whole, &mut sink)?;
+                }
             } else {
                 let more = std::mem::take(&mut self.more);
                 let whole = Whole { record, more, complete: whole, took: None };

@@ -70,7 +70,7 @@ impl Pairing {
     /// The next record, if it need not wait any longer.
     pub(super) fn pop(&mut self, now: Instant, bounds: &Bounds) -> Option<Whole> {
         let front = self.queue.front()?;
-        let waits = front.open && now.saturating_duration_since(front.since) < bounds.wait;
+        let waits = front.open && now.saturating_duration_since(front.since) < bounds.ends;
         if waits && self.queue.len() <= bounds.records {
             return None;
         }
@@ -122,8 +122,9 @@ mod tests {
 
     use super::*;
 
-    const EVER: Bounds = Bounds { wait: Duration::from_secs(3600), records: usize::MAX };
-    const NOW: Bounds = Bounds { wait: Duration::ZERO, ..EVER };
+    const HOUR: Duration = Duration::from_secs(3600);
+    const EVER: Bounds = Bounds { wait: HOUR, ends: HOUR, records: usize::MAX };
+    const NOW: Bounds = Bounds { ends: Duration::ZERO, ..EVER };
 
     fn whole(time: u64, task: u32, kind: Kind, payload: [u64; 4]) -> Whole {
         let record = Record { time, task, kind: kind as u8, payload, ..Record::EMPTY };
