@@ -42,6 +42,11 @@ pub(super) struct Line<'a> {
 const MOST_LEFT_OUT: usize = MOST_IN_ALL as usize;
 const MOST_PARTS: usize = 4 * MOST_IN_ALL as usize;
 
+/// Fields of a register and values of a field at most: a file of some thousand lines may name one
+/// list of values for each of its fields, and one list of fields for each of its registers.
+pub(super) const MOST_FIELDS: usize = 512;
+pub(super) const MOST_VALUES: usize = 4096;
+
 /// Places that are gone through at most.
 const MOST_PLACES: usize = MOST_IN_ALL as usize / 4;
 
@@ -100,6 +105,22 @@ impl Output {
         }
         let (file, line, name) = (line.file.to_owned(), line.line, name.to_owned());
         self.left_out.push(LeftOut { file, line, name, why, detail: detail.to_string() });
+    }
+
+    /// Whether a register that has so many fields may have one more; leaves `name` out if not.
+    pub(super) fn has_room_for_field(&mut self, line: Line<'_>, name: &str, fields: usize) -> bool {
+        if fields >= MOST_FIELDS {
+            self.leave(line, name, "its register has too many fields", format!("at most {MOST_FIELDS}"));
+        }
+        fields < MOST_FIELDS
+    }
+
+    /// Whether a field, `name`, that has so many values may have one more; leaves that out if not.
+    pub(super) fn has_room_for_value(&mut self, line: Line<'_>, name: &str, values: usize) -> bool {
+        if values >= MOST_VALUES {
+            self.leave(line, name, "a field has too many values", format!("at most {MOST_VALUES}"));
+        }
+        values < MOST_VALUES
     }
 
     /// Takes a register if a register file can hold it; `line` is where it was found.

@@ -3,15 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::Field;
-use crate::import::output::{Line, Output};
+use crate::import::output::{Line, MOST_FIELDS, Output};
 
 use super::expression::{Evaluator, Macro, Macros};
 use super::item::{Item, Kind};
 use super::token::Token;
 use super::unsigned;
-
-/// Bits of one register that are looked at.
-const MOST: usize = 512;
 
 /// What is said of numbers whose bits no field has.
 pub(super) const NOT_IN_A_ROW: &str = "its bits are not in a row";
@@ -215,8 +212,8 @@ pub(super) fn fields(mut all: Vec<Candidate>, output: &mut Output) -> Vec<Field>
         let line = Line { file: &candidate.file, line: candidate.line };
         output.leave(line, &candidate.name, why, detail);
     };
-    for candidate in all.drain(all.len().min(MOST)..) {
-        leave(&candidate, "its register has too many fields", format!("at most {MOST}"));
+    for candidate in all.drain(all.len().min(MOST_FIELDS)..) {
+        leave(&candidate, "its register has too many fields", format!("at most {MOST_FIELDS}"));
     }
     let values: Vec<Candidate> = all.extract_if(.., |candidate| candidate.parent.is_some()).collect();
     if are_values(&all) {

@@ -30,7 +30,7 @@ impl<'n> Import<'_, 'n> {
         if fields.is_empty() {
             // A register that is one value.
             let mut field = Field::new("VALUE", u32::from(width) * 8 - 1, 0);
-            self.values(node, &mut field);
+            self.values(file, node, &mut field, register);
             if !field.values.is_empty() {
                 fields.push(field);
             }
@@ -62,18 +62,22 @@ impl<'n> Import<'_, 'n> {
                 );
                 continue;
             };
+            let line = self.line(file, node);
+            if !self.output.has_room_for_field(line, &full_name, fields.len()) {
+                return;
+            }
             let mut field = Field::new(name, high, low);
             field.description = description(node);
-            self.values(node, &mut field);
+            self.values(file, node, &mut field, &full_name);
             fields.push(field);
         }
     }
 
     /// What values of a field mean: its own, then those of the enum that it is of.
-    fn values(&self, node: Node<'n, 'n>, field: &mut Field) {
+    fn values(&mut self, file: usize, node: Node<'n, 'n>, field: &mut Field, full_name: &str) {
         let named = node.attribute("type").filter(|name| !TYPES.contains(name));
         let enums = named.map(|name| self.named.get("enum", name)).unwrap_or_default();
-        for node in std::iter::once(node).chain(enums.iter().map(|(_, node)| *node)) {
+        for (file, node) in std::iter::once((file, node)).chain(enums.iter().copied()) {
             // A value without a number is one more than that before it.
             let mut next = 0_u64;
             for value in children(node, "value") {
@@ -82,6 +86,10 @@ impl<'n> Import<'_, 'n> {
                     None => Some(next),
                 };
                 let (Some(number), Some(name)) = (number, value.attribute("name")) else { continue };
+                let line = self.line(file, value);
+                if !self.output.has_room_for_value(line, full_name, field.values.len()) {
+                    return;
+                }
                 next = number.wrapping_add(1);
                 if self.variants.has(value) {
                     field.values.entry(number).or_insert_with(|| name.to_owned());

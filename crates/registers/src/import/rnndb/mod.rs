@@ -218,8 +218,12 @@ impl<'o, 'n> Import<'o, 'n> {
         why: &'static str,
         detail: impl std::fmt::Display,
     ) {
-        let line = Line { file: &self.files[file].name, line: self.trees[file].line(node) };
+        let line = self.line(file, node);
         self.output.leave(line, name, why, detail);
+    }
+
+    fn line(&self, file: usize, node: Node<'_, '_>) -> Line<'o> {
+        Line { file: &self.files[file].name, line: self.trees[file].line(node) }
     }
 
     /// All that lies in `block`, which lies at `place`.

@@ -133,3 +133,22 @@ fn groups_that_use_themselves_end() {
     assert_eq!(places(&imported(&text, &Options::default())), ["A@0x0/4"]);
     assert!(matches!(import(&[database("")], &Options::default()), Err(ImportError::Nothing { .. })));
 }
+
+#[test]
+fn fields_and_values_of_a_register_are_bounded_before_they_are_made() {
+    let values: String = (0..5000).map(|number| format!("<value name=\"V{number}\"/>")).collect();
+    let field = "<bitfield name=\"F\" low=\"0\" high=\"15\" type=\"many\"/>";
+    let text = format!(
+        "<enum name=\"many\">{values}</enum><domain name=\"DEV\" width=\"32\">
+        <reg32 offset=\"0x10\" name=\"ONE\">{field}</reg32>
+        <reg32 offset=\"0x11\" name=\"MORE\">{}</reg32></domain>",
+        field.repeat(600)
+    );
+    let imported = import(&[database(&text)], &Options::default()).unwrap();
+    assert_eq!(imported.file.registers[0].fields[0].values.len(), 4096);
+    let told = told(&imported);
+    let values = "a.xml:3: ONE.F: a field has too many values: at most 4096";
+    let fields = "a.xml:5: MORE.F: its register has too many fields: at most 512";
+    assert!(told.iter().any(|line| line == values), "{:?}", told.first());
+    assert!(told.iter().any(|line| line == fields), "{:?}", told.last());
+}

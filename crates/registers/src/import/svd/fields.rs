@@ -19,6 +19,10 @@ impl<'a, 'i> Import<'a, 'i> {
                 self.output.leave(self.line(node), register, "a field has no name", "");
                 continue;
             };
+            let line = self.line(node);
+            if !self.output.has_room_for_field(line, register, fields.len()) {
+                break;
+            }
             let derived = self.names.derived(node);
             let full_name = format!("{register}.{name}");
             let ranges = derived.iter().map(|node| BitRange::parse(&node, &self.config));
@@ -64,6 +68,10 @@ impl<'a, 'i> Import<'a, 'i> {
         for node in children(given, "enumeratedValues") {
             for node in self.names.derived(node).iter() {
                 for value in children(node, "enumeratedValue") {
+                    let line = self.line(value);
+                    if !self.output.has_room_for_value(line, full_name, field.values.len()) {
+                        return;
+                    }
                     self.value(value, field, full_name);
                 }
             }

@@ -208,3 +208,21 @@ fn what_is_no_svd_is_told() {
     assert!(error("").to_string().starts_with("x is empty; expected CMSIS-SVD"));
     assert_eq!(error("<device/>").to_string(), "no register was found in x");
 }
+
+#[test]
+fn fields_and_values_of_a_register_are_bounded_before_they_are_made() {
+    let value = |number| format!("<enumeratedValue><name>V</name><value>{number}</value></enumeratedValue>");
+    let values: String = (0..5000).map(value).collect();
+    let field = "<field><name>F</name><bitRange>[15:0]</bitRange>";
+    let one = format!(
+        "<fields>{field}<enumeratedValues>{values}</enumeratedValues></field>{}</fields>",
+        format!("{field}</field>").repeat(600)
+    );
+    let spi = peripheral("SPI", 0x4000_0000, &(register("CR", 8, &one) + &register("DR", 12, "")));
+    let imported = import(&[device(&spi)], &Options::default()).unwrap();
+    let told = told(&imported);
+    let values = "chip.svd:3: CR.F: a field has too many values: at most 4096";
+    let fields = "chip.svd:3: CR: its register has too many fields: at most 512";
+    assert!(told.iter().any(|line| line == values), "{:?}", told.first());
+    assert!(told.iter().any(|line| line == fields), "{:?}", told.last());
+}
