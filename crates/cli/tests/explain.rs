@@ -67,6 +67,15 @@ fn each_report_that_people_meet_is_explained() {
 }
 
 #[test]
+fn the_picture_of_the_documentation_is_what_a_terminal_shows() {
+    let said = explain(&["--color", "always"], &read("list-poison.txt"));
+    let shown = format!("\x1b[36m$ dmesg | trapline explain\x1b[0m\n{}", text(&said.stdout));
+    let picture = anstyle_svg::Term::new().render_svg(&shown);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explain.svg");
+    expect_file![path].assert_eq(&picture);
+}
+
+#[test]
 fn an_oops_cut_off_in_the_middle_is_explained_as_far_as_it_goes_and_then_told_of() {
     let whole = read("null.txt");
     let cut = &whole[..whole.find("RBP: ").unwrap()];

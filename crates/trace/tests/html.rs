@@ -165,3 +165,13 @@ fn a_summary_that_kept_no_timeline_gives_no_page() {
     let error = summary.write_html(&mut Vec::new(), "a", &header(), None).unwrap_err();
     assert!(matches!(error, HtmlError::NoTimeline), "{error}");
 }
+
+#[test]
+fn a_name_of_any_length_takes_little_room() {
+    let long: &str = "é".repeat(5_000).leak();
+    let marked = |each: &mut dyn FnMut(&Event<'_>)| each(&mark(long));
+    let page = page(marked, |summary| summary.end(&Totals::default()));
+    let lanes = data(&page)["lanes"].clone();
+    let cut = format!("{}…", "é".repeat(120));
+    assert!(lanes[0]["place"] == cut.as_str() || lanes[0]["name"] == cut.as_str(), "{lanes}");
+}

@@ -14,6 +14,8 @@ use crate::write::printable;
 
 /// Rows of a table.
 const ROWS: usize = 4_000;
+/// Characters of a name: the kernel's end at 512, a register file's nowhere.
+const NAME: usize = 120;
 
 /// What the page's script is given.
 #[derive(Debug, Default, Serialize)]
@@ -132,8 +134,8 @@ impl Data {
                 sort.lane,
                 sort.op,
                 sort.width,
-                task.map_or(-1, |count| tasks.number(self::task(&count))),
-                code.map_or(-1, |count| functions.number(function(&count))),
+                task.map_or(-1, |count| tasks.number(cut(&self::task(&count)))),
+                code.map_or(-1, |count| functions.number(cut(&function(&count)))),
                 sort.cpu.map_or(-1, i64::from),
             )
         });
@@ -158,10 +160,20 @@ impl Data {
     }
 }
 
+/// A name as a page can hold it, with `…` for what is cut.
+fn cut(name: &str) -> String {
+    let mut text = printable(name);
+    if let Some((end, _)) = text.char_indices().nth(NAME) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// The first of them, where they are wanted.
-fn rows(wanted: bool, mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    counts.truncate(if wanted { ROWS } else { 0 });
-    counts
+fn rows(wanted: bool, counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    let most = if wanted { ROWS } else { 0 };
+    counts.into_iter().take(most).map(|(name, count)| (cut(&name), count)).collect()
 }
 
 fn lanes(timeline: &Timeline, registers: &[RegisterCount<'_>], texts: &Texts) -> Vec<Lane> {
@@ -172,8 +184,8 @@ fn lanes(timeline: &Timeline, registers: &[RegisterCount<'_>], texts: &Texts) ->
         let register = known.get(place).filter(|_| lane.kind == "access");
         Lane {
             kind: lane.kind,
-            place: printable(place),
-            name: lane.name.map(|name| printable(texts.text(name))),
+            place: cut(place),
+            name: lane.name.map(|name| cut(texts.text(name))),
             last: register.and_then(|register| register.last).map(|value| value.to_string()),
             polled: register
                 .filter(|register| register.folded > 0)
