@@ -197,8 +197,10 @@ fn user(line: &str) -> Option<Kind> {
     } else if line.contains("split lock detection: #") && line.contains(" trap at address: ") {
         Some(Kind::SplitLock)
     } else {
-        let (who, what) = line.split_once(" ip:")?;
-        (who.contains(']') && what.contains(" sp:") && what.contains(" error:")).then_some(Kind::UserTrap)
+        // `rip:` and `rsp:` before 2.6.25, on x86-64.
+        let (who, what) = line.split_once(" ip:").or_else(|| line.split_once(" rip:"))?;
+        let has_stack = what.contains(" sp:") || what.contains(" rsp:");
+        (who.contains(']') && has_stack && what.contains(" error:")).then_some(Kind::UserTrap)
     }
 }
 
@@ -353,6 +355,7 @@ mod tests {
                 "traps: Isolated Web Co[8887] trap invalid opcode ip:7f605f9eea1b sp:7f error:0 in x",
                 Kind::UserTrap,
             ),
+            ("httpd[3119] general protection rip:2b1d53a41f20 rsp:7fff6b8a9e10 error:0", Kind::UserTrap),
             ("k8s-wait[29857] general protection fault ip:7f52053fa611 sp:7f error:0 in x", Kind::UserTrap),
             (
                 "x86/split lock detection: #AC: osu!.exe/11382 took a split_lock trap at address: 0x7aa6806d",

@@ -100,17 +100,17 @@ impl Trap {
         self.file = after(place, " in ").and_then(File::read);
     }
 
-    /// `NAME[ID] trap invalid opcode ip:IP sp:SP error:CODE in FILE[…]`, also without `trap`, and
-    /// with a colon after the bracket.
+    /// `NAME[ID] trap invalid opcode ip:IP sp:SP error:CODE in FILE[…]`, also without `trap`, with
+    /// a colon after the bracket, and with `rip:` and `rsp:` as before 2.6.25.
     fn other(&mut self, line: &str) {
-        let (who, rest) = line.split_once(" ip:").unwrap_or((line, ""));
+        let (who, rest) = line.split_once(" ip:").or_else(|| line.split_once(" rip:")).unwrap_or((line, ""));
         if let Some((task, what)) = who.rsplit_once(']') {
             self.task = Task::split(task, '[');
             let what = what.trim_start_matches(':').trim();
             self.what = what.strip_prefix("trap ").unwrap_or(what).to_owned();
         }
         self.instruction = followed(rest);
-        self.stack = after(rest, " sp:").and_then(followed);
+        self.stack = after(rest, " sp:").or_else(|| after(rest, " rsp:")).and_then(followed);
         self.error_code = after(rest, " error:").and_then(hex);
         self.file = after(rest, " in ").and_then(File::read);
     }
