@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::failure::status_of;
-use xtask::{bench, breakages, demo, interrupt, package, pages, queries, test, vm};
+use xtask::{bench, breakages, demo, imports, interrupt, package, pages, queries, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Task {
     Pages(pages::Options),
     /// Make packages for Debian of the command and the module, and try them in fresh systems.
     Package(package::Options),
+    /// Import registers from whole files of others, which are fetched for that.
+    Imports,
     /// Ask the questions of docs/queries.md by DuckDB and Polars, which must answer alike.
     Queries,
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::command(&options),
         Task::Pages(options) => pages::command(&options),
         Task::Package(options) => package::command(&options),
+        Task::Imports => imports::command(),
         Task::Queries => queries::command(),
     });
     match result {

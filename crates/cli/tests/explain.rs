@@ -337,9 +337,14 @@ fn a_file_without_debugging_information_is_refused_by_name() {
     let output = explain(&["--vmlinux", text_file.to_str().unwrap()], &read("null.txt"));
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), String::new()));
     assert!(
-        text(&output.stderr).contains("expected an ELF file: vmlinux or a module, uncompressed"),
+        text(&output.stderr).contains("expected a whole ELF file: vmlinux or a module, uncompressed"),
         "{output:?}"
     );
+    let program = std::fs::read(env!("CARGO_BIN_EXE_trapline")).unwrap();
+    std::fs::write(&text_file, &program[..4096]).unwrap();
+    let output = explain(&["--vmlinux", text_file.to_str().unwrap()], &read("null.txt"));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), String::new()));
+    assert!(text(&output.stderr).contains("vmlinux is cut off or damaged ("), "{output:?}");
     let output = explain(&["--module", "/nowhere.ko"], &read("null.txt"));
     assert!(text(&output.stderr).contains("can't read /nowhere.ko"), "{output:?}");
 }

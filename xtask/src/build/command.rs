@@ -22,13 +22,12 @@ pub fn command() -> Result<PathBuf> {
 }
 
 /// Makes up traces to look at, and tells the folder that they are in: see the example `traces` of
-/// `trapline-trace`.
+/// `trapline-trace`. It is built as `cargo test --workspace` builds it, which may have done so.
 pub fn traces() -> Result<PathBuf> {
+    let program = cargo("the example traces", &["--workspace", "--example", "traces"])?;
     let _step = Step::new("making up traces");
     let folder = workspace::cache_dir("traces")?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.args(["run", "--quiet", "--release", "--package", "trapline-trace", "--example", "traces", "--"]);
-    exec::output(command.arg(&folder).current_dir(workspace::root()))?;
+    exec::output(Command::new(program).arg(&folder))?;
     Ok(folder)
 }
 
@@ -73,9 +72,15 @@ pub fn gate() -> Result<PathBuf> {
 }
 
 fn build(package: &str, program: &str) -> Result<PathBuf> {
+    cargo(program, &["--release", "--package", package, "--bin", program])
+}
+
+/// Has cargo build the one program that `words` choose.
+fn cargo(program: &str, words: &[&str]) -> Result<PathBuf> {
     let _step = Step::new(format!("building {program}"));
     let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--quiet", "--release", "--package", package, "--bin", program])
+        .args(["build", "--quiet"])
+        .args(words)
         .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace::root())
         .stdin(Stdio::null())

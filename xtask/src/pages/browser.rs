@@ -37,30 +37,38 @@ pub(super) fn check(page: &Path) -> Result<Vec<String>> {
     let checked = page.with_extension("checked.html");
     let (before, after) = text.rsplit_once("</body>").context("a page has a body")?;
     fs::write(&checked, format!("{before}<script>{CHECK}</script></body>{after}"))?;
+    let (found, console) = outcome_at(&file_address(&checked))?;
+    ensure!(console.is_empty(), "{} writes to the console: {}", page.display(), console.join("; "));
+    Ok(found)
+}
+
+/// Opens the page at an address and returns what it found, as it wrote it down, and what was
+/// written to the console.
+pub(super) fn outcome_at(address: &str) -> Result<(Vec<String>, Vec<String>)> {
     let mut command = command(Scheme::Light)?;
-    command.args([BUDGET, "--window-size=1400,1200", "--dump-dom"]).arg(address(&checked));
+    command.args([BUDGET, "--window-size=1400,1200", "--dump-dom", address]);
     let said = exec::raw(&mut command)?;
     let words = String::from_utf8_lossy(&said.stderr);
     let console = console(&words);
-    ensure!(console.is_empty(), "{} writes to the console: {}", page.display(), console.join("; "));
     let dom = String::from_utf8_lossy(&said.stdout);
-    outcome(&dom).with_context(|| {
+    let found = outcome(&dom).with_context(|| {
         let found = dom.rsplit_once(BEGIN).map_or("nothing was checked", |(_, rest)| rest);
-        format!("the checks of {} did not come to their end:\n{}", page.display(), exec::tail(found, 10))
-    })
+        let said = [exec::tail(found, 10), console.join("; ")].join("\n");
+        format!("the checks of {address} did not come to their end:\n{said}")
+    })?;
+    Ok((found, console.into_iter().map(str::to_owned).collect()))
 }
 
-/// Takes a picture of a page, with what its address has behind `#`.
-pub(super) fn picture(page: &Path, view: &str, scheme: Scheme, size: &str, file: &Path) -> Result<()> {
+/// Takes a picture of the page at an address.
+pub(super) fn picture(address: &str, scheme: Scheme, size: &str, file: &Path) -> Result<()> {
     let mut command = command(scheme)?;
     command.args([BUDGET, "--hide-scrollbars"]);
     command.arg(format!("--window-size={size}")).arg(format!("--screenshot={}", file.display()));
-    command.arg(format!("{}#{view}", address(page)));
+    command.arg(address);
     let said = exec::raw(&mut command)?;
     ensure!(
         said.status.success() && file.exists(),
-        "no picture of {}: {}",
-        page.display(),
+        "no picture of {address}: {}",
         exec::tail(&String::from_utf8_lossy(&said.stderr), 10)
     );
     Ok(())
@@ -77,7 +85,8 @@ fn command(scheme: Scheme) -> Result<Command> {
     Ok(command)
 }
 
-fn address(page: &Path) -> String {
+/// The address of a page in a file.
+pub(super) fn file_address(page: &Path) -> String {
     format!("file://{}", page.display())
 }
 

@@ -1,10 +1,8 @@
 //! `cargo xtask pages`: the pages of `trapline report --html` in a browser, as a person uses them,
-//! and a picture of one for the documentation.
-//!
-//! A browser is a large thing that nothing else here needs, so this is a command of its own and no
-//! part of `cargo xtask test`.
+//! a trace in Perfetto's own trace processor and page, and pictures of both for the documentation.
 
 mod browser;
+mod perfetto;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,9 +19,9 @@ use browser::Scheme;
 /// What to do beside the checks.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Take the picture of docs/report.png anew.
+    /// Take the pictures of docs/report.png and docs/perfetto.png anew.
     #[arg(long)]
-    pub picture: bool,
+    pub pictures: bool,
 }
 
 /// Traces that are made up, and what must stand in the page of each.
@@ -36,8 +34,7 @@ const PAGES: [(&str, &str); 6] = [
     ("empty", "There is nothing in this trace"),
 ];
 
-/// The picture, what of the page is on it, and how large it is.
-const PICTURE: &str = "docs/report.png";
+/// What of the page is on its picture, and how large it is.
 const VIEW: &str = "time=0-2600000";
 const SIZE: &str = "1280,1100";
 /// A README should not be slow to load.
@@ -69,18 +66,32 @@ pub fn command(options: &Options) -> Result<u8> {
         failed += wrong.len();
     }
     let (light, dark) = (folder.join("light.png"), folder.join("dark.png"));
-    let load = folder.join("load.html");
-    browser::picture(&load, VIEW, Scheme::Light, SIZE, &light)?;
-    browser::picture(&load, VIEW, Scheme::Dark, SIZE, &dark)?;
+    let load = format!("{}#{VIEW}", browser::file_address(&folder.join("load.html")));
+    browser::picture(&load, Scheme::Light, SIZE, &light)?;
+    browser::picture(&load, Scheme::Dark, SIZE, &dark)?;
     ensure!(fs::read(&light)? != fs::read(&dark)?, "light and dark look the same");
-    if options.picture {
-        let size = fs::metadata(&light)?.len();
-        ensure!(size < LARGEST, "the picture has {size} bytes, more than {LARGEST}");
-        fs::copy(&light, workspace::root().join(PICTURE))?;
+    let perfetto = perfetto::Perfetto::serve(&trapline, &folder.join("load.trace"))?;
+    let wrong = perfetto.check()?;
+    println!("perfetto {} questions, {} answered wrong", perfetto::QUESTIONS.len(), wrong.len());
+    wrong.iter().for_each(|line| println!("         {line}"));
+    failed += wrong.len();
+    if options.pictures {
+        keep(&light, "docs/report.png")?;
+        let picture = folder.join("perfetto.png");
+        perfetto.picture(&picture)?;
+        keep(&picture, "docs/perfetto.png")?;
     }
     drop(step);
     println!("pictures: {} and {}", light.display(), dark.display());
     Ok(if failed == 0 { 0 } else { FAILED })
+}
+
+/// Makes a picture one of the documentation.
+fn keep(picture: &Path, name: &str) -> Result<()> {
+    let size = fs::metadata(picture)?.len();
+    ensure!(size < LARGEST, "{} has {size} bytes, more than {LARGEST}", picture.display());
+    fs::copy(picture, workspace::root().join(name))?;
+    Ok(())
 }
 
 /// The page of a trace. One that was cut off has a page too, and a status that says so.

@@ -92,7 +92,7 @@ class Answer {
   }
 
   toString() {
-    if (this.error) return `FAILED: ${this.error}`;
+    if (this.error) return `FAILED: ${this.error.replaceAll("\n", " ")}`;
     const rows = [];
     for (let at = 0; at < this.values.length; at += this.columns.length) {
       rows.push(this.values.slice(at, at + this.columns.length).join(","));
@@ -119,7 +119,7 @@ async function main() {
     }
     ended = ended || asked === queries.length;
   };
-  const worker = new Worker("engine_bundle.js");
+  const worker = new Worker(`${VERSION}/engine_bundle.js`);
   worker.postMessage(channel.port2, [channel.port2]);
   let sequence = 0;
   const send = (method, ...more) => channel.port1.postMessage(request(sequence++, method, ...more));

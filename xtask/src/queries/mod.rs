@@ -1,17 +1,14 @@
 //! `cargo xtask queries`: the questions of docs/queries.md, asked of made-up traces by DuckDB and
 //! by Polars, which must answer alike.
 //!
-//! Both are Python packages of some hundred megabytes that nothing else here needs, so this is a
-//! command of its own and no part of `cargo xtask test`. They are put into an environment of their
-//! own under `target/`.
+//! Both are Python packages, which are put into an environment of their own under `target/`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
 use crate::failure::FAILED;
-use crate::progress::Step;
 use crate::{build, exec, setup, workspace};
 
 const DOCUMENT: &str = "docs/queries.md";
@@ -40,9 +37,8 @@ const TRACES: [(&str, &[&str]); 2] = [
 
 /// Asks all questions; the status tells whether the answers are as they should be.
 pub fn command() -> Result<u8> {
-    setup::host::ensure_for_queries()?;
     let trapline = build::command()?;
-    let python = python()?;
+    let python = setup::python::with(&PACKAGES)?;
     let folder = build::traces()?;
     let many = folder.join("many");
     let mut partition = Command::new(&trapline);
@@ -72,22 +68,4 @@ fn answers(python: &Path, trapline: &Path, folder: &Path, name: &str, many: &Pat
     exec::output(convert.args(["--to", "parquet", "--output"]).arg(&parquet))?;
     let mut ask = Command::new(python);
     exec::output(ask.args(["-c", CHECK]).arg(workspace::root().join(DOCUMENT)).arg(&parquet).arg(many))
-}
-
-/// A Python that has the packages.
-fn python() -> Result<PathBuf> {
-    let _lock = workspace::lock("python")?;
-    let folder = workspace::cache().join("python");
-    let python = folder.join("bin/python");
-    let imports = PACKAGES.map(|package| format!("import {package}")).join("; ");
-    let has_them = |python: &Path| {
-        python.exists()
-            && exec::raw(Command::new(python).args(["-c", &imports])).is_ok_and(|said| said.status.success())
-    };
-    if !has_them(&python) {
-        let _step = Step::new("installing Python packages");
-        exec::output(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        exec::output(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    }
-    Ok(python)
 }

@@ -66,8 +66,8 @@ const FOR_PAGES: &[Package] = &[
     ("fonts-dejavu-core", None),       // letters
 ];
 
-/// What asking traces by SQL needs.
-const FOR_QUERIES: &[Package] = &[("python3-venv", None)];
+/// What packages of Python need.
+const FOR_PYTHON: &[Package] = &[("python3-venv", None)];
 
 /// What packing for Debian needs, and installing in a fresh one.
 const FOR_PACKAGES: &[Package] = &[
@@ -114,8 +114,8 @@ pub fn ensure_for_pages() -> Result<()> {
 ///
 /// # Errors
 /// As for [`ensure()`].
-pub fn ensure_for_queries() -> Result<()> {
-    ensure_packages(FOR_QUERIES)
+pub fn ensure_for_python() -> Result<()> {
+    ensure_packages(FOR_PYTHON)
 }
 
 /// The same for packing packages and trying them.

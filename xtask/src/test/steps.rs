@@ -46,6 +46,9 @@ pub(super) const STEPS: &[Step] = &[
             "RUSTFLAGS=--cfg=loom CARGO_TARGET_DIR=target/loom cargo test --release --package trapline-engine --package trapline-ring --lib --no-fail-fast",
         ),
     },
+    Step { name: "imports", action: Action::Check("cargo xtask imports") },
+    Step { name: "queries", action: Action::Check("cargo xtask queries") },
+    Step { name: "pages", action: Action::Check("cargo xtask pages") },
     Step { name: "vm", action: Action::Scenarios },
 ];
 

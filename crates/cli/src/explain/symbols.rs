@@ -119,9 +119,10 @@ impl Image {
         let format = |what: String| SymbolsError::Format {
             path: path.into(),
             what,
-            expected: "an ELF file: vmlinux or a module, uncompressed",
+            expected: "a whole ELF file: vmlinux or a module, uncompressed",
         };
         let wrong = |error: object::Error| match FileFormat::of(&bytes) {
+            _ if bytes.starts_with(b"\x7fELF") => format(format!("cut off or damaged ({error})")),
             Some(known) => format(known.name.into()),
             None => format(format!("no object file ({error})")),
         };

@@ -346,7 +346,7 @@ mod tests {
     }
 
     /// A screen: a frame buffer of 16 MiB, registers of 4 KiB, both as QEMU's bochs-display has
-    /// them; and a device of virtio, whose registers are prefetchable.
+    /// them; and a device of virtio, whose registers are prefetchable, as large as that.
     fn screen() -> Vec<Device> {
         let bar = |start, length, flags| Bar { start, length, flags };
         let mut screen = Device {
@@ -360,7 +360,7 @@ mod tests {
             (bar(0xfd00_0000, 16 << 20, 0x14_2208), bar(0xfebf_0000, 4096, 0x4_0200));
         let mut virtio =
             Device { address: "0000:00:04.0".into(), vendor: 0x1af4, device: 0x1041, ..Device::default() };
-        virtio.bars[4] = bar(0xfe00_0000, 16 << 10, 0x14_220c);
+        virtio.bars[4] = bar(0xfe00_0000, 16 << 20, 0x14_220c);
         vec![screen, virtio]
     }
 
@@ -383,7 +383,7 @@ mod tests {
         let (watched, left_out) = of_screen("1234:1111", &[0]).unwrap();
         assert_eq!((&*watched[0], watched.len()), ("0000:00:01.0 BAR 0 (0xfd000000+0x1000000)", 1));
         assert!(left_out.is_empty(), "{left_out:?}");
-        assert_eq!(of_screen("00:04.0", &[]).unwrap().0, ["0000:00:04.0 BAR 4 (0xfe000000+0x4000)"]);
+        assert_eq!(of_screen("00:04.0", &[]).unwrap().0, ["0000:00:04.0 BAR 4 (0xfe000000+0x1000000)"]);
     }
 
     #[test]
