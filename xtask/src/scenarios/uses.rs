@@ -188,7 +188,7 @@ END",
     Row {
         name: "a live counter on a terminal while the trace goes into a file, and the summary in colours",
         before: "mkdir -p /dev/pts && mount -t devpts devpts /dev/pts",
-        command: "script -qec 'trapline mmio --device 00:01.0 --output file -- sh -c \"modprobe trapline_pace count=5; sleep 1\"' typed > /dev/null
+        command: "script -qec 'trapline mmio --device 00:01.0 --output file -- sh -c \"modprobe trapline_pace count=5; sleep 3\"' typed > /dev/null
             tr '\\r\\033' '\\n^' < typed
             trapline report file",
         says: &[" events, ", "/s, ", "^[32m0 dropped, 0 possibly missed^[0m", "\n0 dropped, 0 possibly missed"],

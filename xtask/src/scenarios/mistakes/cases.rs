@@ -190,7 +190,7 @@ pub(super) const MADE: &[Row] = &[
     Row {
         name: "a trace that is cut off",
         before: "trapline mmio --device 00:01.0 --quiet --output whole -- sh -ec \
-            'modprobe trapline_pace count=100; sleep 1.5; modprobe -r trapline_pace; modprobe trapline_pace count=100'
+            'modprobe trapline_pace count=100; sleep 3; modprobe -r trapline_pace; modprobe trapline_pace count=100'
             modprobe -r trapline_pace
             head -c $(($(stat -c %s whole) - 5000)) whole > cut",
         command: "trapline report cut",

@@ -36,7 +36,8 @@ pub(super) const MADE: &[Row] = &[
     },
     Row {
         name: "a process that ends meanwhile",
-        command: "sleep 2 & trapline faults --pid $! --format human; echo ended with $?",
+        command: "sh -c 'until trapline status | grep -q \"^page-fault watch .*(trapline)\"; do sleep 0.1; done' &
+            trapline faults --pid $! --format human; echo ended with $?",
         says: &["has ended\n", "0 dropped\nended with 0"],
         ..NOTHING
     },
