@@ -226,7 +226,7 @@ fn answer(system: &System, command: Command) {
         Ok(sources) => {
             let (module, mut header) = (Module::default(), Header::default());
             for mut source in sources.all {
-                source.arm(&module, true).unwrap();
+                source.arm(&module, &trace::tests::quietly(false)).unwrap();
                 source.describe(&mut header);
                 source.look(&module);
                 source.counted(&module);

@@ -203,6 +203,7 @@ fn sources(error: &SourcesError) -> Exit {
             | HitsError::Spec(_)
             | HitsError::ReturnInside { .. }
             | HitsError::NoParameters { .. }
+            | HitsError::OfSeveral { .. }
             | HitsError::NoProcess(_)
             | HitsError::NoCpu(_),
         ) => Exit::Usage,
@@ -273,7 +274,10 @@ fn refused(error: &Refusal) -> Exit {
             Some(ProbeError::Taken) => Exit::Environment,
             _ => Exit::Failed,
         },
-        Refusal::Start { .. } | Refusal::Inject { .. } | Refusal::Told { .. } => Exit::Failed,
+        Refusal::Start { .. }
+        | Refusal::Inject { .. }
+        | Refusal::Told { .. }
+        | Refusal::Interrupted { .. } => Exit::Failed,
     }
 }
 

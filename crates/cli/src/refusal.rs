@@ -61,6 +61,16 @@ pub(crate) enum Refusal {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A signal came before all was armed.
+    #[error(
+        "ended by a signal when {done} of {all} functions were probed: nothing is recorded, and nothing stays probed"
+    )]
+    Interrupted {
+        /// Functions that were probed by then.
+        done: usize,
+        /// Functions that were to be.
+        all: usize,
+    },
     /// The page-fault gate can't be had.
     #[error("can't put in a page-fault gate: {}", gate_text(*reason))]
     Gate {

@@ -23,6 +23,7 @@ fn probes() -> Vec<Probe> {
         address: OPEN,
         moment: Moment::Before,
         stack: true,
+        condition: None,
         arguments: vec![
             layout("dfd", "s32", None, Item::Number(Format::Signed(4))),
             layout("filename", "string", None, Item::Text { limit: 1024 }),
@@ -35,6 +36,7 @@ fn probes() -> Vec<Probe> {
         id: 8,
         moment: Moment::Return,
         stack: false,
+        condition: None,
         arguments: vec![layout("arg1", "s64", None, Item::Number(Format::Signed(8)))],
         ..entry.clone()
     };

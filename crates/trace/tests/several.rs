@@ -27,6 +27,7 @@ fn probe() -> Probe {
         address: 0xffff_ffff_c040_0000,
         moment: Moment::Before,
         stack: false,
+        condition: None,
         arguments: vec![argument],
     }
 }

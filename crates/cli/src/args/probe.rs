@@ -49,6 +49,9 @@ pub(crate) struct Hits {
     /// counted. The kernel chooses if not given
     #[arg(long, value_name = "N", requires = "at_return", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ACTIVE)))]
     pub active: Option<u32>,
+    /// Probe at most N functions, where there is a pattern among the places
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub at_most: u32,
     /// Record before the instruction; so it is unless --post or --return is given
     #[arg(long)]
     pub pre: bool,

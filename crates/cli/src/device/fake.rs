@@ -32,6 +32,8 @@ pub(crate) struct Module {
     pub refusal: Option<(ProbeError, Errno)>,
     /// Who has the watch of page faults already, if anybody.
     pub faults_owner: u32,
+    /// Where it fails with that; everywhere if there is no address.
+    pub refused: Vec<u64>,
     /// Code probes taken, the first with number 100.
     pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
     /// Whether the module that is probed has gone.
@@ -90,7 +92,8 @@ impl Control for Module {
     }
 
     fn probe(&self, probe: &mut CodeProbe, program: &[Step]) -> io::Result<()> {
-        if let Some((error, errno)) = self.refusal {
+        let is_refused = self.refused.is_empty() || self.refused.contains(&probe.address);
+        if let Some((error, errno)) = self.refusal.filter(|_| is_refused) {
             probe.error = error as u32;
             return Err(errno.into());
         }

@@ -16,8 +16,8 @@ use crate::trace::{self, Source};
 use accesses::Accesses;
 pub(crate) use accesses::AccessesError;
 use faults::Faults;
-use hits::Hits;
 pub(crate) use hits::HitsError;
+use hits::{Hits, Kernel};
 pub(crate) use inject::InjectError;
 
 /// Why there is nothing to trace.
@@ -80,8 +80,9 @@ impl Sources {
         }
         all.extend(accesses.map(|accesses| Box::new(accesses) as _));
         if let Some(symbols) = &symbols {
+            let kernel = Kernel::new(system, symbols);
             for wanted in probes {
-                all.push(Box::new(Hits::new(system, symbols, wanted)?));
+                all.push(Box::new(Hits::new(&kernel, wanted)?));
             }
         }
         if let Some(wanted) = faults {

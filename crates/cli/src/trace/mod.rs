@@ -1,5 +1,6 @@
 //! Taking a trace, whatever it is of: the one way from START to the exit status.
 
+mod arming;
 mod command;
 mod pump;
 mod session;
@@ -24,6 +25,7 @@ use crate::output::{self, Destination, Kind, Output, OutputError, open_sink};
 use crate::refusal::Refusal;
 use crate::say::{self, say};
 use crate::system::System;
+pub(crate) use arming::Arming;
 pub(crate) use command::CommandError;
 use command::{Traced, wait_for_end, wait_for_stranger};
 use pump::Backlog;
@@ -112,7 +114,7 @@ pub(crate) fn run(
     let info = module::info(&device)?;
     module::require_self_test(&info)?;
     let (wake, woken) = channel();
-    signals::report_to(wake.clone())?;
+    let interrupted = signals::report_to(wake.clone())?;
 
     // Takes a while, which the trace should not begin with.
     let loaded = || Symbols::load(&system.path("proc")).ok().filter(|symbols| !symbols.is_empty());
@@ -128,8 +130,9 @@ pub(crate) fn run(
         .map(|cpu| Ring::map(&device, &geometry, cpu).map_err(|source| TraceError::RingMap { cpu, source }))
         .collect::<Result<Vec<_>, _>>()?;
     let mut readers = rings.iter_mut().map(Ring::reader).collect::<Result<Vec<_>, _>>()?;
+    let arming = Arming::new(taking.quiet, interrupted);
     for source in sources.iter_mut() {
-        source.arm(&device, taking.quiet)?;
+        source.arm(&device, &arming)?;
     }
 
     let mut header = header(system, geometry.rings);
@@ -254,6 +257,7 @@ fn tell_of_the_end(command: &Traced, wake: Sender<Wake>) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    pub(crate) use arming::tests::quietly;
 
     /// What is worked out from `taking` once everything is armed: none of it may fail then.
     pub(crate) fn before_the_first_record(taking: &Taking) {

@@ -3,6 +3,7 @@
 use trapline_abi::{FaultCounts, Record};
 use trapline_trace::{Event, Header, ProbeTotals, Registers};
 
+use super::arming::Arming;
 use crate::device::Control;
 use crate::refusal::Refusal;
 
@@ -13,8 +14,9 @@ pub(crate) trait Source {
         false
     }
 
-    /// Arms it in the session that has just been started; says what is armed unless `quiet`.
-    fn arm(&mut self, control: &dyn Control, quiet: bool) -> Result<(), Refusal>;
+    /// Arms it in the session that has just been started; says what is armed unless that is
+    /// to be done quietly.
+    fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal>;
 
     /// Adds to the trace's header what tells of this source.
     fn describe(&self, header: &mut Header);

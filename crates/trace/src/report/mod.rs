@@ -123,6 +123,7 @@ impl Summary {
             asked.push(Hit::NAME);
         }
         let mut summary = Self { asked, ..Self::default() };
+        summary.tallies.hit.under(&header.probes);
         for source in &header.sources {
             if let Source::Access(Watched { injected: Some(injected), .. }) = source {
                 summary.tallies.access.under(injected);

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::say::say;
 use crate::sources::inject::{InjectError, Injection, Rules};
 use crate::system::System;
-use crate::trace::{Counted, Source};
+use crate::trace::{Arming, Counted, Source};
 pub(super) use targets::{Target, describe};
 use targets::{TargetError, Targets};
 
@@ -94,18 +94,18 @@ impl Source for Accesses {
         true
     }
 
-    fn arm(&mut self, control: &dyn Control, quiet: bool) -> Result<(), Refusal> {
+    fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
         // Rules come before the first range.
         if let Some(injection) = &self.injection {
             injection.arm(control)?;
         }
         for target in &self.targets {
             let watch = watch(control, &self.system, target, self.directions)?;
-            if !quiet {
+            if !arming.quiet {
                 tell(target, &watch);
             }
         }
-        if !quiet {
+        if !arming.quiet {
             self.left_out.iter().for_each(|sentence| say!("{sentence}"));
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::device::Control;
 use crate::refusal::Refusal;
 use crate::say::say;
 use crate::system::{NoProcess, System};
-use crate::trace::{Counted, Prepare, Source};
+use crate::trace::{Arming, Counted, Prepare, Source};
 use memory::Memory;
 pub(crate) use top::table;
 
@@ -134,7 +134,7 @@ fn counts_text(counts: &FaultCounts) -> String {
 }
 
 impl Source for Faults {
-    fn arm(&mut self, control: &dyn Control, quiet: bool) -> Result<(), Refusal> {
+    fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
         let mut watch = self.watch;
         control.faults(&mut watch).map_err(|source| match GateError::from_code(watch.error) {
             Some(reason) => Refusal::Gate { reason },
@@ -150,7 +150,7 @@ impl Source for Faults {
         if let Some(describe) = &mut self.prepare {
             describe.memory.set_layout(Layout { direct_map, vmalloc, vmemmap });
         }
-        if !quiet {
+        if !arming.quiet {
             say!("watching page faults {}", modes(self.watch.flags));
         }
         Ok(())
@@ -254,7 +254,7 @@ mod tests {
         };
         let mut faults = Faults::new(&system, &asked.filter, false).unwrap();
         let module = crate::device::fake::Module { faults_owner: 812, ..Default::default() };
-        let error = faults.arm(&module, true).unwrap_err();
+        let error = faults.arm(&module, &crate::trace::tests::quietly(false)).unwrap_err();
         assert!(matches!(error, Refusal::Busy { owner: 812, .. }), "{error}");
     }
 }

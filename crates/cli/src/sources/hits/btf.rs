@@ -10,6 +10,10 @@ mod kind;
 pub(super) mod made;
 mod structure;
 
+use std::cell::OnceCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
 pub(super) use function::{Function, Parameter, Slot};
 
 /// Types that may stand for types that stand for types: more than any real chain, so that a damaged
@@ -87,15 +91,26 @@ struct Type {
 }
 
 /// The types of the kernel, or of the kernel and a module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Btf {
-    /// The files: the kernel's, then the module's.
-    files: Vec<Vec<u8>>,
-    /// All types; type 1 is at index 0.
-    types: Vec<Type>,
-    /// Where the strings of each file begin in it, and how long they are.
-    strings: Vec<(usize, usize)>,
+    /// The files: the kernel's, which all share that have it, then the module's.
+    files: Vec<Rc<File>>,
 }
+
+/// A file of types.
+#[derive(Debug)]
+struct File {
+    bytes: Vec<u8>,
+    /// Its types; the first one's number follows that of the last one of the file before it.
+    types: Vec<Type>,
+    /// Where its strings begin in it, and how long they are.
+    strings: (usize, usize),
+    /// Its types of [`NAMED`] by their names: a name's hash and where in `types` it is, sorted.
+    names: OnceCell<Vec<(u32, u32)>>,
+}
+
+/// Kinds that are looked for by their names.
+const NAMED: [u32; 5] = [kind::INT, kind::STRUCT, kind::UNION, kind::TYPEDEF, kind::FUNC];
 
 impl Btf {
     /// The types of the kernel; with a module's behind them, for which call [`and`](Self::and).
@@ -104,7 +119,7 @@ impl Btf {
     }
 
     /// With those of another file that continues these. `None` if it is no BTF.
-    pub(super) fn and(mut self, bytes: Vec<u8>) -> Option<Self> {
+    pub(super) fn and(&self, bytes: Vec<u8>) -> Option<Self> {
         /// `BTF_MAGIC`.
         const MAGIC: u32 = 0xeb9f;
         let half = |at: usize| Some(u32::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
@@ -112,18 +127,20 @@ impl Btf {
         if half(0)? != MAGIC {
             return None;
         }
-        let (header, types, length) = (at(4)?, at(8)?, at(12)?);
+        let (header, first, length) = (at(4)?, at(8)?, at(12)?);
         let (strings, strings_length) = (at(16)?, at(20)?);
-        let mut next = header.checked_add(types)?;
+        let mut next = header.checked_add(first)?;
         let end = next.checked_add(length)?.min(bytes.len());
+        let mut types = Vec::new();
         while next < end {
             let found = read(&bytes, next, self.files.len())?;
             next = found.more.checked_add(kind::following(found.kind, found.count))?;
-            self.types.push(found);
+            types.push(found);
         }
-        self.strings.push((header.checked_add(strings)?, strings_length));
-        self.files.push(bytes);
-        Some(self)
+        let strings = (header.checked_add(strings)?, strings_length);
+        let mut files = self.files.clone();
+        files.push(Rc::new(File { bytes, types, strings, names: OnceCell::new() }));
+        Some(Self { files })
     }
 
     /// What type `id` is.
@@ -218,15 +235,34 @@ impl Btf {
         "unknown".into()
     }
 
-    /// The types called `name` that are of one of `kinds`: a module's own first, since the kernel
-    /// may have one of the same name.
+    /// The types called `name` that are of one of `kinds`, which are some of [`NAMED`]: a module's
+    /// own first, since the kernel may have one of the same name.
     fn named<'a>(&'a self, name: &'a str, kinds: &'a [u32]) -> impl Iterator<Item = (Id, &'a Type)> {
+        let wanted = hash(name);
         let is_it = move |found: &Type| kinds.contains(&found.kind) && self.string(found.name) == Some(name);
-        let all = move |file| {
-            let numbered = self.types.iter().enumerate();
-            numbered.filter(move |(_, found)| found.file == file && is_it(found))
+        let all = move |number: usize| {
+            let before: usize = self.files[..number].iter().map(|file| file.types.len()).sum();
+            let (file, names) = (&self.files[number], self.names(number));
+            let first = names.partition_point(|(hash, _)| *hash < wanted);
+            let alike = names[first..].iter().take_while(move |(hash, _)| *hash == wanted);
+            alike.map(move |(_, at)| (before + *at as usize, &file.types[*at as usize]))
         };
-        (0..self.files.len()).rev().flat_map(all).map(|(index, found)| (Id(index as u32 + 1), found))
+        let found = (0..self.files.len()).rev().flat_map(all).filter(move |(_, found)| is_it(found));
+        found.map(|(index, found)| (Id(index as u32 + 1), found))
+    }
+
+    /// The index of names of file `number`, made when it is looked at first.
+    fn names(&self, number: usize) -> &[(u32, u32)] {
+        let file = &self.files[number];
+        file.names.get_or_init(|| {
+            let entry = |(at, found): (usize, &Type)| {
+                let name = self.string(found.name).filter(|_| NAMED.contains(&found.kind))?;
+                Some((hash(name), at as u32))
+            };
+            let mut names: Vec<_> = file.types.iter().enumerate().filter_map(entry).collect();
+            names.sort_unstable();
+            names
+        })
     }
 
     fn is_character(&self, id: Id) -> bool {
@@ -248,26 +284,39 @@ impl Btf {
     }
 
     fn get(&self, Id(number): Id) -> Option<Type> {
-        self.types.get((number as usize).checked_sub(1)?).copied()
+        let mut index = (number as usize).checked_sub(1)?;
+        for file in &self.files {
+            match file.types.get(index) {
+                Some(found) => return Some(*found),
+                None => index -= file.types.len(),
+            }
+        }
+        None
     }
 
     /// Word `index` of what follows a type.
     fn word(&self, found: &Type, index: usize) -> Option<u32> {
-        word(self.files.get(found.file)?, found.more.checked_add(4 * index)?)
+        word(&self.files.get(found.file)?.bytes, found.more.checked_add(4 * index)?)
     }
 
     /// The string at `offset`, counted through the strings of all files.
     fn string(&self, offset: u32) -> Option<&str> {
         let mut offset = offset as usize;
-        for (file, (start, length)) in self.files.iter().zip(&self.strings) {
+        for File { bytes, strings: (start, length), .. } in self.files.iter().map(|file| &**file) {
             if offset < *length {
-                let bytes = file.get(start.checked_add(offset)?..start.checked_add(*length)?)?;
+                let bytes = bytes.get(start.checked_add(offset)?..start.checked_add(*length)?)?;
                 return std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok();
             }
             offset -= length;
         }
         None
     }
+}
+
+fn hash(name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish() as u32
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -156,8 +156,21 @@ impl<'a> Lower<'a> {
             let list: Vec<String> = function.parameters.iter().map(Parameter::to_string).collect();
             let list =
                 if list.is_empty() { "it has none".into() } else { format!("it has: {}", list.join(", ")) };
-            self.error(format!("the function has no parameter `{name}`; {list}"))
+            let names = function.parameters.iter().map(|one| one.name.as_str());
+            let hint = if nearest(name, names).is_empty() { self.as_place(name) } else { String::new() };
+            self.error(format!("the function has no parameter `{name}`; {list}{hint}"))
         })
+    }
+
+    /// What to say if `name` was meant for another function to probe.
+    fn as_place(&self, name: &str) -> String {
+        let code = || self.place.symbols.all().filter(|symbol| symbol.is_code).map(|symbol| symbol.name);
+        if code().any(|function| function == name) {
+            return format!("; to probe the function {name} too: the places stand before what is fetched");
+        }
+        let near = suggestion(&nearest(name, code()));
+        near.map(|near| format!("; nor is there a function of that name, to be probed too: {near}"))
+            .unwrap_or_default()
     }
 
     fn parameter(&self, Parameter { name, shape, slot }: &Parameter) -> Result<Path, Mistake> {

@@ -3,27 +3,29 @@
 
 mod boundaries;
 mod btf;
+mod choice;
 mod compile;
 mod condition;
 mod cursor;
 mod definition;
 mod fetch;
 mod form;
+mod kernel;
 mod lower;
 mod names;
+mod notes;
+mod pattern;
+mod point;
 mod spec;
 mod syntax;
 mod syscall;
 mod target;
 mod typed;
 
-use std::fs;
-use std::io;
+use std::collections::HashSet;
 
-use trapline_abi::{
-    ANY, CODE_POST, CODE_RETURN, CODE_STACK, CodeProbe, LIST_GONE, NAME_LENGTH, ProbeError, Step,
-};
-use trapline_trace::{Header, Moment, ProbeTotals, Probed, Symbols};
+use trapline_abi::{ANY, LIST_GONE};
+use trapline_trace::{Header, Moment, ProbeTotals, Probed};
 
 use crate::args;
 use crate::device::Control;
@@ -32,14 +34,14 @@ use crate::refusal::Refusal;
 use crate::say::say;
 use crate::style::BAD;
 use crate::system::{NoCpu, NoProcess, System};
-use crate::trace::{Counted, Source};
-use btf::{Btf, Function, Slot};
-use compile::{Program, check, compile};
+use crate::trace::{Arming, Counted, Source};
+use choice::{Choice, choose, may_be_place};
 use definition::Definition;
-use fetch::{Argument, Fetch};
-use lower::Place;
+use fetch::Argument;
+pub(crate) use kernel::Kernel;
+use notes::{Note, Notes, some};
+use point::{Point, Recorded};
 pub(crate) use spec::SpecError;
-use spec::Spot;
 
 /// Why there is nothing to probe.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +66,32 @@ pub(crate) enum HitsError {
         /// Why.
         why: String,
     },
+    /// One of several places can't be had as asked for.
+    #[error("{}: {error}\n{}", of_several(.names), WAYS_OUT)]
+    OfSeveral {
+        /// Those of which that is so.
+        names: Vec<String>,
+        /// Why the first of them can't.
+        error: Box<HitsError>,
+    },
     /// `--pid` of nobody.
     #[error(transparent)]
     NoProcess(#[from] NoProcess),
     /// `--cpu` of a machine that has fewer.
     #[error(transparent)]
     NoCpu(#[from] NoCpu),
+}
+
+/// What to do if one of several functions lacks what others have.
+const WAYS_OUT: &str = "what is fetched is fetched of each function: leave this one out, or fetch what all have ($arg1 is the first argument, --args what each has); \
+    `trapline trace` takes a --probe for each";
+
+fn of_several(names: &[String]) -> String {
+    match names {
+        [one] => format!("in `{one}`"),
+        [first, rest @ ..] => format!("in `{first}`, and {} others ({})", rest.len(), some(rest)),
+        [] => String::new(),
+    }
 }
 
 /// Refuses what can't be understood, before anything is looked up for it.
@@ -80,100 +102,22 @@ pub(crate) fn check_words(system: &System, wanted: &args::Hits) -> Result<(), Hi
     let mut is_sure = true;
     let defined = Definition::read(&spec, &fetch, |head| {
         is_sure = head.contains(':');
-        is_module(system, head)
+        in_module(system, head)
     });
     if is_sure {
-        parse(&defined?.fetch)?;
+        let Definition { words, is_of_kernel, .. } = defined?;
+        // Which words are places is not known yet either.
+        let fetch = words[1..].iter().skip_while(|word| !is_of_kernel && may_be_place(word));
+        fetch.map(|word| syntax::parse(word)).collect::<Result<Vec<_>, _>>()?;
     }
     wanted.pid.map(|pid| system.process_of(pid)).transpose()?;
     wanted.cpu.map(|cpu| system.check_cpu(cpu)).transpose()?;
     Ok(())
 }
 
-/// Whether `word` names a module that is loaded, as `MODULE:SYMBOL` does.
-fn is_module(system: &System, word: &str) -> bool {
-    word.split_once(':').is_some_and(|(module, _)| system.path("sys/module").join(module).exists())
-}
-
-impl Hits {
-    /// Finds the place that is asked for, and compiles what is to be fetched there.
-    pub(crate) fn new(system: &System, symbols: &Symbols, wanted: &args::Hits) -> Result<Self, HitsError> {
-        let is_place = |word: &str| is_module(system, word) || symbols.named(word).next().is_some();
-        let (spec, fetch, condition) = condition::split(&wanted.spec, &wanted.fetch);
-        let condition = condition.as_deref().map(condition::parse).transpose()?;
-        let defined = Definition::read(&spec, &fetch, is_place)?;
-        let mut arguments = parse(&defined.fetch)?;
-        let moments = moments(wanted, defined.at_return);
-        let process = wanted.pid.map(|pid| system.process_of(pid)).transpose()?;
-        let spot = spec::resolve(system, symbols, &defined.place)?;
-        if moments.contains(&Moment::Return) && !spot.is_entry() {
-            return Err(HitsError::ReturnInside { name: spot.name });
-        }
-        let types = types(system, &spot);
-        let function = match &types {
-            Ok(types) => function(system, types, &spot),
-            Err(why) => Err(why.clone()),
-        };
-        if wanted.args {
-            arguments.extend(parse(&["$arg*".into()])?);
-        }
-        let arguments = expand(arguments, &spot, function.as_ref())?;
-        check(&arguments, &moments)?;
-        let place = Place {
-            symbols,
-            is_entry: spot.is_entry(),
-            types: types.as_ref().map_err(String::as_str),
-            function: function.as_ref().map_err(String::as_str),
-        };
-        let program = |&moment| Ok((moment, compile(&arguments, (moment, &moments), wanted.stack, &place)?));
-        let programs = moments.iter().map(program).collect::<Result<Vec<_>, Mistake>>()?;
-        let steps = programs.iter().map(|(_, program)| program.steps.len()).max().unwrap_or(0);
-        let condition = condition.map(|condition| condition.compile(&arguments, &moments, steps, &place));
-        let condition = condition.transpose()?.unwrap_or_default();
-        let around = spot.function.as_ref().and_then(|(_, _, start)| {
-            // Read now, since nothing of it can be read once a lock is held elsewhere; and used
-            // only if the kernel refuses.
-            boundaries::around(&system.path("proc/kcore"), *start, spot.address)
-        });
-        Ok(Self {
-            name: defined.event.unwrap_or_else(|| spot.name.clone()),
-            spot,
-            condition,
-            programs,
-            around,
-            stack: wanted.stack,
-            process,
-            cpu: wanted.cpu.unwrap_or(ANY),
-            active: wanted.active.or(defined.active).unwrap_or(0),
-            is_gone: false,
-            probes: Vec::new(),
-            ids: Vec::new(),
-        })
-    }
-}
-
-fn parse(fetches: &[String]) -> Result<Vec<Argument>, Mistake> {
-    fetches.iter().map(|text| syntax::parse(text)).collect()
-}
-
-/// `arguments`, with the parameters of the function in place of `$arg*`.
-fn expand(
-    arguments: Vec<Argument>,
-    spot: &Spot,
-    function: Result<&Function, &String>,
-) -> Result<Vec<Argument>, HitsError> {
-    let mut expanded = Vec::new();
-    for argument in arguments {
-        if argument.value.fetch != Fetch::Parameters {
-            expanded.push(argument);
-            continue;
-        }
-        let unknown = |why: &String| HitsError::NoParameters { name: spot.name.clone(), why: why.clone() };
-        let all = function.map_err(unknown)?.parameters.iter();
-        let reachable = all.filter(|one| !matches!(one.slot, Slot::Nowhere(_)) && !one.name.is_empty());
-        expanded.extend(parse(&reachable.map(|one| one.name.clone()).collect::<Vec<_>>())?);
-    }
-    Ok(expanded)
+/// Whether `word` begins with the name of a module that is loaded, as `MODULE:SYMBOL` does.
+fn in_module(system: &System, word: &str) -> bool {
+    word.split_once(':').is_some_and(|(module, _)| kernel::is_module(system, module))
 }
 
 /// When hits are recorded: before the instruction unless told otherwise.
@@ -186,173 +130,176 @@ fn moments(wanted: &args::Hits, defined_at_return: bool) -> Vec<Moment> {
         .collect()
 }
 
-/// The types of the kernel, and of the module that `spot` is in, or why they are not known.
-fn types(system: &System, spot: &Spot) -> Result<Btf, String> {
-    let read = |name: &str| fs::read(system.path("sys/kernel/btf").join(name));
-    let unknown = |name: &str, error: io::Error| {
-        format!("the types of {name} can't be read (/sys/kernel/btf/{name}: {error})")
-    };
-    let kernel = read("vmlinux").map_err(|error| unknown("the kernel", error))?;
-    let types = Btf::new(kernel).ok_or("/sys/kernel/btf/vmlinux is damaged")?;
-    let Some((_, Some(module), _)) = &spot.function else { return Ok(types) };
-    let more = read(module).map_err(|error| unknown(module, error))?;
-    types.and(more).ok_or_else(|| format!("/sys/kernel/btf/{module} is damaged"))
-}
-
-/// The function at `spot`, or why nothing is known of it.
-fn function(system: &System, types: &Btf, spot: &Spot) -> Result<Function, String> {
-    let Some((name, ..)) = &spot.function else {
-        return Err("there is no function that is known".into());
-    };
-    if !spot.is_entry() {
-        return Err(format!("this is inside of {name}, where its parameters may be anywhere"));
-    }
-    let mut function = types
-        .function(name)
-        .ok_or_else(|| format!("the kernel's type information has no function {name}"))?;
-    let mut parameters = syscall::arguments(system, types, name);
-    parameters.append(&mut function.parameters);
-    Ok(Function { parameters, ..function })
-}
-
-/// The hits of a probe: one for each moment at which it records.
+/// The hits of a probe: of one place or of several, one for each moment at which it records.
 pub(crate) struct Hits {
-    /// What they are told as: the place, or the name that a definition gave them.
-    name: String,
-    spot: Spot,
-    /// The first steps of each program: which hits are recorded.
-    condition: Vec<Step>,
-    programs: Vec<(Moment, Program)>,
-    /// Where the instructions around it begin, if that could be told.
-    around: Option<(u64, u64)>,
-    stack: bool,
-    process: Option<u32>,
-    cpu: u32,
-    /// Calls under way at once that are followed to their returns; 0 for the kernel's own choice.
-    active: u32,
-    /// Whether it was told that their module is gone.
-    is_gone: bool,
-    /// The probes that were put, as the trace knows them, …
-    probes: Vec<trapline_trace::Probe>,
-    /// … and as the module does.
-    ids: Vec<u64>,
+    recorded: Recorded,
+    points: Vec<Point>,
+    /// What is told of functions that patterns match.
+    notes: Notes,
+    /// Modules that it was told of that they are gone; the empty name is of those not known.
+    gone: HashSet<String>,
 }
 
 impl Hits {
-    /// Why the module refused `probe`.
-    fn refused(&self, probe: &CodeProbe, source: io::Error) -> Refusal {
-        let Spot { name, address, function } = &self.spot;
-        let nearby = match (self.around, function) {
-            (Some((before, after)), Some((function, _, start))) => {
-                format!(
-                    "; instructions begin at {function}+{:#x} and {function}+{:#x}",
-                    before - start,
-                    after - start
-                )
-            }
-            _ => String::new(),
+    /// Finds the places that are asked for, and compiles what is to be fetched there.
+    pub(crate) fn new(kernel: &Kernel<'_>, wanted: &args::Hits) -> Result<Self, HitsError> {
+        let is_place =
+            |word: &str| in_module(kernel.system, word) || kernel.symbols.named(word).next().is_some();
+        let (spec, fetch, condition) = condition::split(&wanted.spec, &wanted.fetch);
+        let condition = condition.as_deref().map(condition::parse).transpose()?;
+        let defined = Definition::read(&spec, &fetch, is_place)?;
+        let process = wanted.pid.map(|pid| kernel.system.process_of(pid)).transpose()?;
+        let Choice { places, at_return, fetch, mut notes } = choose(kernel, &defined, wanted.at_most)?;
+        let all = wanted.args.then(|| "$arg*".to_owned());
+        let arguments = fetch.iter().chain(&all).map(|text| syntax::parse(text));
+        let recorded = Recorded {
+            arguments: arguments.collect::<Result<Vec<Argument>, Mistake>>()?,
+            condition,
+            moments: moments(wanted, at_return || defined.at_return),
+            stack: wanted.stack,
+            process,
+            cpu: wanted.cpu.unwrap_or(ANY),
+            active: wanted.active.or(defined.active).unwrap_or(0),
         };
-        Refusal::Probe {
-            name: name.clone(),
-            address: *address,
-            reason: ProbeError::from_code(probe.error),
-            nearby,
-            source: if probe.errno == 0 { source } else { io::Error::from_raw_os_error(probe.errno as i32) },
+        let is_one = places.len() == 1;
+        let (mut points, mut wrong, mut first) = (Vec::new(), Vec::new(), None);
+        for place in places {
+            let name = place.spot.name.clone();
+            match Point::new(kernel, place, &recorded) {
+                Ok((point, lacks)) => {
+                    if lacks {
+                        notes.add(Note::WithoutArguments, name);
+                    }
+                    points.push(point);
+                }
+                Err(error) if is_one => return Err(error),
+                Err(error) => {
+                    wrong.push(name);
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = first {
+            return Err(HitsError::OfSeveral { names: wrong, error: Box::new(error) });
+        }
+        if let (Some(event), [point]) = (defined.event, &mut points[..]) {
+            point.name = event;
+        }
+        Ok(Self { recorded, points, notes, gone: HashSet::new() })
+    }
+
+    /// Puts the probes of each place. What a pattern matches and the module refuses is noted.
+    fn put(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
+        let mut progress = arming.progress(self.points.len());
+        let mut last = None;
+        for point in &mut self.points {
+            progress.step()?;
+            let Err(refusal) = point.arm(control, &self.recorded) else { continue };
+            let note = match &refusal {
+                Refusal::Probe { reason, .. } if point.pattern.is_some() => Note::of(*reason),
+                _ => None,
+            };
+            let Some(note) = note else { return Err(refusal) };
+            self.notes.add(note, point.spot.name.clone());
+            last = Some(refusal);
+        }
+        self.points.retain(|point| !point.ids.is_empty());
+        last.filter(|_| self.points.is_empty()).map_or(Ok(()), Err)
+    }
+
+    /// Says what is probed, pattern by pattern.
+    fn tell(&self) {
+        let when: Vec<&str> = self.recorded.moments.iter().map(|moment| moment.name()).collect();
+        let when = when.join(", ");
+        let mut told: Option<&str> = None;
+        for point in &self.points {
+            let Some(pattern) = point.pattern.as_deref() else {
+                say!("probing {} ({:#x}): {when}", point.spot, point.spot.address);
+                continue;
+            };
+            if told.replace(pattern) != Some(pattern) {
+                let of_it = self.points.iter().filter(|other| other.pattern.as_deref() == Some(pattern));
+                let names: Vec<&str> = of_it.map(|point| point.spot.name.as_str()).collect();
+                let functions = if names.len() == 1 { "function" } else { "functions" };
+                say!("probing {} {functions} of `{pattern}` ({}): {when}", names.len(), some(&names));
+            }
         }
     }
+
+    /// Which modules that are probed are gone, of those that were there when they were asked last.
+    fn gone(&mut self, control: &dyn Control) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut asked = HashSet::new();
+        for point in &self.points {
+            let (module, whose) = match (&point.spot.function, point.module()) {
+                // The kernel itself stays; and asking may be a hit.
+                (Some(_), None) => continue,
+                (_, Some(module)) => (module, format!("the module {module}")),
+                (None, None) => (point.name.as_str(), "the module".into()),
+            };
+            // They go together.
+            if self.gone.contains(module)
+                || !asked.insert(module)
+                || !point.ids.iter().any(|id| is_gone(control, *id))
+            {
+                continue;
+            }
+            self.gone.insert(module.to_owned());
+            let count = self.points.iter().filter(|other| other.module() == Some(module)).count();
+            let what = match count {
+                0 | 1 => format!("{} is probed", point.spot),
+                _ => format!("{count} functions are probed"),
+            };
+            told.push(format!("{whose}, in which {what}, is gone"));
+        }
+        told
+    }
+}
+
+/// Whether the module of probe `id` is gone.
+fn is_gone(control: &dyn Control, id: u64) -> bool {
+    let entry = control.list(id).ok().flatten();
+    entry.is_some_and(|entry| entry.id == id && entry.flags & LIST_GONE != 0)
 }
 
 /// What comes of it that a module goes away.
 const GONE: &str = "nothing is recorded of it any more, also if it is loaded again: probe it anew then";
 
-impl Hits {
-    /// That the module which is probed is gone, if it is since it was asked last.
-    fn gone(&mut self, control: &dyn Control) -> Option<String> {
-        let module = match &self.spot.function {
-            // The kernel itself stays; and asking may be a hit.
-            Some((_, None, _)) => return None,
-            Some((_, Some(module), _)) => format!("the module {module}"),
-            None => "the module".into(),
-        };
-        let gone = |id: &u64| {
-            let entry = control.list(*id).ok().flatten();
-            entry.is_some_and(|entry| entry.id == *id && entry.flags & LIST_GONE != 0)
-        };
-        if self.is_gone || !self.ids.iter().any(gone) {
-            return None;
-        }
-        self.is_gone = true;
-        Some(format!("{module}, in which {} is probed, is gone", self.spot))
-    }
-}
-
 impl Source for Hits {
-    fn arm(&mut self, control: &dyn Control, quiet: bool) -> Result<(), Refusal> {
-        let mut name = [0; NAME_LENGTH];
-        for (to, from) in name.iter_mut().zip(self.name.bytes()) {
-            *to = from;
-        }
-        for (moment, program) in &self.programs {
-            let flag = match moment {
-                Moment::Before => 0,
-                Moment::After => CODE_POST,
-                Moment::Return => CODE_RETURN,
-            };
-            let mut probe = CodeProbe {
-                address: self.spot.address,
-                program: 0,
-                steps: 0,
-                flags: flag | if self.stack { CODE_STACK } else { 0 },
-                process: self.process.unwrap_or(ANY),
-                cpu: self.cpu,
-                active: if *moment == Moment::Return { self.active } else { 0 },
-                condition: self.condition.len() as u32,
-                id: 0,
-                error: 0,
-                errno: 0,
-                name,
-            };
-            let steps = [self.condition.as_slice(), &program.steps].concat();
-            control.probe(&mut probe, &steps).map_err(|source| self.refused(&probe, source))?;
-            self.ids.push(probe.id);
-            self.probes.push(trapline_trace::Probe {
-                id: probe.id as u32,
-                name: self.name.clone(),
-                address: self.spot.address,
-                moment: *moment,
-                stack: self.stack,
-                arguments: program.layouts.clone(),
-            });
-        }
-        if !quiet {
-            let when: Vec<&str> = self.programs.iter().map(|(moment, _)| moment.name()).collect();
-            say!("probing {} ({:#x}): {}", self.spot, self.spot.address, when.join(", "));
+    fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
+        let put = self.put(control, arming);
+        // What is left out is told in any case: its hits are missing.
+        self.notes.lines().for_each(|line| say!("trapline: {line}"));
+        put?;
+        if !arming.quiet {
+            self.tell();
         }
         Ok(())
     }
 
     fn describe(&self, header: &mut Header) {
-        header.probes.extend(self.probes.iter().cloned());
+        let probes = || self.points.iter().flat_map(|point| &point.probes);
+        header.probes.extend(probes().cloned());
         header.sources.push(trapline_trace::Source::Hit(Probed {
-            probes: self.probes.iter().map(|probe| probe.id).collect(),
-            process: self.process,
-            cpu: (self.cpu != ANY).then_some(self.cpu),
+            probes: probes().map(|probe| probe.id).collect(),
+            process: self.recorded.process,
+            cpu: (self.recorded.cpu != ANY).then_some(self.recorded.cpu),
         }));
     }
 
     fn process(&self) -> Option<u32> {
-        self.process
+        self.recorded.process
     }
 
     fn look(&mut self, control: &dyn Control) {
-        if let Some(what) = self.gone(control) {
+        for what in self.gone(control) {
             say!("{BAD}trapline: {what}: the trace is not complete{BAD:#}; {GONE}");
         }
     }
 
     fn counted(&mut self, control: &dyn Control) -> Counted {
         let mut totals = ProbeTotals::default();
-        for id in &self.ids {
+        for id in self.points.iter().flat_map(|point| &point.ids) {
             // One that the module can't tell of has counted nothing that could be told.
             if let Ok(Some(entry)) = control.list(*id)
                 && entry.id == *id

@@ -4,18 +4,15 @@ use std::fmt;
 
 use trapline_trace::{Symbol, Symbols};
 
+use super::kernel::{BLACKLIST, Kernel};
 use super::names::list;
 use super::syscall;
 use super::target::Target;
 use crate::mistake::Mistake;
 use crate::nearest::{SUGGESTIONS, nearest, suggestion};
-use crate::system::System;
 
 /// Our own module, in which nothing can be probed: its code runs while a probe is served.
-const OWN: &str = "trapline";
-
-/// The ranges in which the kernel allows no probes, in debugfs.
-const BLACKLIST: &str = "sys/kernel/debug/kprobes/blacklist";
+pub(super) const OWN: &str = "trapline";
 
 /// An instruction to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +34,20 @@ impl Spot {
     pub(super) fn is_entry(&self) -> bool {
         self.function.as_ref().is_some_and(|(_, _, start)| self.address == *start)
     }
+
+    /// At the first instruction of a function, called as a person would name it.
+    pub(super) fn of(function: &Symbol<'_>) -> Self {
+        let name = match function.module {
+            Some(module) => format!("{module}:{}", function.name),
+            None => function.name.to_owned(),
+        };
+        Self { name, address: function.address, function: Some(owned(*function)) }
+    }
+}
+
+/// Name, module and address.
+fn owned(symbol: Symbol<'_>) -> (String, Option<String>, u64) {
+    (symbol.name.to_owned(), symbol.module.map(str::to_owned), symbol.address)
 }
 
 /// Why there is no such place.
@@ -102,6 +113,39 @@ pub(crate) enum SpecError {
         /// The function.
         name: String,
     },
+    /// A pattern that nothing is like.
+    #[error("`{pattern}` matches no function{}: {hint}", of(.module))]
+    NoMatch {
+        /// What was asked for.
+        pattern: String,
+        /// In which module.
+        module: Option<String>,
+        /// What it may be instead.
+        hint: String,
+    },
+    /// A pattern of nothing that could be probed.
+    #[error("nothing that `{pattern}` matches can be probed:{why}")]
+    NoneLeft {
+        /// What was asked for.
+        pattern: String,
+        /// Why, a line each.
+        why: String,
+    },
+    /// More than is good for a machine by mistake.
+    #[error(
+        "`{patterns}` would be {count} functions ({examples}), and {at_most} are probed at most: narrow the pattern, to a module as in MODULE:PATTERN, \
+         or allow so many: --at-most {count}"
+    )]
+    TooMany {
+        /// What was asked for.
+        patterns: String,
+        /// How many functions that is.
+        count: usize,
+        /// Some of them.
+        examples: String,
+        /// The limit.
+        at_most: u32,
+    },
     /// It is in Trapline.
     #[error("`{name}` is in Trapline's own module: a probe there would be hit while a probe is served")]
     Own {
@@ -118,11 +162,11 @@ fn of(module: &Option<String>) -> String {
 ///
 /// # Errors
 /// Everything that can be told without asking the kernel to put a probe there.
-pub(super) fn resolve(system: &System, symbols: &Symbols, text: &str) -> Result<Spot, SpecError> {
+pub(super) fn resolve(kernel: &Kernel<'_>, text: &str) -> Result<Spot, SpecError> {
     let (address, function) = match Target::parse(text)? {
-        Target::Address(address) => (address, symbols.function(address)),
+        Target::Address(address) => (address, kernel.symbols.function(address)),
         Target::Symbol { module, name, offset } => {
-            let function = find(system, symbols, module, name)?;
+            let function = find(kernel, module, name)?;
             if let Some(size) = function.size.filter(|size| offset >= *size) {
                 return Err(SpecError::PastEnd { name: name.into(), size, offset });
             }
@@ -132,21 +176,15 @@ pub(super) fn resolve(system: &System, symbols: &Symbols, text: &str) -> Result<
     if function.is_some_and(|function| function.module == Some(OWN)) {
         return Err(SpecError::Own { name: text.into() });
     }
-    if let Some(name) = blacklisted(system, address) {
-        return Err(SpecError::Blacklisted { name });
+    if let Some(name) = kernel.forbidden(address) {
+        return Err(SpecError::Blacklisted { name: name.into() });
     }
-    let owned =
-        |symbol: Symbol<'_>| (symbol.name.to_owned(), symbol.module.map(str::to_owned), symbol.address);
     Ok(Spot { name: text.into(), address, function: function.map(owned) })
 }
 
 /// The one function called `name`.
-fn find<'a>(
-    system: &System,
-    symbols: &'a Symbols,
-    module: Option<&str>,
-    name: &'a str,
-) -> Result<Symbol<'a>, SpecError> {
+fn find<'a>(kernel: &Kernel<'a>, module: Option<&str>, name: &'a str) -> Result<Symbol<'a>, SpecError> {
+    let symbols = kernel.symbols;
     // A module's name in kallsyms has underscores for dashes.
     let module = module.map(|module| module.replace('-', "_"));
     let wanted = |symbol: &Symbol<'_>| module.is_none() || symbol.module == module.as_deref();
@@ -158,30 +196,36 @@ fn find<'a>(
     match (&found[..], data) {
         ([one], _) => Ok(*one),
         ([], Some(data)) => Err(SpecError::NotCode { name: name.into(), address: data.address }),
-        ([], None) => Err(missing(system, symbols, module, name)),
+        ([], None) => Err(missing(kernel, module, name)),
         (several, _) => Err(SpecError::Ambiguous { name: name.into(), list: list(several) }),
     }
 }
 
 /// What is called `name` here: a system call has another function than the one that it is known by.
-fn known_as<'a>(symbols: &'a Symbols, name: &'a str) -> &'a str {
+pub(super) fn known_as<'a>(symbols: &'a Symbols, name: &'a str) -> &'a str {
     let Some(serves) = syscall::serves(name) else { return name };
     let found = |wanted: &str| symbols.all().map(|symbol| symbol.name).find(|name| *name == wanted);
     found(name).or_else(|| found(&serves)).unwrap_or(name)
 }
 
+/// Why there is no module called `module`, if there is none.
+pub(super) fn check_module(kernel: &Kernel<'_>, module: &str) -> Result<(), SpecError> {
+    if kernel.has_module(module) {
+        return Ok(());
+    }
+    let loaded = kernel.system.list("sys/module");
+    let near = nearest(module, loaded.iter().map(String::as_str)).into_iter().next();
+    Err(SpecError::NoModule { module: module.into(), near })
+}
+
 /// Why there is nothing called `name`.
-fn missing(system: &System, symbols: &Symbols, module: Option<String>, name: &str) -> SpecError {
-    if let Some(module) = &module
-        && !system.path("sys/module").join(module).exists()
-    {
-        let loaded = system.list("sys/module");
-        let near = nearest(module, loaded.iter().map(String::as_str)).into_iter().next();
-        return SpecError::NoModule { module: module.clone(), near };
+fn missing(kernel: &Kernel<'_>, module: Option<String>, name: &str) -> SpecError {
+    if let Some(error) = module.as_deref().and_then(|module| check_module(kernel, module).err()) {
+        return error;
     }
     let inside =
         |symbol: &Symbol<'_>| symbol.is_code && (module.is_none() || symbol.module == module.as_deref());
-    let all = || symbols.all().filter(inside).map(|symbol| symbol.name);
+    let all = || kernel.symbols.all().filter(inside).map(|symbol| symbol.name);
     // What the compiler makes of a function that it changes: vfs_read.part.0, .isra.0,
     // .constprop.0, .cold.
     let made: Vec<&str> =
@@ -203,18 +247,6 @@ fn missing(system: &System, symbols: &Symbols, module: Option<String>, name: &st
         format!("the compiler made others of it, with other parameters perhaps: {list}; or inlined it")
     };
     SpecError::NoSymbol { name: name.into(), module, hint }
-}
-
-/// The name of the range that the kernel allows no probes in and that `address` is in
-/// (kernel/kprobes.c, `kprobe_blacklist_seq_show`).
-fn blacklisted(system: &System, address: u64) -> Option<String> {
-    let list = system.read(BLACKLIST).ok()?;
-    list.lines().find_map(|line| {
-        let (range, name) = line.split_once(|c: char| c.is_whitespace())?;
-        let (start, end) = range.split_once('-')?;
-        let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
-        (hex(start)?..hex(end)?).contains(&address).then(|| name.trim().to_owned())
-    })
 }
 
 impl fmt::Display for Spot {
@@ -258,7 +290,7 @@ ffffffffc0500000 t trapline_ioctl\t[trapline]
             (BLACKLIST, "0xffffffff81000200-0xffffffff81000280\tkprobe_handler\n"),
         ]);
         let symbols = Symbols::load(&system.path("proc")).unwrap();
-        resolve(&system, &symbols, text)
+        resolve(&Kernel::new(&system, &symbols), text)
     }
 
     fn error(text: &str) -> String {

@@ -49,7 +49,7 @@ fn is_letter(c: char) -> bool {
 }
 
 /// Whether `c` may be within a name of C.
-fn is_of_name(c: char) -> bool {
+pub(super) fn is_of_name(c: char) -> bool {
     is_letter(c) || c.is_ascii_digit()
 }
 

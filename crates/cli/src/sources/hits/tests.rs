@@ -5,12 +5,19 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rustix::io::Errno;
-use trapline_abi::Op;
+use std::fs;
+use trapline_abi::{CODE_RETURN, CODE_STACK, Op, ProbeError, Step};
+use trapline_trace::Symbols;
 
+mod several;
+
+use super::compile::Program;
+use super::spec::Spot;
 use super::*;
 use crate::args::{Cli, Command, Probe};
 use crate::device::fake::Module;
 use crate::system::tests::with;
+use crate::trace::tests::quietly;
 
 fn options(line: &str) -> Probe {
     let words = ["trapline", "probe"].into_iter().chain(line.split(' '));
@@ -20,20 +27,27 @@ fn options(line: &str) -> Probe {
 
 fn hits(programs: Vec<(Moment, Program)>) -> Hits {
     let function = Some(("vfs_read".into(), None, 0xffff_ffff_8100_0000));
-    Hits {
-        name: "vfs_read+1".into(),
-        spot: Spot { name: "vfs_read+1".into(), address: 0xffff_ffff_8100_0001, function },
+    let name = String::from("vfs_read+1");
+    let point = Point {
+        name: name.clone(),
+        spot: Spot { name, address: 0xffff_ffff_8100_0001, function },
+        pattern: None,
         condition: Vec::new(),
         programs,
         around: Some((0xffff_ffff_8100_0000, 0xffff_ffff_8100_0004)),
+        probes: Vec::new(),
+        ids: Vec::new(),
+    };
+    let recorded = Recorded {
+        arguments: Vec::new(),
+        condition: None,
+        moments: Vec::new(),
         stack: true,
         process: Some(7),
         cpu: ANY,
         active: 64,
-        is_gone: false,
-        probes: Vec::new(),
-        ids: Vec::new(),
-    }
+    };
+    Hits { recorded, points: vec![point], notes: Notes::default(), gone: HashSet::new() }
 }
 
 #[test]
@@ -62,7 +76,7 @@ fn each_moment_is_a_probe_of_its_own_and_their_counts_are_added() {
     let program = Program { steps: steps.clone(), layouts: Vec::new() };
     let mut hits = hits(vec![(Moment::Before, Program::default()), (Moment::Return, program)]);
     let module = Module::default();
-    hits.arm(&module, true).unwrap();
+    hits.arm(&module, &quietly(false)).unwrap();
     let taken = module.taken.borrow();
     let flags: Vec<u32> = taken.iter().map(|(probe, _)| probe.flags).collect();
     assert_eq!(flags, [CODE_STACK, CODE_STACK | CODE_RETURN]);
@@ -80,15 +94,16 @@ fn each_moment_is_a_probe_of_its_own_and_their_counts_are_added() {
 #[test]
 fn a_module_that_goes_while_it_is_probed_is_told_once_and_counted() {
     let mut hits = hits(vec![(Moment::Before, Program::default()), (Moment::Return, Program::default())]);
-    hits.spot.name = "dummy:dummy_setup".into();
-    hits.spot.function = Some(("dummy_setup".into(), Some("dummy".into()), hits.spot.address));
+    let spot = &mut hits.points[0].spot;
+    spot.name = "dummy:dummy_setup".into();
+    spot.function = Some(("dummy_setup".into(), Some("dummy".into()), spot.address));
     let module = Module::default();
-    hits.arm(&module, true).unwrap();
-    assert_eq!(hits.gone(&module), None);
+    hits.arm(&module, &quietly(false)).unwrap();
+    assert_eq!(hits.gone(&module), [""; 0]);
     module.is_gone.set(true);
     let expected = "the module dummy, in which dummy:dummy_setup is probed, is gone";
-    assert_eq!(hits.gone(&module).as_deref(), Some(expected));
-    assert_eq!(hits.gone(&module), None);
+    assert_eq!(hits.gone(&module), [expected]);
+    assert_eq!(hits.gone(&module), [""; 0]);
     assert_eq!(hits.counted(&module).probes.gone, 2);
 }
 
@@ -96,7 +111,8 @@ fn a_module_that_goes_while_it_is_probed_is_told_once_and_counted() {
 fn a_refusal_of_the_kernel_is_told_with_its_reason() {
     let refused = |reason, errno| {
         let module = Module { refusal: Some((reason, errno)), ..Module::default() };
-        let error = hits(vec![(Moment::Before, Program::default())]).arm(&module, true).unwrap_err();
+        let error =
+            hits(vec![(Moment::Before, Program::default())]).arm(&module, &quietly(false)).unwrap_err();
         error.to_string()
     };
     let text = refused(ProbeError::InsideInstruction, Errno::ILSEQ);
@@ -156,7 +172,7 @@ fn asked_of(system: &System, words: &[&str]) -> Result<Hits, HitsError> {
         panic!("not probe")
     };
     check_words(system, &options.hits)?;
-    Hits::new(system, &symbols, &options.hits)
+    Hits::new(&Kernel::new(system, &symbols), &options.hits)
 }
 
 fn asked(words: &[&str]) -> Result<Hits, HitsError> {
@@ -164,14 +180,19 @@ fn asked(words: &[&str]) -> Result<Hits, HitsError> {
     asked_of(&system, words)
 }
 
+/// What is fetched at a place first: names and types.
+fn fetched(point: &Point) -> Vec<String> {
+    let layouts = point.programs[0].1.layouts.iter();
+    layouts.map(|layout| format!("{}:{}", layout.name, layout.form)).collect()
+}
+
 /// Its name, function, moments, calls that are followed, and what it fetches.
 fn told(words: &[&str]) -> (String, String, Vec<&'static str>, u32, Vec<String>) {
     let hits = asked(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
-    let function = hits.spot.function.clone().unwrap().0;
-    let moments = hits.programs.iter().map(|(moment, _)| moment.name()).collect();
-    let layouts = hits.programs[0].1.layouts.iter();
-    let fetched = layouts.map(|layout| format!("{}:{}", layout.name, layout.form)).collect();
-    (hits.name, function, moments, hits.active, fetched)
+    let [point] = &hits.points[..] else { panic!("{words:?}") };
+    let function = point.spot.function.clone().unwrap().0;
+    let moments = point.programs.iter().map(|(moment, _)| moment.name()).collect();
+    (point.name.clone(), function, moments, hits.recorded.active, fetched(point))
 }
 
 #[test]
@@ -232,7 +253,25 @@ fn what_no_probe_of_ours_can_be_is_told_with_what_to_do_instead() {
     for (words, expected) in [
         (&["t:mine", "sched_switch"][..], "a tracepoint is no instruction"),
         (&["t", "sched_switch"], "dynamic_events\n  t sched_switch\n  ^"),
+        (&["t:sched/sched_switch"], "dynamic_events\n  t:sched/sched_switch\n  ^^^^^^^^^^^^^^^^^^^^"),
+        (
+            &["t:sched/sched_switch"],
+            "give the line `t:sched_switch sched_switch` to the kernel's dynamic_events",
+        ),
+        (
+            &["t:sched:sched_switch", "$arg1", "x=%di"],
+            "the line `t:sched_switch sched_switch $arg1 x=%di` to",
+        ),
         (&["e:mine syscalls/sys_enter_openat $filename"], "made of another event"),
+        (&["e:syscalls/sys_enter_openat"], "the line `e:sys_enter_openat syscalls/sys_enter_openat` to"),
+        (&["u:/bin/bash:0x4245c0"], "give the line `p /bin/bash:0x4245c0` to the kernel's uprobe_events"),
+        (&["u:mine /bin/bash:0x4245c0"], "give the line `p:mine /bin/bash:0x4245c0` to"),
+        (
+            &["p:read_it"],
+            "expected p:EVENT PLACE, as p:read_it vfs_read; if read_it is the place, write it alone",
+        ),
+        (&["e1000:e1000_probe"], "no module `e1000` is loaded"),
+        (&["e1000:e1000_probe", "x=%di"], "no module `e1000` is loaded"),
         (
             &["p:mine /bin/bash:0x4245c0 %ip"],
             "the kernel's uprobe_events\n  p:mine /bin/bash:0x4245c0 %ip\n         ^^^^^^^^^^^^^^^^^^",
@@ -272,7 +311,7 @@ fn what_no_probe_of_ours_can_be_is_told_with_what_to_do_instead() {
 fn a_probe_is_recorded_and_listed_by_the_name_that_its_definition_gave_it() {
     let mut hits = asked(&["p:mine read_it"]).unwrap();
     let module = Module::default();
-    hits.arm(&module, true).unwrap();
+    hits.arm(&module, &quietly(false)).unwrap();
     assert!(module.taken.borrow()[0].0.name.starts_with(b"mine\0"));
     let mut header = Header::default();
     hits.describe(&mut header);
@@ -297,7 +336,7 @@ proptest! {
         let text = format!("{head}{place} {}", parts.concat());
         MACHINE.with(|(_, system)| match asked_of(system, &[&text]) {
             // What the module would refuse is refused before it is asked.
-            Ok(hits) => for (_, program) in &hits.programs {
+            Ok(hits) => for (_, program) in hits.points.iter().flat_map(|point| &point.programs) {
                 assert!(program.steps.len() <= trapline_abi::MAX_STEPS, "{text}");
             },
             Err(error) => drop(error.to_string()),

@@ -15,6 +15,7 @@ use crate::exit::{Error, Exit};
 use crate::sources::Sources;
 use crate::system::tests::with;
 use crate::trace::Source;
+use crate::trace::tests::quietly;
 
 /// An e1000e, which the shipped register files know, and a disk that holds the root file system.
 fn machine() -> (tempfile::TempDir, System) {
@@ -84,7 +85,7 @@ fn injected(source: &dyn Source) -> Injected {
 fn the_rules_are_given_before_anything_is_watched_in_their_order() {
     let mut source = source(&[&CARD[..], &["STATUS ones from 3", "CTRL drop", "--seed", "7"]].concat());
     let module = Module::default();
-    source.arm(&module, true).unwrap();
+    source.arm(&module, &quietly(false)).unwrap();
     let rules = module.rules.borrow();
     let told: Vec<_> = rules.iter().map(|rule| (rule.physical, rule.first)).collect();
     assert_eq!(told, [(0xfebc_0008, 3), (0xfebc_0000, 1)]);
@@ -99,7 +100,7 @@ fn the_same_seed_gives_the_same_rules_and_each_rule_a_stream_of_its_own() {
         let rules = ["STATUS random", "CTRL random"];
         let mut source = source(&[&CARD[..], &rules, seed].concat());
         let module = Module::default();
-        source.arm(&module, true).unwrap();
+        source.arm(&module, &quietly(false)).unwrap();
         let rules: Vec<u64> = module.rules.borrow().iter().map(|rule| rule.seed).collect();
         assert_ne!(rules[0], rules[1]);
         (rules, injected(source.as_ref()).seed)
@@ -116,7 +117,7 @@ fn what_each_rule_counted_is_told_of_all_its_devices_together() {
     let words = ["--device", "00:04.0", "STATUS ones", "CTRL drop", "* delay 1us"];
     let mut source = source(&[&CARD[..], &words].concat());
     let module = Module::default();
-    source.arm(&module, true).unwrap();
+    source.arm(&module, &quietly(false)).unwrap();
     assert_eq!(module.rules.borrow().len(), 5);
     assert_eq!(source.idle(), Some("nothing was injected"), "before it was asked");
     let counts = |matched, applied| InjectCounts { matched, applied, ..InjectCounts::default() };
@@ -144,11 +145,11 @@ fn a_rule_that_the_module_refuses_is_told_and_nothing_is_watched() {
     let words = ["--device", "00:04.0", "STATUS ones", "CTRL drop"];
     let mut source = source(&[&CARD[..], &words].concat());
     let module = Module { bad_rule: Some((2, Errno::INVAL)), ..Module::default() };
-    let refusal = source.arm(&module, true).unwrap_err();
+    let refusal = source.arm(&module, &quietly(false)).unwrap_err();
     assert!(refusal.to_string().contains("refused the rule `CTRL drop`"), "{refusal}");
     assert!(!module.watched.get());
     let module = Module { bad_rule: Some((u32::MAX, Errno::NOMEM)), ..Module::default() };
-    let refusal = source.arm(&module, true).unwrap_err();
+    let refusal = source.arm(&module, &quietly(false)).unwrap_err();
     assert!(refusal.to_string().contains("refused the rules: "), "{refusal}");
 }
 

@@ -137,6 +137,7 @@ fn hits_that_we_cause_ourselves_are_left_out_and_counted_but_not_those_of_interr
         address: 0,
         moment: trapline_trace::Moment::Before,
         stack: false,
+        condition: None,
         arguments: Vec::new(),
     };
     let task = |task, process| {

@@ -28,6 +28,10 @@ pub struct Probe {
     pub stack: bool,
     /// What it fetches.
     pub arguments: Vec<Layout>,
+    /// Which hits it records, as a person wrote it; nothing if it records all, and in traces that
+    /// don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
 }
 
 /// When a probe records a hit.
@@ -258,7 +262,7 @@ mod tests {
 
     fn probe(arguments: Vec<Layout>, stack: bool) -> Probe {
         let name = "f".into();
-        Probe { id: 1, name, address: 0x10, moment: Moment::Before, stack, arguments }
+        Probe { id: 1, name, address: 0x10, moment: Moment::Before, stack, arguments, condition: None }
     }
 
     fn layout(item: Item, count: Option<u32>) -> Layout {

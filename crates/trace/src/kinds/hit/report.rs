@@ -4,11 +4,11 @@ use std::io;
 
 use hashbrown::HashMap;
 
-use super::{Hit, Moment};
+use super::{Hit, Moment, Probe};
 use crate::ProbeTotals;
 use crate::kinds::EventKind;
 use crate::report::{Activity, Completeness, Count, Page, Section, Seen, Texts, counted, sorted};
-use crate::write::grouped;
+use crate::write::{grouped, printable};
 
 /// How a report calls hits.
 const UNIT: &str = "hits";
@@ -20,9 +20,32 @@ pub(crate) struct Tally {
     probes: HashMap<(u32, Moment), u64>,
     /// Arguments that could not be fetched.
     faulted: u64,
+    /// Which hits are recorded, by the probe's name and moment.
+    conditions: HashMap<(String, Moment), Vec<String>>,
 }
 
 impl Tally {
+    /// Takes from the probes of a header what their hits are recorded by.
+    pub(crate) fn under(&mut self, probes: &[Probe]) {
+        for probe in probes {
+            let Some(condition) = &probe.condition else { continue };
+            let known = self.conditions.entry((probe.name.clone(), probe.moment)).or_default();
+            if !known.contains(condition) {
+                known.push(condition.clone());
+            }
+        }
+    }
+
+    /// A row of the table of probes: what is recorded, and of which hits.
+    fn row(&self, count: &Count<'_>) -> String {
+        let moment = count.moment.unwrap_or(Moment::Before);
+        let mut row = title(count.name, moment);
+        for condition in self.conditions.get(&(count.name.to_owned(), moment)).into_iter().flatten() {
+            row += &format!(" if {}", printable(condition));
+        }
+        row
+    }
+
     pub(super) fn add(&mut self, seen: &Seen<'_>, hit: &Hit<'_>, texts: &mut Texts) {
         self.activity.add(seen.event, hit.site.as_ref(), hit.ip, texts);
         self.faulted += hit.arguments.iter().filter(|argument| argument.value.is_none()).count() as u64;
@@ -64,7 +87,7 @@ impl Section for Tally {
     }
 
     fn tables(&self, page: &mut Page<'_>) -> io::Result<()> {
-        page.table((UNIT, "probe", "probes"), &self.probes(page.texts), probe)?;
+        page.table((UNIT, "probe", "probes"), &self.probes(page.texts), |count| self.row(count))?;
         page.activity(UNIT, &self.activity)?;
         page.cpus(UNIT, &self.activity)
     }
@@ -92,10 +115,6 @@ impl Section for Tally {
         trace.remark(undecided, "hits were left out since something that their condition compares could not be fetched");
         trace.remark(faults, "handlers faulted and were abandoned");
     }
-}
-
-fn probe(count: &Count<'_>) -> String {
-    title(count.name, count.moment.unwrap_or(Moment::Before))
 }
 
 /// A probe, with when it recorded.

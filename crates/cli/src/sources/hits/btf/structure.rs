@@ -27,7 +27,11 @@ impl Btf {
 
     /// The names of all structures and unions.
     pub(in crate::sources::hits) fn structures(&self) -> impl Iterator<Item = &str> {
-        let found = self.types.iter().filter(|found| matches!(found.kind, kind::STRUCT | kind::UNION));
+        let found = self
+            .files
+            .iter()
+            .flat_map(|file| &file.types)
+            .filter(|found| matches!(found.kind, kind::STRUCT | kind::UNION));
         found.filter_map(|found| self.string(found.name)).filter(|name| !name.is_empty())
     }
 

@@ -47,6 +47,13 @@ struct Comparison {
     right: Operand,
 }
 
+impl Condition {
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// What is compared, and where that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Operand {
