@@ -23,7 +23,7 @@ fn probes() -> Vec<Probe> {
         address: OPEN,
         moment: Moment::Before,
         stack: true,
-        condition: None,
+        condition: Some("filename ~ \"/etc/*\"".into()),
         arguments: vec![
             layout("dfd", "s32", None, Item::Number(Format::Signed(4))),
             layout("filename", "string", None, Item::Text { limit: 1024 }),
@@ -131,7 +131,7 @@ fn json_lines_of_hits_have_arguments_and_stack() {
 
 #[test]
 fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
-    let mut summary = Summary::default();
+    let mut summary = Summary::new(&header());
     play(|event| summary.add(event));
     summary.end(&totals());
     check(expect_file!["data/hits.report"], |out| summary.write(out, false, 8).unwrap());

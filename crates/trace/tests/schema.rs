@@ -46,7 +46,7 @@ fn probe() -> Probe {
         address: LARGE,
         moment: Moment::Return,
         stack: true,
-        condition: None,
+        condition: Some("got < 0".into()),
         arguments: vec![
             layout("string", None, Item::Constant("fixed".into())),
             layout("string", None, Item::Text { limit: 64 }),

@@ -9,13 +9,13 @@ use super::words;
 /// Record each time that an instruction of the kernel is executed, until Ctrl-C, until --duration
 /// is over, or while COMMAND runs
 ///
-/// SPEC is SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET] or an address, or a definition as the
-/// kernel's probe events take it ('p:NAME SYMBOL FETCH...'). The kernel module is loaded if needed
-/// and stays loaded. A value that can't be fetched reads (fault); the rest of its line stays, and
-/// the kernel goes on.
+/// SPEC is SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET] or an address; a pattern of functions
+/// ('vfs_*', 'MODULE:*'); several of these; or a definition as the kernel's probe events take it
+/// ('p:NAME SYMBOL FETCH...'). The kernel module is loaded if needed and stays loaded. A value that
+/// can't be fetched reads (fault); the rest of its line stays, and the kernel goes on.
 #[derive(Clone, Debug, Args)]
 #[command(
-    override_usage = "trapline probe [OPTIONS] <SPEC> [FETCH]... [if <CONDITION>] [-- <COMMAND>...]",
+    override_usage = "trapline probe [OPTIONS] <SPEC>... [FETCH]... [if <CONDITION>] [-- <COMMAND>...]",
     after_long_help = PROBE_HELP
 )]
 pub(crate) struct Probe {
@@ -31,15 +31,16 @@ pub(crate) struct Probe {
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(crate) struct Hits {
-    /// Where: SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET] or an address, %return behind it for
-    /// --return; or a definition of the kernel's probe events, as it is pasted
+    /// Where: SYMBOL, SYMBOL+OFFSET, MODULE:SYMBOL[+OFFSET], an address, or a pattern of functions,
+    /// PATTERN or MODULE:PATTERN; %return behind it for --return. Words behind it that are places
+    /// too are probed as well. Or a definition of the kernel's probe events, as it is pasted
     #[arg(value_name = "SPEC")]
     pub spec: String,
-    /// What to fetch at each hit: a parameter's name, or [NAME=]FETCH[:TYPE] as in the kernel's
+    /// What to fetch at each hit, wherever it is: a parameter's name, or [NAME=]FETCH[:TYPE] as in the kernel's
     /// probe events; and behind the word `if` a condition that hits must fulfil to be recorded
     #[arg(value_name = "FETCH")]
     pub fetch: Vec<String>,
-    /// Fetch all parameters of the function, by their names and types
+    /// Fetch all parameters of each function, by their names and types
     #[arg(long)]
     pub args: bool,
     /// Record when the function returns
@@ -49,7 +50,7 @@ pub(crate) struct Hits {
     /// counted. The kernel chooses if not given
     #[arg(long, value_name = "N", requires = "at_return", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ACTIVE)))]
     pub active: Option<u32>,
-    /// Probe at most N functions, where there is a pattern among the places
+    /// Probe at most N functions, if there is a pattern among the places
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub at_most: u32,
     /// Record before the instruction; so it is unless --post or --return is given
@@ -89,6 +90,11 @@ pub(super) fn parse_hits(text: &str) -> Result<Hits, String> {
 }
 
 const PROBE_HELP: &str = "\
+Several functions, and patterns of * ? [a-z] [!a-z], which stand in quotes in a shell:
+  vfs_read vfs_write  both; words are places up to a parameter of the first function
+  'nvme:nvme_*'       all functions of the module whose names begin so, each address once
+Of a pattern, what can't be probed is left out and told. What is fetched, and the condition, is of each function.
+
 What to fetch, as in the kernel's probe events (Documentation/trace/kprobetrace.rst):
   filename            a parameter of the function, by its name; texts are read, numbers have their sign
   %di                 a register
@@ -114,11 +120,13 @@ A condition behind the word `if` is looked at in the kernel, before anything is 
   && || ! ( )         as in C
 Hits that do not fulfil it are counted. So are those of which something could not be fetched on which it depends.
 
-COMMAND is started once the probe is set. The trace ends when it exits, and its status is ours.
+COMMAND is started once all probes are set. The trace ends when it exits, and its status is ours.
 
 Examples:
   Which files are opened, and by whom:
     trapline probe sys_openat filename
+  What dd does with files, function by function:
+    trapline probe 'vfs_*' 'ksys_*' --return if 'comm == \"dd\"'
   Which reads of dd are large:
     trapline probe 'ksys_read count if count > 4096 && comm == \"dd\"'
   Which files are read, by a definition from elsewhere:

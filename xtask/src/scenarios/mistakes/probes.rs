@@ -193,4 +193,77 @@ pub(super) const MADE: &[Row] = &[
         ],
         ..NOTHING
     },
+    Row {
+        name: "a pattern that matches nothing; one of a module that is not loaded",
+        command: "trapline probe 'vfs_raed*'; test $? = 2 || exit 99
+            trapline probe 'virtio_pcy:vp_*'",
+        status: 2,
+        says: &[
+            "`vfs_raed*` matches no function: did you mean one of: vfs_read",
+            "no module `virtio_pcy` is loaded; did you mean virtio_pci?",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "a pattern of more functions than the limit",
+        command: "trapline probe '*'; test $? = 2 || exit 99
+            trapline probe 'vfs_*' --at-most 3",
+        status: 2,
+        says: &[
+            "`*` would be ",
+            "and 500 are probed at most: narrow the pattern, to a module as in MODULE:PATTERN, or allow so many: --at-most ",
+            "`vfs_*` would be ",
+            "and 3 are probed at most",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "patterns of nothing that can be probed",
+        command: "trapline probe 'trapline:*'; test $? = 2 || exit 99
+            trapline probe 'exc_page_*'",
+        status: 2,
+        says: &[
+            "nothing that `trapline:*` matches can be probed:",
+            "they are in Trapline's own module: trapline:",
+            "nothing that `exc_page_*` matches can be probed:",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "what one of two functions does not have; a second one that is misspelt",
+        command: "trapline probe vfs_read vfs_open count; test $? = 2 || exit 99
+            trapline probe vfs_read vfs_wriet",
+        status: 2,
+        says: &[
+            "in `vfs_open`: the function has no parameter `count`; it has: x64 path, x64 file",
+            "leave this one out, or fetch what all have",
+            "no parameter `vfs_wriet`",
+            "nor is there a function of that name, to be probed too: did you mean one of: vfs_write",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "a tracepoint, an event and a program in one word",
+        command: "trapline probe t:sched/sched_switch; test $? = 2 || exit 99
+            trapline probe e:syscalls/sys_enter_openat; test $? = 2 || exit 98
+            trapline probe u:/bin/sh:0x10",
+        status: 2,
+        says: &[
+            "give the line `t:sched_switch sched_switch` to the kernel's dynamic_events\n  t:sched/sched_switch\n  ^",
+            "the line `e:sys_enter_openat syscalls/sys_enter_openat`",
+            "Trapline probes the kernel, not programs: give the line `p /bin/sh:0x10` to the kernel's uprobe_events",
+        ],
+        ..NOTHING
+    },
+    Row {
+        name: "Ctrl-C while functions are being probed",
+        command: "trapline probe '[a-d]*' --at-most 50000 2>told & tracer=$!
+            until trapline list | grep -q ' code '; do sleep 0.1; done
+            kill -INT $tracer; wait $tracer; status=$?
+            cat told
+            exit $status",
+        status: 1,
+        says: &["ended by a signal when ", "functions were probed: nothing is recorded, and nothing stays probed"],
+        ..NOTHING
+    },
 ];
