@@ -85,7 +85,8 @@ pub(super) fn choose(
 /// The words that may be places if nothing is known of the kernel, which are no mistakes yet.
 pub(super) fn may_be_place(word: &str) -> bool {
     let place = word.strip_suffix(RETURN).unwrap_or(word);
-    !word.starts_with('$') && (Target::parse(place).is_ok() || Pattern::parse(place).is_ok())
+    let is_pattern = || Pattern::is_one(place) && Pattern::parse(place).is_ok();
+    !word.starts_with('$') && (Target::parse(place).is_ok() || is_pattern())
 }
 
 /// Whether `word`, behind a place, is another one: if its name is none of the first function's

@@ -67,11 +67,11 @@ pub(crate) enum HitsError {
         why: String,
     },
     /// One of several places can't be had as asked for.
-    #[error("{}: {error}\n{}", of_several(.names), WAYS_OUT)]
+    #[error("in `{name}`: {error}\n{WAYS_OUT}")]
     OfSeveral {
-        /// Those of which that is so.
-        names: Vec<String>,
-        /// Why the first of them can't.
+        /// The first of which that is so.
+        name: String,
+        /// Why it can't.
         error: Box<HitsError>,
     },
     /// `--pid` of nobody.
@@ -85,14 +85,6 @@ pub(crate) enum HitsError {
 /// What to do if one of several functions lacks what others have.
 const WAYS_OUT: &str = "what is fetched is fetched of each function: leave this one out, or fetch what all have ($arg1 is the first argument, --args what each has); \
     `trapline trace` takes a --probe for each";
-
-fn of_several(names: &[String]) -> String {
-    match names {
-        [one] => format!("in `{one}`"),
-        [first, rest @ ..] => format!("in `{first}`, and {} others ({})", rest.len(), some(rest)),
-        [] => String::new(),
-    }
-}
 
 /// Refuses what can't be understood, before anything is looked up for it.
 pub(crate) fn check_words(system: &System, wanted: &args::Hits) -> Result<(), HitsError> {
@@ -162,7 +154,7 @@ impl Hits {
             active: wanted.active.or(defined.active).unwrap_or(0),
         };
         let is_one = places.len() == 1;
-        let (mut points, mut wrong, mut first) = (Vec::new(), Vec::new(), None);
+        let mut points = Vec::new();
         for place in places {
             let name = place.spot.name.clone();
             match Point::new(kernel, place, &recorded) {
@@ -173,14 +165,8 @@ impl Hits {
                     points.push(point);
                 }
                 Err(error) if is_one => return Err(error),
-                Err(error) => {
-                    wrong.push(name);
-                    first.get_or_insert(error);
-                }
+                Err(error) => return Err(HitsError::OfSeveral { name, error: Box::new(error) }),
             }
-        }
-        if let Some(error) = first {
-            return Err(HitsError::OfSeveral { names: wrong, error: Box::new(error) });
         }
         if let (Some(event), [point]) = (defined.event, &mut points[..]) {
             point.name = event;
@@ -200,7 +186,8 @@ impl Hits {
                 _ => None,
             };
             let Some(note) = note else { return Err(refusal) };
-            self.notes.add(note, point.spot.name.clone());
+            let part = if point.ids.is_empty() { "" } else { " (its return)" };
+            self.notes.add(note, format!("{}{part}", point.spot.name));
             last = Some(refusal);
         }
         self.points.retain(|point| !point.ids.is_empty());

@@ -31,9 +31,8 @@ impl Note {
             ProbeError::Own => "they run while a probe is served",
             ProbeError::Taken => "somebody else has them in a way that can't be shared, as a live patch",
             ProbeError::NotAFunction => "the kernel can't follow their returns",
-            ProbeError::NoMemory | ProbeError::Program | ProbeError::Flags | ProbeError::Other => {
-                return None;
-            }
+            ProbeError::Other => "the kernel refuses a probe in them",
+            ProbeError::NoMemory | ProbeError::Program | ProbeError::Flags => return None,
         };
         Some(Self::Refused(why.into()))
     }

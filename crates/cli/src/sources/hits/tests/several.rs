@@ -30,7 +30,6 @@ fn a_function_that_lacks_what_is_fetched_is_named_with_what_to_do() {
             "in `r8169:of_module`: the function has no parameter `count`; it has: s32 ring\n  count\n  ^^^^^\n",
         ),
         (&["read_it", "end_it", "r", "$retval", "--return"], "in `end_it`: the function returns nothing"),
-        (&["read_it", "r", "r8169:of_module", "count"], "in `r`, and 1 others (r8169:of_module): "),
         (&["read_it", "r", "--args"], "in `r`: the parameters of `r` are not known"),
     ] {
         let error = asked(words).err().unwrap_or_else(|| panic!("{words:?}")).to_string();
