@@ -137,3 +137,37 @@ fn range(line: &str) -> Option<(Range<u64>, String)> {
     let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     Some((hex(start)?..hex(end)?, name.trim().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::btf;
+    use super::*;
+    use crate::system::tests::with;
+
+    #[test]
+    fn each_file_of_the_kernels_is_read_once_for_all_places() {
+        let (root, system) = with(&[
+            ("proc/kallsyms", "ffffffff81000000 T read_it\nffffffffc0400000 t of_module\t[r8169]\n"),
+            (BLACKLIST, "0xffffffff81000200-0xffffffff81000280\tkprobe_handler\n"),
+            (TRACEABLE[0], "read_it\n"),
+            ("sys/kernel/btf/x", ""),
+        ]);
+        let base = btf::tests::kernel();
+        fs::write(system.path("sys/kernel/btf/vmlinux"), base.bytes()).unwrap();
+        fs::write(system.path("sys/kernel/btf/r8169"), base.continued().bytes()).unwrap();
+        let symbols = Symbols::load(&system.path("proc")).unwrap();
+        let kernel = Kernel::new(&system, &symbols);
+        let told = || {
+            let functions: Vec<Symbol<'_>> = symbols.all().collect();
+            let types = functions.iter().map(|function| kernel.types(&Spot::of(function)).is_ok());
+            let traceable = functions.iter().map(|function| kernel.is_traceable(function));
+            let forbidden = kernel.forbidden(0xffff_ffff_8100_0210).map(str::to_owned);
+            (types.collect::<Vec<_>>(), traceable.collect::<Vec<_>>(), forbidden)
+        };
+        let expected = (vec![true, true], vec![true, false], Some("kprobe_handler".to_owned()));
+        assert_eq!(told(), expected);
+        fs::remove_dir_all(root.path().join("sys")).unwrap();
+        assert_eq!(told(), expected);
+        assert!(Kernel::new(&system, &symbols).types(&Spot::of(&symbols.all().next().unwrap())).is_err());
+    }
+}
