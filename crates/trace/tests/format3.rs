@@ -73,8 +73,8 @@ fn accesses_read_as_they_did() {
 fn hits_read_as_they_did() {
     let file = "format3/hits.trace";
     assert_eq!(human(file), then("hits.human"));
-    assert_eq!(json(file), then("hits.jsonl"));
-    assert_eq!(report(file), then("hits.report"));
+    assert_eq!(json(file), then("format3/hits.jsonl"));
+    assert_eq!(report(file), then("format3/hits.report"));
 }
 
 #[test]

@@ -36,8 +36,9 @@ pub(crate) struct Hits {
     /// too are probed as well. Or a definition of the kernel's probe events, as it is pasted
     #[arg(value_name = "SPEC")]
     pub spec: String,
-    /// What to fetch at each hit, wherever it is: a parameter's name, or [NAME=]FETCH[:TYPE] as in the kernel's
-    /// probe events; and behind the word `if` a condition that hits must fulfil to be recorded
+    /// What to fetch at each hit, wherever it is: a parameter's name, or [NAME=]FETCH[:TYPE] as in
+    /// the kernel's probe events; and behind the word `if` a condition that hits must fulfil to be
+    /// recorded
     #[arg(value_name = "FETCH")]
     pub fetch: Vec<String>,
     /// Fetch all parameters of each function, by their names and types

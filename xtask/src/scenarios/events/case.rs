@@ -21,7 +21,8 @@ pub(super) struct Case {
     /// What kernel 6.1 is told to fetch, whose own events know no types: where members lie in it.
     /// Where that is the same in both, it is `kernel`.
     pub(super) older: Option<&'static str>,
-    /// What the kernel calls them, where it has other names for them: each is one probe of its event.
+    /// What the kernel calls them, where it has other names for them: each is one probe of its
+    /// event.
     pub(super) kernel_spec: Option<&'static str>,
     /// Whether Trapline is given the kernel's definition, in one word, as it is pasted.
     pub(super) pasted: bool,
