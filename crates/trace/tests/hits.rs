@@ -138,6 +138,27 @@ fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
 }
 
 #[test]
+fn a_row_of_several_probes_tells_what_its_hits_fulfil() {
+    let row = |conditions: &[Option<&str>]| {
+        let entry = probes().remove(0);
+        let probes = conditions
+            .iter()
+            .map(|condition| Probe { condition: condition.map(Into::into), ..entry.clone() })
+            .collect();
+        let mut summary = Summary::new(&Header { probes, ..header() });
+        play(|event| summary.add(event));
+        let mut out = Vec::new();
+        summary.write(&mut out, false, 8).unwrap();
+        let said = String::from_utf8(out).unwrap();
+        said.lines().find_map(|line| line.strip_prefix("           2  ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(row(&[Some("a"), Some("a")]), "do_sys_openat2 if a");
+    assert_eq!(row(&[Some("a || b"), Some("c")]), "do_sys_openat2 if (a || b) || (c)");
+    // One of them records all hits.
+    assert_eq!(row(&[Some("a"), None]), "do_sys_openat2");
+}
+
+#[test]
 fn a_report_without_a_hit_still_tells_of_hits() {
     let mut out = Vec::new();
     Summary::new(&header()).write(&mut out, false, 8).unwrap();

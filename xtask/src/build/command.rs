@@ -88,7 +88,7 @@ fn cargo(program: &str, words: &[&str]) -> Result<PathBuf> {
         .output()
         .context("cannot run cargo")?;
     if !built.status.success() {
-        bail!("{program} does not build (`--bare` boots a machine without it)");
+        bail!("{program} does not build");
     }
     // Only cargo knows its target folder; the message about the binary names it.
     let messages = String::from_utf8_lossy(&built.stdout);

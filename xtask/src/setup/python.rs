@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::host;
 use crate::progress::Step;
@@ -15,13 +15,16 @@ pub(crate) fn with(packages: &[&str]) -> Result<PathBuf> {
     let _lock = workspace::lock("python")?;
     let folder = workspace::cache().join("python");
     let python = folder.join("bin/python");
-    if !python.exists() {
+    // One that was made by half has no pip.
+    if !has(&python, "pip") {
         exec::output(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
     let missing: Vec<_> = packages.iter().filter(|package| !has(&python, package)).collect();
     if !missing.is_empty() {
         let _step = Step::new("installing Python packages");
-        exec::output(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(missing))?;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet"]).args(missing);
+        exec::output(&mut install).context("packages of Python come from https://pypi.org, once")?;
     }
     Ok(python)
 }

@@ -54,8 +54,9 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "CAUSE", value_parser = parse_cause, value_delimiter = ',')]
     pub why: Vec<Cause>,
     /// Tell how long each fault took: from where it is seen until the kernel's memory management is
-    /// done with it. Faults that it has no part in have no time, nor have those that it takes more
-    /// than 10 seconds for
+    /// done with it. Faults that it has no part in have no time. One without an end, as of a
+    /// program that a signal ends, holds back what comes after it for 10 seconds at most; one that
+    /// takes longer has no time either
     #[arg(long)]
     pub latency: bool,
     /// Where faults are seen

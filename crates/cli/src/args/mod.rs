@@ -29,7 +29,7 @@ pub(crate) use explain::{Code, CodeOrDash, Explain, ExplainFormat};
 pub(crate) use faults::{FaultGate, Faults, Filter};
 pub(crate) use inject::{Inject, Lies};
 pub(crate) use module::{Build, Module, ModuleCommand};
-pub(crate) use probe::{Hits, Probe};
+pub(crate) use probe::{Hits, MOST_PLACES, Probe};
 pub(crate) use registers::{Import, ImportFrom, Registers, RegistersCommand, Show};
 pub(crate) use report::Report;
 pub(crate) use selection::Selection;

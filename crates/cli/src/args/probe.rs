@@ -6,6 +6,10 @@ use trapline_abi::MAX_ACTIVE;
 use super::taking::Taking;
 use super::words;
 
+/// Places of one probe at most. The module goes through its probes for each that it takes out, so
+/// many more would take minutes; a test has half as many.
+pub(crate) const MOST_PLACES: u32 = 4096;
+
 /// Record each time that an instruction of the kernel is executed, until Ctrl-C, until --duration
 /// is over, or while COMMAND runs
 ///
@@ -51,8 +55,8 @@ pub(crate) struct Hits {
     /// counted. The kernel chooses if not given
     #[arg(long, value_name = "N", requires = "at_return", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ACTIVE)))]
     pub active: Option<u32>,
-    /// Probe at most N functions, if there is a pattern among the places
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Probe at most N functions, 1 to 4096, if there is a pattern among the places
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PLACES)))]
     pub at_most: u32,
     /// Record before the instruction; so it is unless --post or --return is given
     #[arg(long)]

@@ -30,10 +30,10 @@ pub(crate) struct Module {
     pub watched: Cell<bool>,
     /// What `PROBE` fails with, and why.
     pub refusal: Option<(ProbeError, Errno)>,
-    /// Who has the watch of page faults already, if anybody.
-    pub faults_owner: u32,
     /// Where it fails with that; everywhere if there is no address.
     pub refused: Vec<u64>,
+    /// Who has the watch of page faults already, if anybody.
+    pub faults_owner: u32,
     /// Code probes taken, the first with number 100.
     pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
     /// Whether the module that is probed has gone.

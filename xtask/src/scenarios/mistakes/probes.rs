@@ -211,9 +211,9 @@ pub(super) const MADE: &[Row] = &[
         status: 2,
         says: &[
             "`*` would be ",
-            "and 500 are probed at most: narrow the pattern, to a module as in MODULE:PATTERN, or allow so many: --at-most ",
+            "and 500 are probed at most: narrow the pattern, to a module as in MODULE:PATTERN\n",
             "`vfs_*` would be ",
-            "and 3 are probed at most",
+            "and 3 are probed at most: narrow the pattern, to a module as in MODULE:PATTERN, or allow so many: --at-most ",
         ],
         ..NOTHING
     },
@@ -257,7 +257,7 @@ pub(super) const MADE: &[Row] = &[
     },
     Row {
         name: "Ctrl-C while functions are being probed",
-        command: "trapline probe 'acpi_*' 'pci_*' --at-most 50000 2>told & tracer=$!
+        command: "trapline probe 'acpi_*' 'pci_*' --at-most 4096 2>told & tracer=$!
             until trapline list | grep -q ' code '; do sleep 0.1; done
             kill -INT $tracer; wait $tracer; status=$?
             cat told

@@ -93,7 +93,8 @@ pub(super) fn may_be_place(word: &str) -> bool {
 /// `parameters`, and a function has it, or it has a form that what is fetched never has.
 fn is_place(kernel: &Kernel<'_>, word: &str, parameters: &[String]) -> bool {
     let name = word.split(|char| !is_of_name(char)).next().unwrap_or_default();
-    if !may_be_place(word) || parameters.iter().any(|parameter| parameter == name) {
+    let is_parameter = parameters.iter().any(|parameter| parameter == name);
+    if !may_be_place(word) || is_parameter && may_be_fetched(kernel, name, &word[name.len()..]) {
         return false;
     }
     let place = word.strip_suffix(RETURN).unwrap_or(word);
@@ -114,6 +115,15 @@ fn is_place(kernel: &Kernel<'_>, word: &str, parameters: &[String]) -> bool {
     }
     let name = spec::known_as(kernel.symbols, place);
     kernel.symbols.named(name).any(|symbol| symbol.is_code)
+}
+
+/// Whether `name`, a parameter, and what stands `behind` it may be to be fetched: there is no such
+/// pattern or offset, and behind a `:` stands a type, unless it is a module's function.
+fn may_be_fetched(kernel: &Kernel<'_>, name: &str, behind: &str) -> bool {
+    match behind.strip_prefix(':') {
+        Some(form) => Form::parse(form).is_ok() || !kernel.has_module(name),
+        None => !behind.starts_with(['*', '?', '+']),
+    }
 }
 
 /// The names of the parameters of the function at `spot`, as far as they are known.
@@ -153,6 +163,11 @@ impl<'a> Choosing<'a> {
             let spot = spec::resolve(self.kernel, word)?;
             if self.seen.insert(spot.address) {
                 self.choice.places.push(Chosen { spot, pattern: None });
+            } else if let Some(known) =
+                self.choice.places.iter_mut().find(|one| one.spot.address == spot.address)
+            {
+                // It was named itself too: that it can't be probed is an error then.
+                known.pattern = None;
             }
             return Ok(());
         }
@@ -185,7 +200,8 @@ impl<'a> Choosing<'a> {
             } else {
                 Note::NotTraceable
             };
-            if self.left_out.insert(function.address) {
+            // One that was named itself is probed.
+            if !self.seen.contains(&function.address) && self.left_out.insert(function.address) {
                 self.choice.notes.add(note.clone(), spot.name.clone());
             }
             notes.add(note, spot.name);

@@ -130,8 +130,10 @@ fn instead(letter: &str, event: Option<&str>, behind: &[&str]) -> Option<String>
         _ => (format!("{of_another}: give"), "dynamic_events"),
     };
     // With the event alone it is what other tools call it by; the kernel wants to be told both.
-    let is_whole =
-        event.is_none() || behind.first().is_some_and(|word| !word.starts_with(['$', '%', '+', '-', '@']));
+    let is_whole = event.is_none()
+        || behind
+            .first()
+            .is_some_and(|word| !word.contains('=') && !word.starts_with(['$', '%', '+', '-', '@', '\\']));
     let line = match (letter, event) {
         (_, Some(event)) if !is_whole && letter != "s" => {
             let name = event.rsplit(['/', '.', ':']).next().unwrap_or_default();

@@ -157,7 +157,8 @@ impl<'a> Lower<'a> {
             let list =
                 if list.is_empty() { "it has none".into() } else { format!("it has: {}", list.join(", ")) };
             let names = function.parameters.iter().map(|one| one.name.as_str());
-            let hint = if nearest(name, names).is_empty() { self.as_place(name) } else { String::new() };
+            let is_alone = self.text == name && nearest(name, names).is_empty();
+            let hint = if is_alone { self.as_place(name) } else { String::new() };
             self.error(format!("the function has no parameter `{name}`; {list}{hint}"))
         })
     }

@@ -128,7 +128,8 @@ pub(crate) struct Hits {
     points: Vec<Point>,
     /// What is told of functions that patterns match.
     notes: Notes,
-    /// Modules that it was told of that they are gone; the empty name is of those not known.
+    /// Modules that it was told of that they are gone; a probe's name where the module's is not
+    /// known.
     gone: HashSet<String>,
 }
 

@@ -41,14 +41,14 @@ impl Note {
         let functions = format!("{count} {}", if count == 1 { "function" } else { "functions" });
         let why = match self {
             Self::NotTraceable => {
-                "the function tracer has no place in them (notrace, or a part of another function), so the kernel's own probe events refuse them too"
+                "the function tracer has no place in them (notrace, or a part of another function)"
             }
             Self::Forbidden => "the kernel allows no probe in them (/sys/kernel/debug/kprobes/blacklist)",
             Self::Own => "they are in Trapline's own module",
             Self::Refused(why) => why,
             Self::WithoutArguments => {
                 return format!(
-                    "{functions} recorded without arguments, since the kernel's type information does not have them"
+                    "{functions} recorded without parameters, which the kernel's type information does not tell"
                 );
             }
         };

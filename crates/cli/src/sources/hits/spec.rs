@@ -8,6 +8,7 @@ use super::kernel::{BLACKLIST, Kernel};
 use super::names::list;
 use super::syscall;
 use super::target::Target;
+use crate::args::MOST_PLACES;
 use crate::mistake::Mistake;
 use crate::nearest::{SUGGESTIONS, nearest, suggestion};
 
@@ -133,8 +134,8 @@ pub(crate) enum SpecError {
     },
     /// More than is good for a machine by mistake.
     #[error(
-        "`{patterns}` would be {count} functions ({examples}), and {at_most} are probed at most: narrow the pattern, to a module as in MODULE:PATTERN, \
-         or allow so many: --at-most {count}"
+        "`{patterns}` would be {count} functions ({examples}), and {at_most} are probed at most: narrow the pattern, to a module as in \
+         MODULE:PATTERN{}", allow(*count)
     )]
     TooMany {
         /// What was asked for.
@@ -152,6 +153,15 @@ pub(crate) enum SpecError {
         /// The function.
         name: String,
     },
+}
+
+/// The option that allows so many functions, if one does.
+fn allow(count: usize) -> String {
+    if count <= MOST_PLACES as usize {
+        format!(", or allow so many: --at-most {count}")
+    } else {
+        String::new()
+    }
 }
 
 fn of(module: &Option<String>) -> String {

@@ -20,18 +20,18 @@ pub(crate) struct Tally {
     probes: HashMap<(u32, Moment), u64>,
     /// Arguments that could not be fetched.
     faulted: u64,
-    /// Which hits are recorded, by the probe's name and moment.
-    conditions: HashMap<(String, Moment), Vec<String>>,
+    /// Which hits are recorded, by the probe's name and moment: those of any of the conditions, or
+    /// all if one of its probes has none.
+    conditions: HashMap<(String, Moment), Vec<Option<String>>>,
 }
 
 impl Tally {
     /// Takes from the probes of a header what their hits are recorded by.
     pub(crate) fn under(&mut self, probes: &[Probe]) {
         for probe in probes {
-            let Some(condition) = &probe.condition else { continue };
             let known = self.conditions.entry((probe.name.clone(), probe.moment)).or_default();
-            if !known.contains(condition) {
-                known.push(condition.clone());
+            if !known.contains(&probe.condition) {
+                known.push(probe.condition.clone());
             }
         }
     }
@@ -40,8 +40,13 @@ impl Tally {
     fn row(&self, count: &Count<'_>) -> String {
         let moment = count.moment.unwrap_or(Moment::Before);
         let mut row = title(count.name, moment);
-        for condition in self.conditions.get(&(count.name.to_owned(), moment)).into_iter().flatten() {
-            row += &format!(" if {}", printable(condition));
+        let known = self.conditions.get(&(count.name.to_owned(), moment));
+        let conditions: Option<Vec<String>> = known
+            .and_then(|all| all.iter().map(|one| one.as_deref().map(printable)).collect());
+        match conditions.as_deref() {
+            None | Some([]) => {}
+            Some([one]) => row += &format!(" if {one}"),
+            Some(several) => row += &format!(" if ({})", several.join(") || (")),
         }
         row
     }

@@ -17,14 +17,16 @@ fn machine(traceable: &str) -> (tempfile::TempDir, System) {
             "ffffffff81000000 T read_it\nffffffff81000000 T read_alias\nffffffff81000100 t read_more\n\
              ffffffff81000180 t read_more.cold\nffffffff81000200 T read_forbidden\nffffffff81000300 T count\n\
              ffffffff82000000 D read_data\nffffffffc0400000 t read_too\t[r8169]\nffffffffc0400100 t read_ring\t[r8169]\n\
-             ffffffffc0500000 t read_ours\t[trapline]\n",
+             ffffffffc0500000 t read_ours\t[trapline]\nffffffffc0600000 t file_open\t[file]\n",
         ),
         (
             "proc/modules",
-            "r8169 4096 0 - Live 0xffffffffc0400000\ntrapline 4096 0 - Live 0xffffffffc0500000\n",
+            "r8169 4096 0 - Live 0xffffffffc0400000\ntrapline 4096 0 - Live 0xffffffffc0500000\nfile 4096 0 - Live 0xffffffffc0600000\n",
         ),
         ("sys/module/r8169/refcnt", "0\n"),
         ("sys/module/trapline/refcnt", "0\n"),
+        // As a parameter of read_it is called.
+        ("sys/module/file/refcnt", "0\n"),
         ("sys/kernel/btf/x", ""),
         ("sys/kernel/debug/kprobes/blacklist", "0xffffffff81000200-0xffffffff81000300\tread_forbidden\n"),
         ("sys/kernel/debug/tracing/available_filter_functions", traceable),
@@ -33,7 +35,8 @@ fn machine(traceable: &str) -> (tempfile::TempDir, System) {
     (root, system)
 }
 
-const TRACEABLE: &str = "read_it\nread_more\nread_forbidden\ncount\nread_too [r8169]\nread_ring [r8169]\n";
+const TRACEABLE: &str =
+    "read_it\nread_more\nread_forbidden\ncount\nread_too [r8169]\nread_ring [r8169]\nfile_open [file]\n";
 
 fn try_chosen(words: &[&str], at_most: u32, traceable: &str) -> Result<Choice, SpecError> {
     let (_root, system) = machine(traceable);
@@ -66,6 +69,10 @@ fn words_are_places_as_long_as_they_can_be_and_a_parameter_is_none() {
         (&["read_more", "count", "x=%di"], &["read_more", "count"], &["x=%di"]),
         (&["read_it", "count:u32"], &["read_it"], &["count:u32"]),
         (&["read_it", "file[2]"], &["read_it"], &["file[2]"]),
+        (&["read_it", "file:string"], &["read_it"], &["file:string"]),
+        (&["read_it", "count:u128"], &["read_it"], &["count:u128"]),
+        (&["read_it", "file:file_open"], &["read_it", "file:file_open"], &[]),
+        (&["read_it", "file*"], &["read_it", "file:file_open"], &[]),
         (&["read_it", "nothing[2]"], &["read_it"], &["nothing[2]"]),
         (&["read_it", "file->f_pairs[2]"], &["read_it"], &["file->f_pairs[2]"]),
         (&["read_it", "$arg*"], &["read_it"], &["$arg*"]),

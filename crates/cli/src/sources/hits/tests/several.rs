@@ -63,7 +63,7 @@ fn functions_of_a_pattern_whose_parameters_are_not_known_are_recorded_without() 
     assert_eq!(all, [("read_it".into(), 7), ("r".into(), 1)]);
     let told: Vec<String> = hits.notes.lines().collect();
     assert!(
-        told[0].starts_with("1 function recorded without arguments") && told[0].ends_with(": r"),
+        told[0].starts_with("1 function recorded without parameters") && told[0].ends_with(": r"),
         "{told:?}"
     );
 }
