@@ -16,6 +16,9 @@ use crate::Site;
 
 /// No function is this long: an address further from the function before it belongs to none.
 const LONGEST: u64 = 1 << 20;
+/// Nor is code that the kernel made, whose end nobody tells, longer than this: it lies among the
+/// modules, and one that is loaded behind it is not its.
+const LONGEST_MADE: u64 = 1 << 12;
 
 /// The functions of the running kernel, by address.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Symbols {
     proc: PathBuf,
     /// Text of `/proc/modules` without its use counts, to see whether it changed.
     loaded: Vec<Module>,
+    /// Modules that are gone, where nothing else is now.
+    gone: Vec<Module>,
     /// Functions, sorted by address.
     functions: Vec<Entry>,
     /// Everything else that has a name and an address, sorted by address.
@@ -94,7 +99,11 @@ impl Symbols {
         if loaded == self.loaded {
             return Ok(false);
         }
-        self.loaded = loaded;
+        let before = std::mem::replace(&mut self.loaded, loaded);
+        self.gone.extend(before);
+        self.gone.retain(|gone| !self.loaded.iter().any(|now| now.overlaps(gone)));
+        self.gone.sort_by_key(|gone| gone.base);
+        self.gone.dedup();
         self.reload()?;
         Ok(true)
     }
@@ -111,7 +120,8 @@ impl Symbols {
         let own = |module: &&Module| {
             Some(module.name.as_str()) == self.module(function) && module.holds(function.address)
         };
-        if offset >= LONGEST || self.loaded.iter().find(own).is_some_and(|module| !module.holds(ip)) {
+        let whose = self.loaded.iter().find(own).or_else(|| self.gone.iter().find(own));
+        if offset >= self.longest(function) || whose.is_some_and(|module| !module.holds(ip)) {
             return None;
         }
         Some(Site { function: self.name(function), offset, module: self.module(function) })
@@ -136,7 +146,7 @@ impl Symbols {
         };
         let offset = address - found.address;
         let size = self.size(&found)?;
-        if offset >= size.min(LONGEST) {
+        if offset >= size.min(self.longest(&found)) {
             return None;
         }
         let module = self.module(&found).map(|module| format!(" [{module}]")).unwrap_or_default();
@@ -190,6 +200,11 @@ impl Symbols {
         Some(next - entry.address)
     }
 
+    /// How far from its beginning an address may be at most to be its.
+    fn longest(&self, entry: &Entry) -> u64 {
+        if self.module(entry).is_some_and(is_made) { LONGEST_MADE } else { LONGEST }
+    }
+
     fn name(&self, entry: &Entry) -> &str {
         &self.names[entry.name.0 as usize..entry.name.1 as usize]
     }
@@ -208,7 +223,8 @@ impl Symbols {
 
     fn reload(&mut self) -> io::Result<()> {
         let text = fs::read_to_string(self.proc.join("kallsyms"))?;
-        let mut fresh = Self { proc: self.proc.clone(), loaded: self.loaded.clone(), ..Self::default() };
+        let (proc, loaded, gone) = (self.proc.clone(), self.loaded.clone(), self.gone.clone());
+        let mut fresh = Self { proc, loaded, gone, ..Self::default() };
         for line in text.lines() {
             if let Some((address, is_code, name, module)) = symbol_line(line) {
                 let entry = fresh.entry(address, name, module);
@@ -221,7 +237,8 @@ impl Symbols {
             None => false,
             Some(module) => {
                 let name = &self.modules[module as usize];
-                !self.loaded.iter().any(|now| now.name == *name || now.holds(function.address))
+                !is_made(name)
+                    && !self.loaded.iter().any(|now| now.name == *name || now.holds(function.address))
             }
         };
         for function in self.functions.iter().filter(gone) {
@@ -250,7 +267,17 @@ impl Symbols {
     }
 }
 
+/// Whether what kallsyms tells as a module is code that the kernel made as it ran: trampolines of
+/// ftrace, pages of kprobes' (`__builtin__ftrace`, `__builtin__kprobes`), programs of BPF.
+fn is_made(module: &str) -> bool {
+    module.starts_with("__builtin__") || module == "bpf"
+}
+
 impl Module {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.holds(other.base) || other.holds(self.base)
+    }
+
     fn holds(&self, address: u64) -> bool {
         address.checked_sub(self.base).is_some_and(|offset| offset < self.size)
     }
@@ -276,119 +303,4 @@ fn symbol_line(line: &str) -> Option<(u64, bool, &str, Option<&str>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KERNEL: &str = "ffffffff81000000 T _text\nffffffff81000000 T startup_64\nffffffff81001000 T memcpy_fromio\n\
-                          ffffffff82000000 D jiffies\n";
-    const E1000E: &str =
-        "ffffffffc0400100 t e1000_probe\t[e1000e]\nffffffffc0400000 t e1000e_read_phy\t[e1000e]\n";
-    const NVME: &str = "ffffffffc0400080 t nvme_reset_work\t[nvme]\n";
-
-    struct Proc(tempfile::TempDir);
-
-    impl Proc {
-        fn new(kallsyms: &str, modules: &str) -> Self {
-            let proc = Self(tempfile::tempdir().unwrap());
-            proc.set(kallsyms, modules);
-            proc
-        }
-
-        fn set(&self, kallsyms: &str, modules: &str) {
-            fs::write(self.0.path().join("kallsyms"), kallsyms).unwrap();
-            fs::write(self.0.path().join("modules"), modules).unwrap();
-        }
-    }
-
-    fn name(symbols: &Symbols, ip: u64) -> Option<String> {
-        let site = symbols.resolve(ip)?;
-        Some(format!("{}+{:#x} {}", site.function, site.offset, site.module.unwrap_or("-")))
-    }
-
-    #[test]
-    fn an_address_is_named_by_the_function_before_it_and_its_module() {
-        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
-        let symbols = Symbols::load(proc.0.path()).unwrap();
-        assert_eq!(name(&symbols, 0xffff_ffff_8100_1010).unwrap(), "memcpy_fromio+0x10 -");
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_00ff).unwrap(), "e1000e_read_phy+0xff e1000e");
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_5000), None, "behind the end of the module");
-    }
-
-    #[test]
-    fn of_several_names_for_one_address_the_first_is_taken() {
-        let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
-        assert_eq!(name(&symbols, 0xffff_ffff_8100_0004).unwrap(), "_text+0x4 -");
-    }
-
-    #[test]
-    fn a_symbol_is_described_as_the_kernel_prints_it_data_too() {
-        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
-        let symbols = Symbols::load(proc.0.path()).unwrap();
-        let text = |address| symbols.describe(address);
-        assert_eq!(text(0xffff_ffff_8100_0010).unwrap(), "_text+0x10/0x1000");
-        assert_eq!(text(0xffff_ffff_c040_0004).unwrap(), "e1000e_read_phy+0x4/0x100 [e1000e]");
-        assert_eq!(
-            text(0xffff_ffff_c040_0104).unwrap(),
-            "e1000_probe+0x4/0x4f00 [e1000e]",
-            "to the module's end"
-        );
-        assert_eq!(text(0xffff_ffff_8200_0000), None, "the last one of the kernel has no end");
-        assert_eq!(text(0xffff_8880_0000_1234), None);
-        let per_cpu = format!("0000000000001000 A cpu_tss_rw\n0000000000006000 A cpu_info\n{KERNEL}");
-        let symbols = Symbols::load(Proc::new(&per_cpu, "").0.path()).unwrap();
-        assert_eq!(symbols.describe(0x1234), None, "no address");
-        let kallsyms = format!("{KERNEL}ffffffff82000008 D loops\n");
-        let symbols = Symbols::load(Proc::new(&kallsyms, "").0.path()).unwrap();
-        assert_eq!(symbols.describe(0xffff_ffff_8200_0004).unwrap(), "jiffies+0x4/0x8");
-        assert_eq!(name(&symbols, 0xffff_ffff_8200_0004), None, "no function");
-    }
-
-    #[test]
-    fn all_symbols_of_one_name_are_found_with_their_modules() {
-        let proc = Proc::new(&format!("{KERNEL}{E1000E}ffffffffc0400200 t memcpy_fromio\t[e1000e]\n"), "");
-        let symbols = Symbols::load(proc.0.path()).unwrap();
-        let found: Vec<_> =
-            symbols.named("memcpy_fromio").map(|symbol| (symbol.module, symbol.is_code)).collect();
-        assert_eq!(found, [(None, true), (Some("e1000e"), true)]);
-        assert!(!symbols.named("jiffies").next().unwrap().is_code);
-        let function = symbols.function(0xffff_ffff_c040_0101).unwrap();
-        assert_eq!((function.name, function.size), ("e1000_probe", Some(0x100)));
-    }
-
-    #[test]
-    fn an_address_far_from_every_function_has_no_name() {
-        let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
-        assert_eq!(name(&symbols, 0xffff_ffff_8200_0000), None);
-        assert_eq!(name(&symbols, 0x1000), None);
-    }
-
-    #[test]
-    fn hidden_addresses_name_nothing() {
-        let symbols = Symbols::load(Proc::new("0000000000000000 T _text\n", "").0.path()).unwrap();
-        assert!(symbols.is_empty());
-        assert_eq!(name(&symbols, 0), None);
-    }
-
-    #[test]
-    fn a_module_that_is_loaded_later_is_known_after_a_refresh() {
-        let proc = Proc::new(KERNEL, "");
-        let mut symbols = Symbols::load(proc.0.path()).unwrap();
-        assert!(!symbols.refresh().unwrap());
-        proc.set(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
-        assert!(symbols.refresh().unwrap());
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
-    }
-
-    #[test]
-    fn a_module_that_was_unloaded_stays_known_until_another_takes_its_place() {
-        let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
-        let mut symbols = Symbols::load(proc.0.path()).unwrap();
-        proc.set(KERNEL, "");
-        assert!(symbols.refresh().unwrap());
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
-        proc.set(&format!("{KERNEL}{NVME}"), "nvme 20480 0 - Live 0xffffffffc0400000\n");
-        assert!(symbols.refresh().unwrap());
-        assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "nvme_reset_work+0x81 nvme");
-    }
-}
+mod tests;

@@ -185,7 +185,7 @@ END",
             test $(grep -c '\"kind\":\"\\(only\\|value\\)\"' json) -lt 60 || exit 97
             cat differences",
         // The time between interrupts in units of 256 ns: of 20,000 in a second, and of 5,000.
-        says: &["EITR[0]            0x000000c3 -> 0x0000030d", "e1000e_write_itr [e1000e]"],
+        says: &["EITR[0]            0x000000c3 -> 0x0000030d", "EITR[2]            0x000000c3 -> 0x0000030d"],
         ..NOTHING
     },
     Row {

@@ -1,0 +1,133 @@
+use super::*;
+
+const KERNEL: &str = "ffffffff81000000 T _text\nffffffff81000000 T startup_64\nffffffff81001000 T memcpy_fromio\n\
+                      ffffffff82000000 D jiffies\n";
+const E1000E: &str =
+    "ffffffffc0400100 t e1000_probe\t[e1000e]\nffffffffc0400000 t e1000e_read_phy\t[e1000e]\n";
+const NVME: &str = "ffffffffc0400080 t nvme_reset_work\t[nvme]\n";
+
+struct Proc(tempfile::TempDir);
+
+impl Proc {
+    fn new(kallsyms: &str, modules: &str) -> Self {
+        let proc = Self(tempfile::tempdir().unwrap());
+        proc.set(kallsyms, modules);
+        proc
+    }
+
+    fn set(&self, kallsyms: &str, modules: &str) {
+        fs::write(self.0.path().join("kallsyms"), kallsyms).unwrap();
+        fs::write(self.0.path().join("modules"), modules).unwrap();
+    }
+}
+
+fn name(symbols: &Symbols, ip: u64) -> Option<String> {
+    let site = symbols.resolve(ip)?;
+    Some(format!("{}+{:#x} {}", site.function, site.offset, site.module.unwrap_or("-")))
+}
+
+#[test]
+fn an_address_is_named_by_the_function_before_it_and_its_module() {
+    let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+    let symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_8100_1010).unwrap(), "memcpy_fromio+0x10 -");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_00ff).unwrap(), "e1000e_read_phy+0xff e1000e");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_5000), None, "behind the end of the module");
+}
+
+#[test]
+fn a_module_that_is_not_known_yet_is_not_named_by_what_lies_before_it() {
+    // A trampoline of ftrace's, which is in no list of modules; and a module that is gone.
+    let made = "ffffffffc03f0000 t ftrace_trampoline\t[__builtin__ftrace]\n";
+    let modules = "e1000e 20480 0 - Live 0xffffffffc0400000\n";
+    let proc = Proc::new(&format!("{KERNEL}{made}{E1000E}"), modules);
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    proc.set(&format!("{KERNEL}{made}"), "");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c03f_0020).unwrap(), "ftrace_trampoline+0x20 __builtin__ftrace");
+    assert_eq!(name(&symbols, 0xffff_ffff_c03f_8000), None);
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_5000), None, "behind the end of what is gone");
+    // What the kernel made and freed is in kallsyms no more, and not kept.
+    proc.set(KERNEL, modules);
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c03f_0020), None);
+}
+
+#[test]
+fn of_several_names_for_one_address_the_first_is_taken() {
+    let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_8100_0004).unwrap(), "_text+0x4 -");
+}
+
+#[test]
+fn a_symbol_is_described_as_the_kernel_prints_it_data_too() {
+    let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+    let symbols = Symbols::load(proc.0.path()).unwrap();
+    let text = |address| symbols.describe(address);
+    assert_eq!(text(0xffff_ffff_8100_0010).unwrap(), "_text+0x10/0x1000");
+    assert_eq!(text(0xffff_ffff_c040_0004).unwrap(), "e1000e_read_phy+0x4/0x100 [e1000e]");
+    assert_eq!(
+        text(0xffff_ffff_c040_0104).unwrap(),
+        "e1000_probe+0x4/0x4f00 [e1000e]",
+        "to the module's end"
+    );
+    assert_eq!(text(0xffff_ffff_8200_0000), None, "the last one of the kernel has no end");
+    assert_eq!(text(0xffff_8880_0000_1234), None);
+    let per_cpu = format!("0000000000001000 A cpu_tss_rw\n0000000000006000 A cpu_info\n{KERNEL}");
+    let symbols = Symbols::load(Proc::new(&per_cpu, "").0.path()).unwrap();
+    assert_eq!(symbols.describe(0x1234), None, "no address");
+    let kallsyms = format!("{KERNEL}ffffffff82000008 D loops\n");
+    let symbols = Symbols::load(Proc::new(&kallsyms, "").0.path()).unwrap();
+    assert_eq!(symbols.describe(0xffff_ffff_8200_0004).unwrap(), "jiffies+0x4/0x8");
+    assert_eq!(name(&symbols, 0xffff_ffff_8200_0004), None, "no function");
+}
+
+#[test]
+fn all_symbols_of_one_name_are_found_with_their_modules() {
+    let proc = Proc::new(&format!("{KERNEL}{E1000E}ffffffffc0400200 t memcpy_fromio\t[e1000e]\n"), "");
+    let symbols = Symbols::load(proc.0.path()).unwrap();
+    let found: Vec<_> =
+        symbols.named("memcpy_fromio").map(|symbol| (symbol.module, symbol.is_code)).collect();
+    assert_eq!(found, [(None, true), (Some("e1000e"), true)]);
+    assert!(!symbols.named("jiffies").next().unwrap().is_code);
+    let function = symbols.function(0xffff_ffff_c040_0101).unwrap();
+    assert_eq!((function.name, function.size), ("e1000_probe", Some(0x100)));
+}
+
+#[test]
+fn an_address_far_from_every_function_has_no_name() {
+    let symbols = Symbols::load(Proc::new(KERNEL, "").0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_8200_0000), None);
+    assert_eq!(name(&symbols, 0x1000), None);
+}
+
+#[test]
+fn hidden_addresses_name_nothing() {
+    let symbols = Symbols::load(Proc::new("0000000000000000 T _text\n", "").0.path()).unwrap();
+    assert!(symbols.is_empty());
+    assert_eq!(name(&symbols, 0), None);
+}
+
+#[test]
+fn a_module_that_is_loaded_later_is_known_after_a_refresh() {
+    let proc = Proc::new(KERNEL, "");
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    assert!(!symbols.refresh().unwrap());
+    proc.set(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
+}
+
+#[test]
+fn a_module_that_was_unloaded_stays_known_until_another_takes_its_place() {
+    let proc = Proc::new(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    proc.set(KERNEL, "");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
+    proc.set(&format!("{KERNEL}{NVME}"), "nvme 20480 0 - Live 0xffffffffc0400000\n");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "nvme_reset_work+0x81 nvme");
+}
