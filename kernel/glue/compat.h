@@ -20,9 +20,9 @@
 #endif
 
 /* 6.15 takes the protection as what it is; before, it was a number. */
-#define compat_ioremap_prot(physical, length, protection)                                                      \
-	ioremap_prot(physical, length,                                                                         \
-		     _Generic(&ioremap_prot,                                                                   \
+#define compat_ioremap_prot(physical, length, protection) \
+	ioremap_prot(physical, length, \
+		     _Generic(&ioremap_prot, \
 			      void __iomem *(*)(resource_size_t, unsigned long, unsigned long): pgprot_val(protection), \
 			      default: (protection)))
 

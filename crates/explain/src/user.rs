@@ -100,8 +100,8 @@ impl Trap {
         self.file = after(place, " in ").and_then(File::read);
     }
 
-    /// `NAME[ID] trap invalid opcode ip:IP sp:SP error:CODE in FILE[…]`, also without `trap`, with
-    /// a colon after the bracket, and with `rip:` and `rsp:` as before 2.6.25.
+    /// `NAME[ID] trap invalid opcode ip:IP sp:SP error:CODE in FILE[…]`, also without `trap`,
+    /// with a colon after the bracket, and with `rip:` and `rsp:` as before 2.6.25.
     fn other(&mut self, line: &str) {
         let (who, rest) = line.split_once(" ip:").or_else(|| line.split_once(" rip:")).unwrap_or((line, ""));
         if let Some((task, what)) = who.rsplit_once(']') {

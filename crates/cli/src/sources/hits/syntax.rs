@@ -22,8 +22,8 @@ use crate::mistake::Mistake;
 mod member;
 mod variable;
 
-/// How deep `+OFFSET(…)` and `->MEMBER` may be nested. It bounds the stack that reading takes, and
-/// is several times what the kernel's own probe events take (`FETCH_INSN_MAX`, 16 steps).
+/// How deep `+OFFSET(…)` and `->MEMBER` may be nested. It bounds the stack that reading takes,
+/// and is several times what the kernel's own probe events take (`FETCH_INSN_MAX`, 16 steps).
 const MAX_DEPTH: usize = 64;
 
 /// Parses one fetch argument.
