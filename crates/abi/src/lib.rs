@@ -11,6 +11,8 @@ mod command;
 mod error_code;
 mod faults;
 mod inject;
+mod list;
+mod program;
 mod record;
 mod ring;
 
@@ -19,6 +21,8 @@ pub use command::*;
 pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
+pub use list::*;
+pub use program::*;
 pub use record::*;
 pub use ring::*;
 
