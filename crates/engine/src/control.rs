@@ -5,14 +5,16 @@
 //! page is in the published snapshot before it is armed and until no fault on it can be in flight
 //! any more.
 
+mod sorted;
+
 use crate::space::{ActiveProbe, ArmedPage, Space};
 use crate::{
     Alias, Backing, Behind, ControlError, Engine, FaultHandler, Linear, Mapped, NotArmed, Owned, PageTables,
     Platform, Probe, ProbeId, Retired,
 };
-use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use sorted::{by_start, merge, page_in, used_by};
 
 /// A range of linear addresses that may be armed, and where its second mapping lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,54 +385,6 @@ impl Control {
             }
         }
     }
-}
-
-/// Whether one of `probes`, sorted by start, touches a page; to be asked of pages in ascending
-/// order, so that all of them take one sweep.
-fn used_by(probes: &[(ProbeId, Probe)]) -> impl FnMut(&ArmedPage) -> bool {
-    let mut rest = probes.iter().map(|(_, probe)| probe).peekable();
-    // The highest byte of all probes that begin on the page or before it.
-    let mut reach = None;
-    move |page| {
-        let (first, last) = (page.page().address, page.page().last());
-        while let Some(probe) = rest.next_if(|probe| probe.start <= last) {
-            reach = reach.max(Some(probe.last()));
-        }
-        reach >= Some(first)
-    }
-}
-
-/// Probes with their ids, which are `first` and those that follow, in the order of their starts.
-///
-/// A heap puts them in order, in place and without recursion. The slice's own sort takes 2.8 KiB of
-/// stack a level for values of this size, and a driver that maps its device may call from anywhere
-/// in a kernel stack of 16 KiB.
-fn by_start(first: u64, probes: &[Probe]) -> Result<Vec<(ProbeId, Probe)>, ControlError> {
-    let mut order = Vec::new();
-    order.try_reserve_exact(probes.len())?;
-    order.extend((0..).zip(probes).map(|(number, probe)| (probe.start, number)));
-    let mut sorted = Vec::new();
-    sorted.try_reserve_exact(probes.len())?;
-    let order: Vec<(Linear, usize)> = BinaryHeap::from(order).into_sorted_vec();
-    sorted.extend(order.iter().map(|&(_, number)| (ProbeId(first + number as u64), probes[number])));
-    Ok(sorted)
-}
-
-/// Appends both to `all`, which has room for them, in the order of their keys; each comes in it.
-fn merge<T: Copy, K: Ord>(all: &mut Vec<T>, first: &[T], second: &[T], key: impl Fn(&T) -> K) {
-    let mut rest = first;
-    for item in second {
-        let before = rest.partition_point(|other| key(other) < key(item));
-        all.extend_from_slice(&rest[..before]);
-        all.push(*item);
-        rest = &rest[before..];
-    }
-    all.extend_from_slice(rest);
-}
-
-fn page_in(pages: &[ArmedPage], address: Linear) -> Option<&ArmedPage> {
-    let after = pages.partition_point(|page| page.page().address <= address);
-    pages.get(after.checked_sub(1)?).filter(|page| page.page().holds(address))
 }
 
 fn last_of(start: Linear, length: u64) -> Result<Linear, ControlError> {
