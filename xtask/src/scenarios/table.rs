@@ -1,9 +1,10 @@
 //! Which scenario runs on which kernels, each with the reason.
 //!
 //! Every scenario on every kernel takes hours. So the suite runs on every one of its kernels what
-//! kernels differ in, on the oldest and the newest what needs the kernel but was never seen to
-//! differ between two neighbours, and on the oldest alone what no kernel has a part in. `cargo
-//! xtask test --all` and `--kernel` run everything.
+//! kernels differ in; on the oldest and the newest what would do most harm if it did not hold; on
+//! the newest alone what else needs the kernel, which changes from there on; and on the oldest
+//! alone what no kernel has a part in. `cargo xtask test --all` and `--kernel` run everything, by
+//! hand and before a release.
 
 use super::{
     Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, hotplug,
@@ -20,6 +21,8 @@ enum On {
     Ends,
     /// The oldest, which is set up quickest.
     Oldest,
+    /// The newest, on which what still holds on the older ones breaks first.
+    Newest,
 }
 
 /// A scenario, where it runs, and why there.
@@ -34,7 +37,7 @@ const fn row(scenario: &'static Scenario, on: On, why: &'static str) -> Row {
 }
 
 const TABLE: &[Row] = {
-    use On::{Ends, Every, Oldest};
+    use On::{Ends, Every, Newest, Oldest};
     &[
         // Of CPUs at once: their machines take all cores of the host.
         row(&silence::OF_THE_BUILD, Every, "each kernel has its own headers and tools"),
@@ -47,52 +50,52 @@ const TABLE: &[Row] = {
             Oldest,
             "the engine's and the ring's work; conformance has the kernel's part",
         ),
-        row(&hammer::ARMED_AND_DISARMED, Ends, "page tables are changed while CPUs use them"),
+        row(&hammer::ARMED_AND_DISARMED, Newest, "page tables are changed while CPUs use them"),
         row(&leftovers::STARTED_AND_STOPPED, Ends, "page tables are changed while CPUs use them"),
-        row(&leftovers::KILLED, Ends, "what the kernel takes back from a dead command"),
-        row(&leftovers::REMOVED, Ends, "what the kernel waits for as a module goes"),
+        row(&leftovers::KILLED, Newest, "what the kernel takes back from a dead command"),
+        row(&leftovers::REMOVED, Newest, "what the kernel waits for as a module goes"),
         row(&drivers::TRACED, Every, "drivers, their mappings and the fault's way are the kernel's"),
         row(&conformance::HELD, Every, "each promise of the engine on the kernel's own entry"),
-        row(&faults::COUNTED, Ends, "hooks of faults against the kernel's tracepoints"),
+        row(&faults::COUNTED, Newest, "hooks of faults against the kernel's tracepoints"),
         row(&faults::NAMED, Every, "causes are read from the kernel's tables and mappings"),
         row(&faults::MISTAKEN, Every, "where the kernel has its regions"),
-        row(&gate::COUNTED, Ends, "the kernel's entry code"),
+        row(&gate::COUNTED, Newest, "the kernel's entry code"),
         row(&gate::PUT_BACK, Ends, "the kernel's entry code and its hotplug"),
         // Of CPUs that take turns: two machines and more run side by side, to the end if the
         // longest begin.
         row(&code::FAULTS, Ends, "kprobes, their jumps and ftrace's entries"),
         row(&hotplug::SURVIVED, Ends, "which lock waits for which in the kernel"),
         row(&sources::SHARED, Oldest, "the module's own sessions"),
-        row(&probes::STARTED_AND_STOPPED, Ends, "how the kernel patches code"),
+        row(&probes::STARTED_AND_STOPPED, Newest, "how the kernel patches code"),
         row(&probes::THOUSANDS, Ends, "how the kernel patches code"),
         row(&forms::EQUAL, Oldest, "the decoder's and the engine's work, whatever the kernel"),
         row(&forms::BESIDE, Oldest, "the decoder's and the engine's work, whatever the kernel"),
-        row(&forms::STEPPED, Ends, "the kernel's single step and debug exception"),
-        row(&code::CROWD, Ends, "how the kernel shares one breakpoint among probes"),
+        row(&forms::STEPPED, Newest, "the kernel's single step and debug exception"),
+        row(&code::CROWD, Newest, "how the kernel shares one breakpoint among probes"),
         row(&code::TRACED, Every, "the kernel's tracers of functions and their returns"),
         row(&examples::AS_THEY_SAY, Every, "modules of others are built with the kernel's headers"),
         row(&events::EQUAL, Ends, "the kernel's own probe events"),
-        row(&faults::TIMED, Ends, "how the kernel serves a fault"),
-        row(&faults::CLAIMED, Ends, "the hook before the kernel serves a fault"),
+        row(&faults::TIMED, Newest, "how the kernel serves a fault"),
+        row(&faults::CLAIMED, Newest, "the hook before the kernel serves a fault"),
         row(&faults::LOOPING, Oldest, "the module's own bound"),
-        row(&faults::BESIDE_MMIOTRACE, Ends, "the kernel's own mmiotrace"),
+        row(&faults::BESIDE_MMIOTRACE, Newest, "the kernel's own mmiotrace"),
         row(&mmiotrace::EQUAL, Ends, "the kernel's own mmiotrace"),
         row(&probes::RECORDED, Every, "registers, stacks and returns as the kernel hands them over"),
-        row(&probes::KILLED, Ends, "what the kernel takes back from a dead command"),
-        row(&probes::REMOVED, Ends, "what the kernel waits for as a module goes"),
-        row(&probes::TARGET_GONE, Ends, "what the kernel tells of a module that goes"),
+        row(&probes::KILLED, Newest, "what the kernel takes back from a dead command"),
+        row(&probes::REMOVED, Newest, "what the kernel waits for as a module goes"),
+        row(&probes::TARGET_GONE, Newest, "what the kernel tells of a module that goes"),
         row(&probes::REFUSED, Oldest, "which of our allocations is refused"),
         row(&faults::AS_MODELLED, Oldest, "the CPU's paging, without Trapline"),
-        row(&gate::REFUSED, Ends, "the kernel's entry code"),
+        row(&gate::REFUSED, Newest, "the kernel's entry code"),
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
-        row(&inject::TOLD, Ends, "a driver that is lied to"),
+        row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&uses::OF_TRACES, Oldest, "what the command does and says"),
         row(&uses::OF_PROBES, Oldest, "what the command does and says"),
         row(&mistakes::TOLD, Oldest, "messages of the command"),
-        row(&mistakes::PROBES, Ends, "what the kernel refuses to probe"),
-        row(&mistakes::FAULTS, Ends, "what the kernel refuses to watch"),
-        row(&mistakes::LOCKED_DOWN, Ends, "the kernel's lockdown"),
+        row(&mistakes::PROBES, Newest, "what the kernel refuses to probe"),
+        row(&mistakes::FAULTS, Newest, "what the kernel refuses to watch"),
+        row(&mistakes::LOCKED_DOWN, Newest, "the kernel's lockdown"),
     ]
 };
 
@@ -129,6 +132,7 @@ impl On {
             Self::Every => true,
             Self::Ends => number == 0 || number + 1 == count,
             Self::Oldest => number == 0,
+            Self::Newest => number + 1 == count,
         }
     }
 }
@@ -160,6 +164,7 @@ pub(super) fn reason(scenario: &Scenario) -> String {
             On::Every => "every kernel",
             On::Ends => "the oldest and the newest kernel",
             On::Oldest => "the oldest kernel",
+            On::Newest => "the newest kernel",
         };
         format!("{kernels}: {why}")
     })
@@ -183,6 +188,7 @@ mod tests {
                 On::Every => Series::SUITE.to_vec(),
                 On::Ends => vec![first, last],
                 On::Oldest => vec![first],
+                On::Newest => vec![last],
             };
             assert_eq!(on, expected, "{}", row.scenario.name);
         }

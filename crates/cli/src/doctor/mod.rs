@@ -4,6 +4,7 @@
 //! find, so that a person has the whole list at once.
 
 mod kernel;
+mod machine;
 mod mappings;
 mod module;
 
@@ -67,6 +68,12 @@ fn examine(system: &System) -> Vec<Finding> {
     findings.push(kernel::mmiotrace(system));
     findings.push(kernel::hooks_are_free(system));
     findings.push(kernel::symbols(system));
+    findings.push(machine::secure_boot(system));
+    findings.push(machine::page_tables(system));
+    findings.push(machine::exceptions(system));
+    findings.push(machine::control_flow(system));
+    findings.push(machine::preemption(system));
+    findings.push(machine::hypervisor(system));
     findings.extend(mappings::check(system));
     findings.push(module::self_test(system));
     findings
