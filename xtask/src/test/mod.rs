@@ -157,6 +157,8 @@ fn summary(results: &[(&str, Duration, Tally)]) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn options(only: &[&str], debug_kernel: bool) -> Options {
@@ -202,9 +204,10 @@ mod tests {
         let options = Options { kernel: Some(Series::V7_3), ..Options::default() };
         let all = choose(&options).unwrap();
         assert_eq!(all.iter().map(|chosen| chosen.step.name).collect::<Vec<_>>(), ["vm"]);
-        // The suite runs every scenario on the oldest kernel.
-        let on_oldest = scenarios::runs().iter().filter(|run| run.to_string().starts_with("6.1: ")).count();
-        assert_eq!(all[0].scenarios.len(), on_oldest);
+        // The suite runs every scenario on one of its kernels at least.
+        let of_the_suite = scenarios::runs();
+        let names = of_the_suite.iter().map(|run| run.to_string().split_once(": ").unwrap().1.to_owned());
+        assert_eq!(all[0].scenarios.len(), names.collect::<BTreeSet<_>>().len());
         assert!(all[0].scenarios.iter().all(|run| run.to_string().starts_with("7.3: ")));
     }
 }
