@@ -9,8 +9,8 @@ mod modules;
 mod options;
 mod ports;
 mod qemu;
+mod status;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -33,6 +33,7 @@ use crate::{build, failure, interrupt};
 use flaw::Flaw;
 use guest::Guest;
 use ports::Listener;
+use status::{Counted, Received, Status};
 
 /// Where COMMAND's output goes.
 #[derive(Clone)]
@@ -206,20 +207,7 @@ struct Sinks {
     log: Arc<Mutex<Vec<u8>>>,
     console: Arc<Mutex<Vec<u8>>>,
     status: Arc<Mutex<Status>>,
-    /// Bytes that came through each port.
-    received: Arc<Mutex<BTreeMap<String, u64>>>,
-}
-
-/// What the guest's init reported.
-#[derive(Clone, Default)]
-struct Status {
-    /// A CPU without a timer.
-    dead: Option<usize>,
-    booted: Option<Instant>,
-    exited: Option<u8>,
-    /// Bytes that it put into each port.
-    sent: BTreeMap<String, u64>,
-    done: bool,
+    received: Received,
 }
 
 struct Running<'a> {
@@ -326,7 +314,9 @@ impl Running<'_> {
     fn listen(&mut self, name: &'static str, stream: UnixStream) {
         let sinks = self.sinks.clone();
         if name == "status" {
-            return self.threads.push(thread::spawn(move || read_status(stream, &sinks)));
+            return self
+                .threads
+                .push(thread::spawn(move || status::read(stream, &sinks.status, &sinks.received)));
         }
         let stream = Counted { stream, name, received: sinks.received.clone() };
         let to_terminal = matches!(self.output, Output::Terminal);
@@ -369,68 +359,6 @@ fn append(sink: &Mutex<Vec<u8>>, bytes: &[u8]) {
 
 fn take(sink: &Mutex<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut sink.lock().expect("no thread panics while it holds the lock"))
-}
-
-/// A port whose bytes are counted as they are taken.
-struct Counted {
-    stream: UnixStream,
-    name: &'static str,
-    received: Arc<Mutex<BTreeMap<String, u64>>>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        let mut received = self.received.lock().expect("no thread panics while it holds the lock");
-        *received.entry(self.name.to_owned()).or_default() += count as u64;
-        Ok(count)
-    }
-}
-
-/// Notes what the guest's init reports, and when it has said all, tells it as soon as all has
-/// arrived: what is still on its way when the machine goes down is lost.
-fn read_status(mut stream: UnixStream, sinks: &Sinks) -> Result<()> {
-    let lines = BufReader::new(stream.try_clone().context("cannot read the guest's status")?).lines();
-    // QEMU's end goes away with a reset rather than an end of file if it was killed.
-    for line in lines.map_while(Result::ok) {
-        let mut status = sinks.status.lock().expect("no thread panics while it holds the lock");
-        match *line.split(' ').collect::<Vec<_>>() {
-            ["exited", code] => status.exited = code.parse().ok(),
-            ["sent", port, count] => {
-                status.sent.insert(port.to_owned(), count.parse().unwrap_or(u64::MAX));
-            }
-            ["dead", cpu] => status.dead = cpu.parse().ok(),
-            ["booted"] => status.booted = Some(Instant::now()),
-            ["done"] => {
-                status.done = true;
-                let sent = std::mem::take(&mut status.sent);
-                drop(status);
-                wait_for(&sent, &sinks.received);
-                // A guest that does not listen any more goes down by itself.
-                let _ = stream.write_all(b"received\n");
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Waits until all that was `sent` is `received`, or nothing has come for a while.
-fn wait_for(sent: &BTreeMap<String, u64>, received: &Mutex<BTreeMap<String, u64>>) {
-    const PATIENCE: Duration = Duration::from_secs(30);
-    let (mut before, mut since) = (BTreeMap::new(), Instant::now());
-    loop {
-        let now = received.lock().expect("no thread panics while it holds the lock").clone();
-        if sent.iter().all(|(port, &count)| now.get(port).copied().unwrap_or(0) >= count) {
-            return;
-        }
-        if now != before {
-            (before, since) = (now, Instant::now());
-        } else if since.elapsed() > PATIENCE {
-            return;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Unpacks the archive of /out that comes through a port.
