@@ -1,56 +1,16 @@
 //! What a hit, a step and a handler's fault go through.
 
 use super::counts::count;
+use super::cpu::Cpu;
 use super::phase::{OnFault, OnHit, OnStepped};
 use super::probe::{CodeHandlers, CodeProbe, Exception, GuardedHandler};
 use super::running::{Call, Caller, Calls, RESUMES, Recovery, Running, fixer_call};
 use super::{Phase, Point};
-use crate::{Lanes, Open, OutOfMemory, Trap};
+use crate::{Lanes, OutOfMemory, Trap};
 use core::cell::Cell;
 use trapline_insn::Registers;
 use trapline_ring::local;
-use trapline_ring::primitive::atomic::{AtomicPtr, AtomicU64, Ordering};
-
-/// One CPU's state; changed by its own traps alone.
-// A cache line pair of its own, as the engine's other per-CPU state.
-#[repr(align(128))]
-struct Cpu {
-    /// A [`Phase`].
-    phase: AtomicU64,
-    /// Number of the last hit that has one; never 0, which is what a new probe has entered.
-    hits: AtomicU64,
-    /// The innermost running call: a [`Running`] in its caller's stack frame.
-    running: AtomicPtr<()>,
-}
-
-impl Cpu {
-    fn new() -> Self {
-        Self {
-            phase: AtomicU64::new(Phase::IDLE.to_word()),
-            hits: AtomicU64::new(1),
-            running: AtomicPtr::new(core::ptr::null_mut()),
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        Phase::from_word(self.phase.load(Ordering::Relaxed))
-    }
-
-    // A load and a store, not one instruction: what nests in between leaves the phase as it found
-    // it.
-    fn set(&self, phase: Phase) {
-        self.phase.store(phase.to_word(), Ordering::Relaxed);
-    }
-}
-
-impl Open for Cpu {
-    type Part = AtomicU64;
-
-    /// A [`Phase`].
-    fn open(&self) -> &AtomicU64 {
-        &self.phase
-    }
-}
+use trapline_ring::primitive::atomic::Ordering;
 
 /// How the platform delivers hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 
 mod control;
 mod counts;
+mod cpu;
 mod engine;
 mod phase;
 mod point;

@@ -14,6 +14,7 @@
 //! Bits belong to the register whose name theirs continues. `--only` and `--fields` decide where
 //! this goes wrong.
 
+mod arithmetic;
 mod array;
 mod bits;
 mod expression;
