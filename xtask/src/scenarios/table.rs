@@ -6,8 +6,9 @@
 //! xtask test --all` and `--kernel` run everything.
 
 use super::{
-    Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, hotplug,
-    inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources, together, uses,
+    Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, harden,
+    hotplug, inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources,
+    together, uses,
 };
 use crate::setup::Series;
 
@@ -87,6 +88,8 @@ const TABLE: &[Row] = {
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
         row(&inject::TOLD, Ends, "a driver that is lied to"),
+        row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
+        row(&harden::REFUSED, Oldest, "what the command does and says"),
         row(&uses::OF_TRACES, Oldest, "what the command does and says"),
         row(&uses::OF_PROBES, Oldest, "what the command does and says"),
         row(&mistakes::TOLD, Oldest, "messages of the command"),
