@@ -207,10 +207,14 @@ static int unit_probe(struct pci_dev *pci, const struct pci_device_id *id)
 	if (!unit->registers)
 		goto disable;
 	failed = unit_identify(unit);
-	if (!failed)
-		failed = unit_reset(unit);
 	if (failed)
 		goto unmap;
+	failed = unit_reset(unit);
+	if (failed) {
+		kfree(unit->scratch);
+		unit->scratch = NULL;
+		goto unmap;
+	}
 	unit->misc = (struct miscdevice) { .minor = MISC_DYNAMIC_MINOR, .name = "trapline_flaws", .fops = &operations };
 	failed = misc_register(&unit->misc);
 	if (failed)
@@ -242,13 +246,13 @@ static void unit_remove(struct pci_dev *pci)
 
 static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, 0x11e8) }, {} };
 
-static struct pci_driver driver = {
+static struct pci_driver flaws_driver = {
 	.name = "trapline_flaws",
 	.id_table = ids,
 	.probe = unit_probe,
 	.remove = unit_remove,
 };
 
-module_pci_driver(driver);
+module_pci_driver(flaws_driver);
 MODULE_DESCRIPTION("A driver with known flaws");
 MODULE_LICENSE("GPL");

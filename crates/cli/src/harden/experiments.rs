@@ -214,6 +214,10 @@ impl<'a> Experiments<'a> {
             if round.ended.interrupted {
                 return Ok(None);
             }
+            if round.ended.late || round.ended.remains {
+                let why = "trapline inject itself hangs on this machine".into();
+                return Err(HardenError::Restart { why, may_go_on: false });
+            }
             let (rules, said) = (experiment.text(), self.said());
             self.restore();
             let is_mistake = round.ended.status == Some(Exit::Usage as i32);

@@ -37,8 +37,9 @@ pub(crate) struct Ended {
 /// Runs `words` for `limit` at most, as the first of a process group of its own; what it prints
 /// goes to `output`.
 ///
-/// When the time is over all others of the group are killed first: with `trapline inject` those are
-/// COMMAND, and the device still lies. Then it itself is asked to end, and then killed.
+/// When the time is over, what works is killed first, while those that wait for it live: with
+/// `trapline inject` that is COMMAND, and the device still lies. Then those are killed, then it
+/// itself is asked to end, and then killed.
 pub(crate) fn run(
     words: &[String],
     output: &File,
@@ -72,9 +73,16 @@ pub(crate) fn run(
 
 /// Ends a process that ran past its time, and what it started.
 fn end(child: &mut Child, ended: &mut Ended) -> io::Result<()> {
-    let killed = kill_others(child.id());
-    if wait(child, GRACE, || false)?.is_none() {
-        ended.stuck = others(child.id()).iter().any(|pid| killed.contains(pid));
+    let group = child.id();
+    // The shell that runs COMMAND is its own child: once that has ended, it ends.
+    let workers: Vec<u32> =
+        members(group).into_iter().filter(|one| one.parent != group).map(|one| one.pid).collect();
+    workers.iter().for_each(|pid| signal(*pid, Signal::KILL));
+    let remain = |killed: &[u32]| others(group).iter().any(|pid| killed.contains(pid));
+    ended.stuck = !until(GRACE, || !remain(&workers));
+    let killed = if ended.stuck { workers } else { kill_others(group) };
+    if ended.stuck || wait(child, GRACE, || false)?.is_none() {
+        ended.stuck = remain(&killed);
         // Twice: the first goes on to COMMAND.
         for _ in 0..2 {
             signal(child.id(), Signal::TERM);
@@ -114,23 +122,41 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// A process of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    pid: u32,
+    parent: u32,
+}
+
 /// All of the process group `group` that live, but its first.
-fn others(group: u32) -> Vec<u32> {
+fn members(group: u32) -> Vec<Member> {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     numbers
         .filter(|pid| *pid != group)
-        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_of(&stat, group)))
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some(Member { pid, parent: parent(&stat, group)? })
+        })
         .collect()
 }
 
-/// Whether `/proc/PID/stat` is of a living process of this group. The name, in parentheses, may
-/// have anything in it (proc(5)).
-fn is_of(stat: &str, group: u32) -> bool {
-    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+/// Their process ids.
+fn others(group: u32) -> Vec<u32> {
+    members(group).into_iter().map(|one| one.pid).collect()
+}
+
+/// The parent that `/proc/PID/stat` tells of a living process of this group; `None` of any other.
+/// The name, in parentheses, may have anything in it (proc(5)).
+fn parent(stat: &str, group: u32) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(") ")?;
     let mut words = rest.split(' ');
-    let (state, own) = (words.next(), words.nth(1));
-    !matches!(state, Some("Z" | "X")) && own == Some(&*group.to_string())
+    let (state, parent, own) = (words.next()?, words.next()?, words.next()?);
+    if matches!(state, "Z" | "X") || own != group.to_string() {
+        return None;
+    }
+    parent.parse().ok()
 }
 
 /// Kills them; which.
@@ -142,8 +168,13 @@ fn kill_others(group: u32) -> Vec<u32> {
 
 /// Whether all others of the group are gone within `limit`.
 fn gone(group: u32, limit: Duration) -> bool {
+    until(limit, || others(group).is_empty())
+}
+
+/// Whether `is_so` comes to be within `limit`.
+fn until(limit: Duration, is_so: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
-    while !others(group).is_empty() {
+    while !is_so() {
         if begun.elapsed() >= limit {
             return false;
         }
@@ -185,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_process_is_told_by_its_group_whatever_its_name() {
-        assert!(is_of("12 (a) b) R 1 77 77 0 -1", 77));
-        assert!(!is_of("12 (a) Z 1 77 77 0 -1", 77));
-        assert!(!is_of("12 (a) R 1 78 77 0 -1", 77));
-        assert!(!is_of("", 77));
+        assert_eq!(parent("12 (a) b) R 5 77 77 0 -1", 77), Some(5));
+        assert_eq!(parent("12 (a) Z 5 77 77 0 -1", 77), None);
+        assert_eq!(parent("12 (a) R 5 78 77 0 -1", 77), None);
+        assert_eq!(parent("", 77), None);
     }
 }
