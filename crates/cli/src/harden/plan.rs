@@ -5,7 +5,7 @@
 use super::experiment::{Experiment, Lie, Site};
 
 /// Bits of a register that are flipped, and stuck.
-const BITS: usize = 3;
+const BITS: usize = 4;
 
 /// A register, and who reads it.
 #[derive(Debug)]
