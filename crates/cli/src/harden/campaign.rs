@@ -10,7 +10,8 @@ use super::outcome::{Outcome, Trouble};
 use super::plan::{pair, plan};
 use super::reduce::shorter;
 
-/// Oopses at one register after which what is left of it comes last: they are likely of one mistake.
+/// Oopses at one register after which what is left of it comes last: likely they are of one
+/// mistake.
 const ENOUGH: usize = 2;
 
 /// Pairs that are looked through for one that was not tried.

@@ -49,8 +49,8 @@ impl Log {
     }
 }
 
-/// A record, `PRIORITY,NUMBER,MICROSECONDS,FLAGS;TEXT` and lines that begin with a blank, as `dmesg`
-/// prints it. `None` of what programs wrote: that may be anything.
+/// A record, `PRIORITY,NUMBER,MICROSECONDS,FLAGS;TEXT` and lines that begin with a blank, as
+/// `dmesg` prints it. `None` of what programs wrote: that may be anything.
 fn line(record: &str) -> Option<String> {
     let (head, text) = record.split_once(';')?;
     let text = text.lines().next().unwrap_or_default();

@@ -55,9 +55,9 @@ pub(crate) fn run(
         .stderr(output.try_clone()?)
         .process_group(0)
         .spawn()?;
-    let mut ended = Ended::default();
     // Relaxed: nothing else is read that was written before it.
-    ended.status = wait(&mut child, limit, || interrupted.load(Ordering::Relaxed))?;
+    let status = wait(&mut child, limit, || interrupted.load(Ordering::Relaxed))?;
+    let mut ended = Ended { status, ..Ended::default() };
     if ended.status.is_none() {
         ended.interrupted = interrupted.load(Ordering::Relaxed);
         ended.late = !ended.interrupted;

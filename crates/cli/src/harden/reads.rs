@@ -63,8 +63,8 @@ impl Sites {
     }
 }
 
-/// How a rule names where an access is: by its register, or by BAR and offset. `None` where it is in
-/// no BAR.
+/// How a rule names where an access is: by its register, or by BAR and offset. `None` where it is
+/// in no BAR.
 fn place_of(access: &Access<'_>) -> Option<String> {
     let place = access.place?;
     // `CAP+0x4` is a part of a register, which has no name.

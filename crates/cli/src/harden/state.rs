@@ -193,8 +193,8 @@ impl State {
         self.add(&Line::Ended { experiment, boot: boot.into(), outcome })
     }
 
-    /// If an experiment brought down the kernel of another boot than `boot`, notes that. `last` gives
-    /// the function that was lied to last.
+    /// If an experiment brought down the kernel of another boot than `boot`, notes that. `last`
+    /// gives the function that was lied to last.
     pub(crate) fn settle(
         &mut self,
         kept: &mut Kept,
