@@ -140,23 +140,27 @@ grep -q 'did you mean one of: STATUS' /tmp/said
 status 0 trapline harden --device {EDU} --try 'STATUS = 0' --repeat 2 -- cat /dev/trapline_flaws
 grep -q 'fine' /tmp/said
 bound
-# It is killed while a device lies: that ends with it.
-trapline harden --device {EDU} --state /tmp/state -- cat /dev/trapline_flaws > /tmp/said 2>&1 &
+# It is killed while a device lies, and would for some seconds more: that ends with it.
+slow='cat /dev/trapline_flaws; sleep 6'
+trapline harden --device {EDU} --state /tmp/state -- sh -c \"$slow\" > /tmp/said 2>&1 &
 harden=$!
 until grep -q ' ones$' /tmp/said; do sleep 0.1; done
+count() {{ dmesg | grep -c \"$1\"; }}
+until [ $(count 'injection begins') -gt $(count 'injection has ended') ]; do sleep 0.1; done
 kill -9 $harden
-until ! grep -q ' inject' /proc/[0-9]*/cmdline 2> /dev/null; do sleep 0.1; done
-sleep 1
-trapline status > /tmp/status
+sleep 2
+test $(count 'injection begins') = $(count 'injection has ended')
+# What it had started lives on, without lies, and unbinds the driver at its end.
+sleep 8
 bound || echo {EDU} > /sys/bus/pci/drivers/trapline_flaws/bind
 cat /dev/trapline_flaws
 # The same command goes on.
 made=$(grep -c '\"kind\":\"ended\"' /tmp/state/campaign.jsonl)
-status 0 trapline harden --device {EDU} --state /tmp/state --most $((made + 2)) -- cat /dev/trapline_flaws
+status 0 trapline harden --device {EDU} --state /tmp/state --most $((made + 1)) -- sh -c \"$slow\"
 grep -q \"$made experiments are made\" /tmp/said
-test $(grep -c '\"kind\":\"ended\"' /tmp/state/campaign.jsonl) = $((made + 2))
+test $(grep -c '\"kind\":\"ended\"' /tmp/state/campaign.jsonl) = $((made + 1))
 status 4 trapline harden --device {EDU} --state /tmp/state -- true
-grep -q 'is of another campaign: COMMAND was cat' /tmp/said
+grep -q 'is of another campaign: COMMAND was sh' /tmp/said
 bound"
     );
     succeeds(&Options {
