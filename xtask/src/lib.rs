@@ -10,6 +10,7 @@ pub mod demo;
 pub mod drivers;
 pub mod exec;
 pub mod failure;
+pub mod harden;
 pub mod imports;
 pub mod interrupt;
 pub mod package;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::failure::status_of;
-use xtask::{bench, breakages, demo, imports, interrupt, package, pages, queries, test, vm};
+use xtask::{bench, breakages, demo, harden, imports, interrupt, package, pages, queries, test, vm};
 
 /// Try, test and measure Trapline in a virtual machine.
 #[derive(Parser)]
@@ -30,6 +30,11 @@ enum Task {
     Break(breakages::Options),
     /// Measure what tracing costs, beside the kernel's own mmiotrace, and print tables.
     Bench(bench::Options),
+    /// Find out what a driver does when its device lies, in virtual machines.
+    ///
+    /// A campaign of `trapline harden`, with a fresh machine whenever one dies. The exit status is
+    /// 0: nothing was found; 5: something was; 130: Ctrl-C, and the same command goes on.
+    Harden(harden::Options),
     /// Open the pages of `trapline report --html` in a browser, use them, and take pictures.
     Pages(pages::Options),
     /// Make packages for Debian of the command and the module, and try them in fresh systems.
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::command(&options),
         Task::Break(options) => breakages::command(&options),
         Task::Bench(options) => bench::command(&options),
+        Task::Harden(options) => harden::command(&options),
         Task::Pages(options) => pages::command(&options),
         Task::Package(options) => package::command(&options),
         Task::Imports => imports::command(),

@@ -19,7 +19,7 @@ use crate::device::fake::Module;
 use crate::sources::Sources;
 use crate::system::System;
 use crate::system::tests::with;
-use crate::{convert, diff, generated, report, trace};
+use crate::{convert, diff, generated, harden, report, trace};
 
 /// Numbers of every size, those at the edges often.
 fn number() -> impl Strategy<Value = u64> {
@@ -210,6 +210,9 @@ fn answer(system: &System, command: Command) {
         Command::Diff(args) => return drop(diff::run(&args).map_err(|error| error.to_string())),
         Command::Man { about, .. } => return drop(generated::man_page(&about)),
         Command::Completions { shell } => return drop(generated::completions(shell)),
+        Command::Harden(args) => {
+            return drop(harden::before_the_first_run(system, &args).map_err(|error| error.to_string()));
+        }
         Command::Explain(_)
         | Command::Registers(_)
         | Command::Module(_)

@@ -13,6 +13,7 @@ use crate::devices::DevicesError;
 use crate::diff::DiffError;
 use crate::explain::ExplainError;
 use crate::generated::ManError;
+use crate::harden::{BindingError, HardenError};
 use crate::list::ListError;
 use crate::mark::MarkError;
 use crate::module::ModuleError;
@@ -45,6 +46,12 @@ pub(crate) enum Exit {
     /// A file can't be read or written, or is no trace, or is one that was cut off or has lines
     /// that make no sense; what can be read of that is read first.
     File = 4,
+    /// Of `harden`: all was done, and something was found.
+    Found = 5,
+    /// Of `harden`: the machine has to be started anew; the same command goes on then.
+    Restart = 6,
+    /// Ctrl-C, of a command that is not done then.
+    Interrupted = 130,
     /// COMMAND exists but can't be run, as shells tell it.
     CommandNotExecutable = 126,
     /// COMMAND was not found, as shells tell it.
@@ -67,6 +74,8 @@ pub(crate) enum Error {
     Diff(#[from] DiffError),
     /// `explain`.
     Explain(#[from] ExplainError),
+    /// `harden`.
+    Harden(#[from] HardenError),
     /// `registers`.
     Registers(#[from] RegisterFilesError),
     /// `module build`.
@@ -125,6 +134,7 @@ impl Error {
                 ExplainError::Unused { .. } => Exit::Usage,
                 ExplainError::Output(error) => output(error),
             },
+            Error::Harden(error) => harden(error),
             Error::Registers(error) => registers(error),
             Error::Build(error) => build(error),
             Error::Devices(error) => match error {
@@ -183,21 +193,8 @@ fn sources(error: &SourcesError) -> Exit {
         SourcesError::Module(error) => module(error),
         SourcesError::HiddenSymbols => Exit::Environment,
         SourcesError::Faults(_) => Exit::Usage,
-        SourcesError::Accesses(error) => match error {
-            AccessesError::PciList(_) | AccessesError::Mmiotrace => Exit::Environment,
-            AccessesError::Target(_) => Exit::Usage,
-            AccessesError::Registers(_) => Exit::File,
-        },
-        SourcesError::Inject(error) => match error {
-            InjectError::Rule { .. }
-            | InjectError::Seeds { .. }
-            | InjectError::TooMany { .. }
-            | InjectError::Never { .. }
-            | InjectError::NoProcess(_)
-            | InjectError::NoCpu(_) => Exit::Usage,
-            InjectError::File(_) => Exit::File,
-            InjectError::Held { .. } => Exit::Environment,
-        },
+        SourcesError::Accesses(error) => accesses(error),
+        SourcesError::Inject(error) => inject(error),
         SourcesError::Hits(
             HitsError::Fetch(_)
             | HitsError::Spec(_)
@@ -207,6 +204,47 @@ fn sources(error: &SourcesError) -> Exit {
             | HitsError::NoProcess(_)
             | HitsError::NoCpu(_),
         ) => Exit::Usage,
+    }
+}
+
+fn accesses(error: &AccessesError) -> Exit {
+    match error {
+        AccessesError::PciList(_) | AccessesError::Mmiotrace => Exit::Environment,
+        AccessesError::Target(_) => Exit::Usage,
+        AccessesError::Registers(_) => Exit::File,
+    }
+}
+
+fn inject(error: &InjectError) -> Exit {
+    match error {
+        InjectError::Rule { .. }
+        | InjectError::Seeds { .. }
+        | InjectError::TooMany { .. }
+        | InjectError::Never { .. }
+        | InjectError::NoProcess(_)
+        | InjectError::NoCpu(_) => Exit::Usage,
+        InjectError::File(_) => Exit::File,
+        InjectError::Held { .. } => Exit::Environment,
+    }
+}
+
+fn harden(error: &HardenError) -> Exit {
+    match error {
+        HardenError::Device(error) => accesses(error),
+        HardenError::Inject(error) => inject(error),
+        HardenError::Module(error) => module(error),
+        HardenError::Output(error) => output(error),
+        HardenError::Several { .. }
+        | HardenError::Budget { .. }
+        | HardenError::Experiment { is_mistake: true, .. } => Exit::Usage,
+        HardenError::Binding(BindingError::NoDriver { .. } | BindingError::NoWay { .. })
+        | HardenError::Oopsed => Exit::Environment,
+        HardenError::State(_) | HardenError::Trace(_) => Exit::File,
+        HardenError::Command { .. }
+        | HardenError::Reads { .. }
+        | HardenError::Experiment { is_mistake: false, .. }
+        | HardenError::Own { .. } => Exit::Failed,
+        HardenError::Restart { .. } => Exit::Restart,
     }
 }
 

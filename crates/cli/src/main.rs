@@ -18,6 +18,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod generated;
+mod harden;
 mod held;
 mod list;
 mod mark;
@@ -88,7 +89,11 @@ fn run(command: Command) -> Result<u8, Error> {
     let system = System::here();
     match command {
         Command::Mmio(args) => return trace(&system, &args.into()),
-        Command::Inject(args) => return trace(&system, &args.into()),
+        Command::Inject(args) => {
+            args.with_parent.map_or(Ok(()), harden::end_with_parent)?;
+            return trace(&system, &args.into());
+        }
+        Command::Harden(args) => return Ok(harden::run(&system, &args)? as u8),
         Command::Probe(args) => return trace(&system, &args.into()),
         Command::Faults(args) => return trace(&system, &args.into()),
         Command::Trace(args) => return trace(&system, &args.into()),

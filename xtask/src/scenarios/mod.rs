@@ -15,6 +15,7 @@ mod faults;
 mod forms;
 mod gate;
 mod hammer;
+mod harden;
 mod hotplug;
 mod inject;
 mod leftovers;

@@ -7,8 +7,9 @@
 //! hand and before a release.
 
 use super::{
-    Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, hotplug,
-    inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources, together, uses,
+    Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, harden,
+    hotplug, inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources,
+    together, uses,
 };
 use crate::setup::Series;
 
@@ -90,6 +91,8 @@ const TABLE: &[Row] = {
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
+        row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
+        row(&harden::REFUSED, Oldest, "what the command does and says"),
         row(&uses::OF_TRACES, Oldest, "what the command does and says"),
         row(&uses::OF_PROBES, Oldest, "what the command does and says"),
         row(&mistakes::TOLD, Oldest, "messages of the command"),

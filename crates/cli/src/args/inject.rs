@@ -32,6 +32,9 @@ pub(crate) struct Inject {
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
+    /// End at once when process PID does, which has started this: for `trapline harden`
+    #[arg(long, value_name = "PID", hide = true)]
+    pub with_parent: Option<u32>,
 }
 
 /// What is injected.

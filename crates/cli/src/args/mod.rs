@@ -7,6 +7,7 @@ mod convert;
 mod diff;
 mod explain;
 mod faults;
+mod harden;
 mod inject;
 mod module;
 mod probe;
@@ -27,6 +28,7 @@ pub(crate) use convert::{Convert, ConvertTo};
 pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::{Code, CodeOrDash, Explain, ExplainFormat};
 pub(crate) use faults::{FaultGate, Faults, Filter};
+pub(crate) use harden::{Harden, HardenFormat};
 pub(crate) use inject::{Inject, Lies};
 pub(crate) use module::{Build, Module, ModuleCommand};
 pub(crate) use probe::{Hits, MOST_PLACES, Probe};
@@ -76,6 +78,8 @@ Exit status:
   2  the command line is wrong, or names something that is not there
   3  this machine can't do it as it is: no root, no module, lockdown, another tracer, …
   4  a file can't be read or written, or is no trace; one that is cut off is read as far as it goes
+  5  of `harden`: something was found
+  6  of `harden`: the machine has to be started anew
   With `… -- COMMAND`, COMMAND's own status if it is not 0: 128+N if signal N ended it, 127 if
   it was not found, 126 if it can't be run.";
 
@@ -84,6 +88,7 @@ Exit status:
 pub(crate) enum Command {
     Mmio(Mmio),
     Inject(Inject),
+    Harden(Box<Harden>),
     Probe(Probe),
     Faults(Faults),
     Trace(Trace),

@@ -99,7 +99,7 @@ impl From<Mmio> for Request {
 }
 
 impl From<Inject> for Request {
-    fn from(Inject { targets, lies, taking }: Inject) -> Self {
+    fn from(Inject { targets, lies, taking, with_parent: _ }: Inject) -> Self {
         // A rule may be about either direction, and what it waits for too.
         let accesses = Accesses { targets, reads: true, writes: true };
         Self { accesses: Some(accesses), lies: Some(lies), ..Self::new(taking) }

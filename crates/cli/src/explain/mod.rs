@@ -2,7 +2,7 @@
 
 mod foreign;
 mod symbols;
-mod words;
+pub(crate) mod words;
 
 use std::io::{self, IsTerminal, Read, Write};
 

@@ -14,11 +14,11 @@ use crate::system::{NoProcess, System};
 use crate::trace::{self, Source};
 
 use accesses::Accesses;
-pub(crate) use accesses::AccessesError;
+pub(crate) use accesses::{AccessesError, devices_called};
 use faults::Faults;
 pub(crate) use hits::HitsError;
 use hits::{Hits, Kernel};
-pub(crate) use inject::InjectError;
+pub(crate) use inject::{InjectError, refuse_held};
 
 /// Why there is nothing to trace.
 #[derive(Debug, thiserror::Error)]

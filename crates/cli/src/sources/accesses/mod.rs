@@ -9,6 +9,7 @@ use trapline_trace::{Device, DeviceError, Header, Registers, Symbols, Watched, W
 use crate::args;
 use crate::device::Control;
 use crate::naming::{RegistersError, load_registers};
+use crate::pci::DeviceName;
 use crate::refusal::Refusal;
 use crate::say::say;
 use crate::sources::inject::{InjectError, Injection, Rules};
@@ -78,6 +79,13 @@ impl Accesses {
         self.injection = Some(Injection::new(&self.system, rules, targets, &self.registers, symbols)?);
         Ok(())
     }
+}
+
+/// The PCI devices that `name` means.
+pub(crate) fn devices_called(system: &System, name: &DeviceName) -> Result<Vec<Device>, AccessesError> {
+    let devices = trapline_trace::devices(&system.path("sys"))?;
+    let named = targets::named(system, &devices, name)?;
+    Ok(named.into_iter().cloned().collect())
 }
 
 /// As asked for by `--reads` and `--writes`; neither means both.

@@ -172,7 +172,7 @@ pub(super) fn resolve(
 }
 
 /// The devices that a person means by a name.
-fn named<'a>(
+pub(super) fn named<'a>(
     system: &System,
     devices: &'a [Device],
     name: &DeviceName,

@@ -218,11 +218,8 @@ impl Injection {
             .into_iter()
             .map(|device| (super::accesses::describe(device), held::by(system, &device.address)))
             .collect();
-        for (device, all) in &devices {
-            let vital: Vec<String> = all.iter().filter(|held| held.is_vital()).map(Held::to_string).collect();
-            if !vital.is_empty() && !yes {
-                return Err(InjectError::Held { device: device.clone(), held: vital.join(", ") });
-            }
+        if !yes {
+            devices.iter().try_for_each(|(device, all)| refuse_held(device, all))?;
         }
         let counts = vec![None; typed.len()];
         Ok(Self {
@@ -308,6 +305,15 @@ impl Injection {
     pub(super) fn injected(&self) -> Injected {
         Injected { rules: self.texts.clone(), seed: self.seed }
     }
+}
+
+/// Refuses a device that holds something that the machine can't do without.
+pub(crate) fn refuse_held(device: &str, all: &[Held]) -> Result<(), InjectError> {
+    let vital: Vec<String> = all.iter().filter(|held| held.is_vital()).map(Held::to_string).collect();
+    if vital.is_empty() {
+        return Ok(());
+    }
+    Err(InjectError::Held { device: device.to_owned(), held: vital.join(", ") })
 }
 
 /// The seed of the rule of this number: such that no two rules have the same stream of numbers,

@@ -1,0 +1,414 @@
+//! `trapline harden`: a campaign of experiments on a driver, each a run of `trapline inject`.
+//!
+//! Each experiment is a process of its own, of this very program: one that gets stuck in the kernel
+//! can be left behind, and when it is killed the kernel ends its lies. What is to be tried, what is
+//! found and what is told are plain data ([`plan`], [`campaign`], [`report`]); only
+//! [`experiments`], [`process`] and [`log`] touch the machine.
+
+mod binding;
+mod campaign;
+mod experiment;
+mod experiments;
+mod log;
+mod outcome;
+mod plan;
+mod process;
+mod reads;
+mod reduce;
+mod report;
+mod state;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use trapline_trace::{FileError, write_json_line};
+
+use crate::args::{Harden, HardenFormat};
+use crate::exit::Exit;
+use crate::held;
+use crate::module::{self, ModuleError};
+use crate::output::{self, OutputError};
+use crate::say::say;
+use crate::sources::{AccessesError, InjectError, devices_called, refuse_held};
+use crate::style::{STRONG, WARNING};
+use crate::system::System;
+use binding::Binding;
+pub(crate) use binding::BindingError;
+use campaign::{About, Bounds, Campaign, Run};
+use experiment::{Experiment, Lie, Site};
+use experiments::Experiments;
+use state::{State, StateError};
+
+/// Why there is no campaign, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HardenError {
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] AccessesError),
+    /// There are several.
+    #[error("{name} is {count} devices: {addresses}; name one of them")]
+    Several {
+        /// What was asked for.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// Which.
+        addresses: String,
+    },
+    /// The machine needs the device.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+    /// Its driver can't be bound anew.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
+    /// There is no module to work with.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// What is kept can't be.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The kernel is not what it was.
+    #[error(
+        "this kernel has oopsed since it was started, and what is found now may come of that; start the machine anew, or say --go-on"
+    )]
+    Oopsed,
+    /// It fails without any lie.
+    #[error(
+        "{what} although nothing was injected, and a campaign needs a COMMAND that works; it said:\n{said}"
+    )]
+    Command {
+        /// What went wrong.
+        what: String,
+        /// What it said.
+        said: String,
+    },
+    /// There is nothing to lie about.
+    #[error(
+        "{driver} read nothing of {device} that can be traced while it was bound and COMMAND ran: there is nothing to lie about"
+    )]
+    Reads {
+        /// The driver.
+        driver: String,
+        /// The device.
+        device: String,
+    },
+    /// There is no time.
+    #[error("a budget of {} is too small for one experiment: the driver and COMMAND took {} without lies; give --budget {} or more", humantime::format_duration(*.budget), humantime::format_duration(*.took), humantime::format_duration(Duration::from_secs(took.as_secs() * 10 + 10)))]
+    Budget {
+        /// What there is.
+        budget: Duration,
+        /// What one run took.
+        took: Duration,
+    },
+    /// The first run's trace can't be read.
+    #[error(transparent)]
+    Trace(#[from] FileError),
+    /// An experiment could not be made.
+    #[error("the experiment `{rules}` could not be made; trapline inject said:\n{said}")]
+    Experiment {
+        /// Its rules.
+        rules: String,
+        /// What was said.
+        said: String,
+        /// Whether the rules are wrong.
+        is_mistake: bool,
+    },
+    /// Something of the system that all needs.
+    #[error("can't {what}: {source}")]
+    Own {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine is worn.
+    #[error("{why}: start the machine anew, then the same command goes on{}", if *.may_go_on { "; or say --go-on" } else { "" })]
+    Restart {
+        /// What is wrong.
+        why: String,
+        /// Whether it can go on all the same.
+        may_go_on: bool,
+    },
+    /// It can't be printed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl HardenError {
+    fn own(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Own { what, source }
+    }
+}
+
+/// Has this process end when process `parent` does, which has started it.
+pub(crate) fn end_with_parent(parent: u32) -> Result<(), HardenError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| HardenError::own("follow the process that started this")(error.into()))?;
+    // It may have ended before that.
+    if getppid().map(Pid::as_raw_pid) != i32::try_from(parent).ok() {
+        return Err(HardenError::own("follow the process that started this")(io::ErrorKind::NotFound.into()));
+    }
+    Ok(())
+}
+
+/// Makes the campaign that is asked for, or tells of one that was made.
+pub(crate) fn run(system: &System, args: &Harden) -> Result<Exit, HardenError> {
+    if let Some(folder) = &args.report {
+        let kept = state::read(folder)?.ok_or_else(|| StateError::Nothing { path: folder.clone() })?;
+        print(&kept.campaign, args.format)?;
+        return Ok(Exit::Success);
+    }
+    let asked = before_the_first_run(system, args)?;
+    // Each experiment opens it for itself.
+    let device = module::open(system)?;
+    module::require_self_test(&module::info(&device)?)?;
+    drop(device);
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // The second one ends it on the spot.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(HardenError::own("catch signals"))?;
+    }
+    let boot = system
+        .read("proc/sys/kernel/random/boot_id")
+        .map_err(HardenError::own("read the kernel's boot id"))?;
+    announce(&asked);
+    let ended = if args.rules.is_empty() {
+        campaign(system, args, &asked, &boot, &interrupted)?
+    } else {
+        trial(system, args, &asked, &interrupted)?
+    };
+    Ok(ended)
+}
+
+/// What is asked for, once it is clear that it may be done.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    binding: Binding,
+    ids: String,
+    command: Vec<String>,
+    held: Vec<String>,
+}
+
+/// All that can be wrong before the module is asked for anything.
+pub(crate) fn before_the_first_run(system: &System, args: &Harden) -> Result<Asked, HardenError> {
+    let Some(name) = &args.device else {
+        // clap asks for one; a report needs none.
+        return Err(HardenError::Several { name: "no device".into(), count: 0, addresses: String::new() });
+    };
+    let devices = devices_called(system, name)?;
+    let [device] = &devices[..] else {
+        let addresses: Vec<&str> = devices.iter().map(|device| device.address.as_str()).collect();
+        let addresses = addresses.join(", ");
+        return Err(HardenError::Several { name: name.to_string(), count: devices.len(), addresses });
+    };
+    let held = held::by(system, &device.address);
+    if !args.yes {
+        refuse_held(&device.address, &held)?;
+    }
+    let binding = Binding::of(system, device)?;
+    let ids = format!("{:04x}:{:04x}", device.vendor, device.device);
+    Ok(Asked {
+        binding,
+        ids,
+        command: args.command.clone(),
+        held: held.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Says what will be done, to which device.
+fn announce(asked: &Asked) {
+    let Binding { device, driver, .. } = &asked.binding;
+    say!(
+        "{WARNING}lying{WARNING:#} to {STRONG}{driver}{STRONG:#} about {STRONG}{device}{STRONG:#}: its driver is unbound and bound again and again, \
+         and what it reads is changed; this can crash the machine"
+    );
+    asked.held.iter().for_each(|held| say!("{WARNING}warning{WARNING:#}: {device} holds {held}"));
+    if !asked.binding.can_reset() {
+        say!("{device} can't be reset by itself: its driver is only bound anew");
+    }
+}
+
+fn about(system: &System, asked: &Asked, seed: u64) -> About {
+    let Binding { device, driver, module, .. } = asked.binding.clone();
+    About {
+        trapline: env!("CARGO_PKG_VERSION").into(),
+        kernel: system.release().into(),
+        device,
+        ids: asked.ids.clone(),
+        driver,
+        module,
+        command: asked.command.clone(),
+        seed,
+        can_reset: asked.binding.can_reset(),
+    }
+}
+
+/// A seed that nobody has chosen, short enough to be typed again.
+fn any_seed() -> u64 {
+    RandomState::new().hash_one(0) >> 32
+}
+
+/// A campaign, from its beginning or from where it was.
+fn campaign(
+    system: &System,
+    args: &Harden,
+    asked: &Asked,
+    boot: &str,
+    interrupted: &AtomicBool,
+) -> Result<Exit, HardenError> {
+    let folder =
+        args.state.clone().unwrap_or_else(|| PathBuf::from(format!("harden-{}", asked.binding.device)));
+    let kept = state::read(&folder)?;
+    let seed =
+        args.seed.or_else(|| kept.as_ref().map(|kept| kept.campaign.about.seed)).unwrap_or_else(any_seed);
+    let about = about(system, asked, seed);
+    if let Some(kept) = &kept {
+        state::is_of(&kept.campaign.about, &about, &folder)?;
+    }
+    let bounds = Bounds { budget: args.budget, most: args.most, repeat: args.repeat as usize };
+    if kept.is_none() {
+        refuse_oopsed(system, args)?;
+    }
+    let mut state = State::open(&folder)?;
+    let command = asked.command.clone();
+    let mut experiments = Experiments::new(args, &asked.binding, command, seed, state.folder(), interrupted)?;
+    let mut campaign = match kept {
+        Some(mut kept) => {
+            let last = || reads::lies(&folder.join(experiments::TRACE)).1;
+            state.settle(&mut kept, boot, last)?;
+            experiments.limit = args.limit.unwrap_or(kept.limit);
+            say!("going on with {}: {} experiments are made", folder.display(), kept.campaign.runs.len());
+            if kept.campaign.next(&bounds).is_some() {
+                if kept.worn.as_deref() == Some(boot) && !args.go_on {
+                    let why =
+                        "the last experiment has left this machine as nothing should be tried on".into();
+                    return Err(HardenError::Restart { why, may_go_on: true });
+                }
+                refuse_oopsed(system, args)?;
+                experiments.must_work()?;
+            }
+            kept.campaign
+        }
+        None => {
+            // What was written before anything was learnt is of no use.
+            let sites = first(args, &mut experiments).inspect_err(|_| state.discard())?;
+            state.begin(&about, &sites, experiments.limit)?;
+            Campaign::new(about, sites)
+        }
+    };
+    say!("{} experiments are planned, and pairs after them", campaign.planned());
+    let mut must_restart = false;
+    while !interrupted.load(Ordering::Relaxed)
+        && let Some(experiment) = campaign.next(&bounds)
+    {
+        state.begun(&experiment, boot)?;
+        let Some(outcome) = experiments.run(&experiment)? else { break };
+        tell(campaign.runs.len() + 1, &experiment, &outcome);
+        must_restart = outcome.restart;
+        let run = Run { experiment, outcome };
+        state.ended(&run, boot)?;
+        campaign.runs.push(run);
+        if must_restart && !args.go_on {
+            break;
+        }
+    }
+    let was_interrupted = interrupted.load(Ordering::Relaxed);
+    if !must_restart {
+        experiments.restore();
+    }
+    let is_done = campaign.next(&bounds).is_none();
+    print(&campaign, args.format)?;
+    if was_interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    if !is_done {
+        let why = "after this the kernel or the device is not what it was".into();
+        return Err(HardenError::Restart { why, may_go_on: !args.go_on });
+    }
+    Ok(if campaign.findings().is_empty() { Exit::Success } else { Exit::Found })
+}
+
+/// The first run of a campaign: what the driver reads.
+fn first(args: &Harden, experiments: &mut Experiments<'_>) -> Result<Vec<Site>, HardenError> {
+    let (sites, took) = experiments.first()?;
+    if args.budget < took {
+        experiments.restore();
+        return Err(HardenError::Budget { budget: args.budget, took });
+    }
+    let reads: u64 = sites.iter().map(|site| site.reads).sum();
+    let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
+    say!("without lies it took {took}: {reads} reads at {} sites", sites.len());
+    Ok(sites)
+}
+
+/// Rules that a person gives, tried a number of times.
+fn trial(
+    system: &System,
+    args: &Harden,
+    asked: &Asked,
+    interrupted: &AtomicBool,
+) -> Result<Exit, HardenError> {
+    refuse_oopsed(system, args)?;
+    let seed = args.seed.unwrap_or_else(any_seed);
+    let folder = tempfile::tempdir().map_err(HardenError::own("make a temporary folder"))?;
+    let mut experiments =
+        Experiments::new(args, &asked.binding, asked.command.clone(), seed, folder.path(), interrupted)?;
+    let took = experiments.must_work()?;
+    experiments.limit = args.limit.unwrap_or_else(|| experiments::limit(took));
+    let mut campaign = Campaign::new(about(system, asked, seed), Vec::new());
+    let experiment = Experiment { rules: args.rules.clone(), place: None, lie: Lie::Several };
+    let mut must_restart = false;
+    for number in 1..=args.repeat as usize {
+        let Some(outcome) = experiments.run(&experiment)? else { break };
+        tell(number, &experiment, &outcome);
+        must_restart = outcome.restart;
+        campaign.runs.push(Run { experiment: experiment.clone(), outcome });
+        if must_restart && !args.go_on {
+            break;
+        }
+    }
+    if !must_restart {
+        experiments.restore();
+    }
+    print(&campaign, args.format)?;
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(Exit::Interrupted);
+    }
+    Ok(if campaign.findings().is_empty() { Exit::Success } else { Exit::Found })
+}
+
+/// Refuses a kernel that has oopsed already (`D` of its taint flags, kernel/panic.c).
+fn refuse_oopsed(system: &System, args: &Harden) -> Result<(), HardenError> {
+    const OOPSED: u64 = 1 << 7;
+    let taint: u64 =
+        system.read("proc/sys/kernel/tainted").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    if taint & OOPSED != 0 && !args.go_on { Err(HardenError::Oopsed) } else { Ok(()) }
+}
+
+/// Says what came of an experiment.
+fn tell(number: usize, experiment: &Experiment, outcome: &outcome::Outcome) {
+    let style = report::style(Some(outcome.trouble));
+    let place = outcome.function.as_ref().map(|function| format!(" in {function}")).unwrap_or_default();
+    say!("{number:>5}  {style}{:<7}{style:#}  {}{place}", outcome.trouble.name(), experiment.text());
+}
+
+/// Prints what a campaign has come to.
+fn print(campaign: &Campaign, format: HardenFormat) -> Result<(), OutputError> {
+    output::print(|out| match format {
+        HardenFormat::Human => report::human(out, campaign),
+        HardenFormat::Json => write_json_line(out, &report::json(campaign)),
+    })
+}
+
+/// A path as a word of a command line.
+fn word(path: &Path) -> String {
+    path.display().to_string()
+}

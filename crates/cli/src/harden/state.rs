@@ -1,0 +1,311 @@
+//! What is kept of a campaign: a folder with a file of JSON lines, to which a line is added, and
+//! written to the disk, before and after each experiment. A campaign that was interrupted goes on
+//! from there; one that brought down the kernel finds there what was under way.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::campaign::{About, Campaign, Run};
+use super::experiment::{Experiment, Site};
+use super::outcome::{Outcome, died};
+
+/// The file's name.
+const FILE: &str = "campaign.jsonl";
+
+/// What the kernel wrote last, if somebody has kept that: a serial console's log, say.
+const LAST_WORDS: &str = "last-words";
+
+/// Why there is no state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// A file can't be read or written.
+    #[error("can't {what} {}: {source}", path.display())]
+    File {
+        /// What can't be done.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is none of ours.
+    #[error("{}, line {line}, is none of a campaign: {source}; name another folder with --state", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// There is no campaign in it.
+    #[error("{} holds no campaign: expected a folder that `trapline harden` has made", path.display())]
+    Nothing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It is of something else.
+    #[error("{} is of another campaign: {what} was {was} there and is {is} here; name another folder with --state", path.display())]
+    Other {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// There.
+        was: String,
+        /// Here.
+        is: String,
+    },
+}
+
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line {
+    /// What it is about; the first.
+    Campaign(About),
+    /// What the driver reads.
+    Reads { sites: Vec<Site>, limit: u64 },
+    /// An experiment begins, in the boot with this id.
+    Begun { experiment: Experiment, boot: String },
+    /// It has ended.
+    Ended { experiment: Experiment, boot: String, outcome: Outcome },
+}
+
+/// The file, to be added to.
+#[derive(Debug)]
+pub(crate) struct State {
+    folder: PathBuf,
+    file: File,
+}
+
+/// What the file holds.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// How long COMMAND may take.
+    pub limit: Duration,
+    /// The boot in which an outcome asked for a restart, if one did last.
+    pub worn: Option<String>,
+    /// An experiment that has not ended, and the boot that it was in.
+    pub open: Option<(Experiment, String)>,
+}
+
+/// Reads what is kept in `folder`; `None` if there is nothing.
+pub(crate) fn read(folder: &Path) -> Result<Option<Kept>, StateError> {
+    let path = folder.join(FILE);
+    let text = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::File { what: "read", path, source }),
+    };
+    replay(&text, &path)
+}
+
+fn replay(text: &str, path: &Path) -> Result<Option<Kept>, StateError> {
+    let (mut about, mut kept) = (None, None::<Kept>);
+    for (number, line) in text.lines().enumerate() {
+        let line = match serde_json::from_str(line) {
+            Ok(line) => line,
+            // The last one may have been cut off as the machine went down.
+            Err(_) if number + 1 == text.lines().count() && !text.ends_with('\n') => break,
+            Err(source) => return Err(StateError::Line { path: path.into(), line: number + 1, source }),
+        };
+        match (line, &mut kept) {
+            (Line::Campaign(read), _) => about = Some(read),
+            (Line::Reads { sites, limit }, _) => {
+                let Some(about) = about.clone() else { continue };
+                let limit = Duration::from_millis(limit);
+                kept = Some(Kept { campaign: Campaign::new(about, sites), limit, worn: None, open: None });
+            }
+            (Line::Begun { experiment, boot }, Some(kept)) => kept.open = Some((experiment, boot)),
+            (Line::Ended { experiment, boot, outcome }, Some(kept)) => {
+                kept.open = None;
+                kept.worn = outcome.restart.then_some(boot);
+                kept.campaign.runs.push(Run { experiment, outcome });
+            }
+            (_, None) => {}
+        }
+    }
+    Ok(kept)
+}
+
+/// Whether what is kept is of what is asked for.
+pub(crate) fn is_of(kept: &About, asked: &About, folder: &Path) -> Result<(), StateError> {
+    let words = |about: &About| about.command.join(" ");
+    for (what, was, is) in [
+        ("the device", kept.device.clone(), asked.device.clone()),
+        ("its ids", kept.ids.clone(), asked.ids.clone()),
+        ("the driver", kept.driver.clone(), asked.driver.clone()),
+        ("the kernel", kept.kernel.clone(), asked.kernel.clone()),
+        ("COMMAND", words(kept), words(asked)),
+    ] {
+        if was != is {
+            return Err(StateError::Other { path: folder.into(), what, was, is });
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    /// Opens the folder, and makes it if it is not there.
+    pub(crate) fn open(folder: &Path) -> Result<Self, StateError> {
+        let wrong = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| StateError::File { what, path, source }
+        };
+        fs::create_dir_all(folder).map_err(wrong("make", folder))?;
+        let path = folder.join(FILE);
+        // What was cut off is none, and must not be the beginning of the next line.
+        let whole = fs::read(&path)
+            .map_or(0, |text| text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong("write", &path))?;
+        file.set_len(whole as u64).map_err(wrong("write", &path))?;
+        Ok(Self { folder: folder.into(), file })
+    }
+
+    fn add(&mut self, line: &Line) -> Result<(), StateError> {
+        let wrong = |source| StateError::File { what: "write", path: self.folder.join(FILE), source };
+        let mut text = serde_json::to_string(line).map_err(|error| wrong(error.into()))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all()).map_err(wrong)
+    }
+
+    /// A campaign begins; each run of COMMAND may take `limit`.
+    pub(crate) fn begin(&mut self, about: &About, sites: &[Site], limit: Duration) -> Result<(), StateError> {
+        self.add(&Line::Campaign(about.clone()))?;
+        self.add(&Line::Reads { sites: sites.to_vec(), limit: limit.as_millis() as u64 })
+    }
+
+    /// An experiment begins.
+    pub(crate) fn begun(&mut self, experiment: &Experiment, boot: &str) -> Result<(), StateError> {
+        self.add(&Line::Begun { experiment: experiment.clone(), boot: boot.into() })
+    }
+
+    /// It has ended.
+    pub(crate) fn ended(&mut self, run: &Run, boot: &str) -> Result<(), StateError> {
+        let Run { experiment, outcome } = run.clone();
+        self.add(&Line::Ended { experiment, boot: boot.into(), outcome })
+    }
+
+    /// If an experiment brought down the kernel of another boot than `boot`, notes that. `last`
+    /// gives the function that was lied to last.
+    pub(crate) fn settle(
+        &mut self,
+        kept: &mut Kept,
+        boot: &str,
+        last: impl FnOnce() -> Option<String>,
+    ) -> Result<(), StateError> {
+        let Some((experiment, of)) = kept.open.take().filter(|(_, of)| of != boot) else { return Ok(()) };
+        let path = self.folder.join(LAST_WORDS);
+        let log =
+            fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let mut outcome = died(&log, &kept.campaign.about.module, kept.limit);
+        outcome.function = outcome.function.or_else(last);
+        // Words of one death are not those of the next.
+        let _ = fs::remove_file(&path);
+        let run = Run { experiment, outcome };
+        self.ended(&run, &of)?;
+        kept.campaign.runs.push(run);
+        Ok(())
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes away what was made of a campaign that has not begun.
+    pub(crate) fn discard(&self) {
+        // What is left is in nobody's way: a campaign may begin there.
+        for file in [FILE, "said", "stage", "first.trace"] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
+        // Not if it holds anything else.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::campaign::Bounds;
+    use super::super::campaign::tests::{about, campaign};
+    use super::super::outcome::Trouble;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn an_interrupted_campaign_goes_on_where_it_was_and_one_that_killed_the_kernel_has_found_that() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path()).unwrap().is_none());
+        let mut state = State::open(folder.path()).unwrap();
+        state.begin(&about(), &campaign().sites, LIMIT).unwrap();
+        let bounds = Bounds { budget: Duration::MAX, most: None, repeat: 1 };
+        let first = campaign().next(&bounds).unwrap();
+        state.begun(&first, "boot 1").unwrap();
+
+        // Interrupted: it is made again.
+        let mut kept = read(folder.path()).unwrap().unwrap();
+        state.settle(&mut kept, "boot 1", || None).unwrap();
+        assert_eq!(kept.campaign.next(&bounds), Some(first.clone()));
+        // The kernel died: that is the finding.
+        fs::write(folder.path().join(LAST_WORDS), "[ 1.0] Oops: 0002 [#1] SMP\n").unwrap();
+        let mut kept = read(folder.path()).unwrap().unwrap();
+        state.settle(&mut kept, "boot 2", || Some("unit_wait".into())).unwrap();
+        assert_ne!(kept.campaign.next(&bounds), Some(first.clone()));
+        assert_eq!(kept.campaign.findings()[0].trouble, Trouble::Died);
+        assert!(kept.campaign.runs[0].outcome.log.contains("Oops"));
+        assert_eq!(kept.campaign.runs[0].outcome.function.as_deref(), Some("unit_wait"));
+        // And it is kept.
+        let kept = read(folder.path()).unwrap().unwrap();
+        assert_eq!(kept.campaign.runs[0].experiment, first);
+        assert!(kept.open.is_none() && kept.limit == LIMIT);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_left_out_and_one_that_is_none_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(folder.path()).unwrap();
+        state.begin(&about(), &campaign().sites, LIMIT).unwrap();
+        let path = folder.path().join(FILE);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{whole}{{\"kind\":\"ended\",\"exp")).unwrap();
+        assert!(read(folder.path()).unwrap().is_some());
+        State::open(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        fs::write(&path, format!("{whole}none\n")).unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("line 3, is none of a campaign"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_campaign_that_has_not_begun_but_what_others_put_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own");
+        let state = State::open(&own).unwrap();
+        fs::write(own.join("said"), "").unwrap();
+        state.discard();
+        assert!(!own.exists());
+        let state = State::open(folder.path()).unwrap();
+        fs::write(folder.path().join("mine"), "").unwrap();
+        state.discard();
+        assert!(folder.path().join("mine").exists() && !folder.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_folder_of_another_campaign_is_told() {
+        let other = About { command: vec!["true".into()], ..about() };
+        let error = is_of(&about(), &other, Path::new("x")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "x is of another campaign: COMMAND was cat /dev/edu one there and is true here; name another folder with --state"
+        );
+        assert!(is_of(&about(), &about(), Path::new("x")).is_ok());
+    }
+}
