@@ -148,10 +148,16 @@ until grep -q ' ones$' /tmp/said; do sleep 0.1; done
 count() {{ dmesg | grep -c \"$1\"; }}
 until [ $(count 'injection begins') -gt $(count 'injection has ended') ]; do sleep 0.1; done
 kill -9 $harden
-sleep 2
+for try in $(seq 100); do
+    if [ $(count 'injection begins') = $(count 'injection has ended') ]; then break; fi
+    sleep 0.1
+done
 test $(count 'injection begins') = $(count 'injection has ended')
 # What it had started lives on, without lies, and unbinds the driver at its end.
-sleep 8
+for try in $(seq 600); do
+    if ! bound; then break; fi
+    sleep 0.1
+done
 bound || echo {EDU} > /sys/bus/pci/drivers/trapline_flaws/bind
 cat /dev/trapline_flaws
 # The same command goes on.
