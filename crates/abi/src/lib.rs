@@ -11,6 +11,7 @@ mod command;
 mod error_code;
 mod faults;
 mod inject;
+mod interrupts;
 mod record;
 mod ring;
 
@@ -19,8 +20,9 @@ pub use command::*;
 pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
+pub use interrupts::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;

@@ -22,7 +22,7 @@ use crate::reading::ReadError;
 use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
-use crate::sources::{AccessesError, HitsError, InjectError, SourcesError};
+use crate::sources::{AccessesError, HitsError, InjectError, InterruptsError, SourcesError};
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
 
@@ -198,6 +198,12 @@ fn sources(error: &SourcesError) -> Exit {
             InjectError::File(_) => Exit::File,
             InjectError::Held { .. } => Exit::Environment,
         },
+        SourcesError::Interrupts(error) => match error {
+            InterruptsError::PciList(_) => Exit::Environment,
+            InterruptsError::Target(_) | InterruptsError::None { .. } | InterruptsError::Nothing => {
+                Exit::Usage
+            }
+        },
         SourcesError::Hits(
             HitsError::Fetch(_)
             | HitsError::Spec(_)
@@ -258,7 +264,10 @@ fn build(error: &BuildError) -> Exit {
 
 fn refused(error: &Refusal) -> Exit {
     match error {
-        Refusal::Busy { .. } | Refusal::Gate { .. } | Refusal::Faults { .. } => Exit::Environment,
+        Refusal::Busy { .. }
+        | Refusal::Gate { .. }
+        | Refusal::Faults { .. }
+        | Refusal::Interrupts { .. } => Exit::Environment,
         Refusal::Watch { reason, .. } => match reason {
             Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram) => Exit::Usage,
             Some(WatchError::SelfTest) => Exit::Environment,
