@@ -159,7 +159,7 @@ fn a_file_of_another_format_asks_for_the_trapline_that_made_it() {
     other[digit] = b'9';
     assert_eq!(
         error(&other),
-        "test.trace is a trace of format 9, this command reads formats 3, 4 and 5: use the Trapline that made it"
+        "test.trace is a trace of format 9, this command reads formats 3, 4, 5 and 6: use the Trapline that made it"
     );
 }
 

@@ -17,6 +17,7 @@ mod gate;
 mod hammer;
 mod hotplug;
 mod inject;
+mod interrupts;
 mod leftovers;
 mod machine;
 mod mistakes;

@@ -7,7 +7,7 @@
 
 use super::{
     Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, hotplug,
-    inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources, together, uses,
+    inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources, together, uses,
 };
 use crate::setup::Series;
 
@@ -86,6 +86,7 @@ const TABLE: &[Row] = {
         row(&gate::REFUSED, Ends, "the kernel's entry code"),
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
+        row(&interrupts::EQUAL, Every, "whose an interrupt is, the kernel's own data say"),
         row(&inject::TOLD, Ends, "a driver that is lied to"),
         row(&uses::OF_TRACES, Oldest, "what the command does and says"),
         row(&uses::OF_PROBES, Oldest, "what the command does and says"),

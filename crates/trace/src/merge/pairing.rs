@@ -171,9 +171,11 @@ impl Pairing {
             Span::Fault { .. } => {
                 let ServedPayload { address, result } = ServedPayload::from_words(record.payload);
                 let fault = FaultPayload::from_words(begun.payload);
+                if fault.address >> PAGE != address >> PAGE {
+                    return;
+                }
                 // It goes on: how long a try took is not how long the fault takes.
-                let goes_on = result & ServedPayload::RETRY != 0;
-                if fault.address >> PAGE != address >> PAGE || goes_on {
+                if result & ServedPayload::RETRY != 0 {
                     return;
                 }
                 result
