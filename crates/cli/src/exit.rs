@@ -264,10 +264,9 @@ fn build(error: &BuildError) -> Exit {
 
 fn refused(error: &Refusal) -> Exit {
     match error {
-        Refusal::Busy { .. }
-        | Refusal::Gate { .. }
-        | Refusal::Faults { .. }
-        | Refusal::Interrupts { .. } => Exit::Environment,
+        Refusal::Busy { .. } | Refusal::Gate { .. } | Refusal::Faults { .. } | Refusal::Interrupts { .. } => {
+            Exit::Environment
+        }
         Refusal::Watch { reason, .. } => match reason {
             Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram) => Exit::Usage,
             Some(WatchError::SelfTest) => Exit::Environment,

@@ -137,12 +137,15 @@ fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io::Error) ->
 /// Why the interrupts of a device can't be recorded.
 fn interrupts_text(source: &io::Error) -> String {
     match Errno::from_io_error(source) {
-        Some(Errno::NOENT) => "the device is gone; was it unplugged? `trapline devices` lists what is there".into(),
+        Some(Errno::NOENT) => {
+            "the device is gone; was it unplugged? `trapline devices` lists what is there".into()
+        }
         Some(Errno::TOOBIG) => format!(
             "one trace can be of the interrupts of {MAX_INTERRUPT_DEVICES} devices: name fewer of them"
         ),
         Some(Errno::OPNOTSUPP) => {
-            "this kernel has no tracepoints irq:irq_handler_entry and irq_handler_exit (CONFIG_TRACEPOINTS)".into()
+            "this kernel has no tracepoints irq:irq_handler_entry and irq_handler_exit (CONFIG_TRACEPOINTS)"
+                .into()
         }
         _ => source.to_string(),
     }
@@ -223,7 +226,9 @@ mod tests {
         let told = |errno: Errno| {
             Refusal::Interrupts { device: "0000:00:03.0".into(), source: errno.into() }.to_string()
         };
-        assert!(told(Errno::NOENT).starts_with("can't record the interrupts of 0000:00:03.0: the device is gone"));
+        assert!(
+            told(Errno::NOENT).starts_with("can't record the interrupts of 0000:00:03.0: the device is gone")
+        );
         assert!(told(Errno::TOOBIG).contains("of 64 devices: name fewer"));
         assert!(told(Errno::OPNOTSUPP).contains("irq_handler_exit"));
     }

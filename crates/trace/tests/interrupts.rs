@@ -35,8 +35,13 @@ fn records() -> Vec<Record> {
         Record { time, kind: Kind::Handled as u8, task, payload, ..Record::EMPTY }
     };
     let access = AccessPayload { address: 0xffff_c900_0000_00c0, ip: 0x1040, value: [0x8000_0004, 0] };
-    let access =
-        Record { time: 1_000_000_100, kind: Kind::Access as u8, width: 4, payload: access.to_words(), ..Record::EMPTY };
+    let access = Record {
+        time: 1_000_000_100,
+        kind: Kind::Access as u8,
+        width: 4,
+        payload: access.to_words(),
+        ..Record::EMPTY
+    };
     vec![
         task,
         called(1_000_000_000, 26, Signal::MsiX, ONE, 0x1000, 0),
@@ -88,11 +93,11 @@ fn a_call_of_a_handler_is_a_line_before_those_of_what_it_did_in_the_columns_of_a
             "1.000200000 0 IRQ 00:03.0 MSI-X 2 irq 26 no end seen e1000_msix_other [e1000e]",
         ]
     );
-    // As wide as an access up to there.
     let column = |line: &str, word: &str| line.find(word).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(column(lines[1], "e1000_msix_other"), column(lines[2], "0x1040"));
-    assert_eq!(column(lines[0], "register"), column(lines[1], "irq 26"));
+    for (title, word) in [("function", "e1000_msix_other"), ("register", "irq 26"), ("device", "00:03.0")] {
+        assert_eq!(column(lines[0], title), column(lines[1], word), "{text}");
+    }
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn a_report_tells_vectors_handlers_and_what_nobody_claimed() {
 #[test]
 fn on_a_timeline_a_call_is_a_slice_on_its_cpu_and_mmiotrace_has_no_words_for_it() {
     let mut bytes = Vec::new();
-    let mut perfetto = Perfetto::new(&mut bytes, &header()).unwrap();
+    let mut perfetto = Perfetto::new(&mut bytes);
     events(|event| perfetto.event(event).unwrap());
     perfetto.end(&Totals::default()).unwrap();
     drop(perfetto);

@@ -7,7 +7,8 @@
 
 use super::{
     Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, hotplug,
-    inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources, together, uses,
+    inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources,
+    together, uses,
 };
 use crate::setup::Series;
 

@@ -103,17 +103,22 @@ pub(crate) enum View {
 impl Request {
     /// Of nothing.
     fn new(taking: Taking) -> Self {
-        Self { accesses: None, beside: None, lies: None, probes: Vec::new(), faults: None, view: View::Events, taking }
+        Self {
+            accesses: None,
+            beside: None,
+            lies: None,
+            probes: Vec::new(),
+            faults: None,
+            view: View::Events,
+            taking,
+        }
     }
 }
 
 impl From<Trace> for Request {
     fn from(Trace { accesses, probes, faults, interrupts, taking }: Trace) -> Self {
-        let beside = interrupts.then(|| Beside {
-            targets: accesses.targets.clone(),
-            interrupts,
-            is_enough: false,
-        });
+        let beside =
+            interrupts.then(|| Beside { targets: accesses.targets.clone(), interrupts, is_enough: false });
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
         Self { accesses, beside, probes, faults, ..Self::new(taking) }
     }

@@ -31,7 +31,8 @@ pub(crate) fn has_interrupts(system: &System, device: &Device) -> bool {
 fn capabilities(bytes: &[u8]) -> impl Iterator<Item = u8> {
     let at = |offset: usize| bytes.get(offset).copied();
     let listed = at(STATUS).is_some_and(|status| status & HAS_CAPABILITIES != 0);
-    let next = move |offset: usize| at(offset).map(|byte| usize::from(byte & !3)).filter(|next| *next >= 0x40);
+    let next =
+        move |offset: usize| at(offset).map(|byte| usize::from(byte & !3)).filter(|next| *next >= 0x40);
     let first = listed.then(|| next(CAPABILITIES)).flatten();
     std::iter::successors(first, move |offset| next(offset + 1)).take(MOST).filter_map(at)
 }

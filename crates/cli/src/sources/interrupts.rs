@@ -22,7 +22,9 @@ pub(crate) enum InterruptsError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A device has none.
-    #[error("{device} has no interrupts: neither a line (INTx) nor messages (MSI, MSI-X); leave out --interrupts")]
+    #[error(
+        "{device} has no interrupts: neither a line (INTx) nor messages (MSI, MSI-X); leave out --interrupts"
+    )]
     None {
         /// The device.
         device: String,
@@ -90,7 +92,9 @@ impl Source for Interrupts {
         }
         self.left_out.iter().for_each(|sentence| say!("{sentence}"));
         if !self.threads {
-            say!("what the threads of handlers run is not recorded: this kernel has no irq_thread_fn() that can be followed");
+            say!(
+                "what the threads of handlers run is not recorded: this kernel has no irq_thread_fn() that can be followed"
+            );
         }
         Ok(())
     }
