@@ -91,8 +91,8 @@ ip link set eth0 down
 sleep 0.5
 cat /proc/interrupts > /out/after.$1
 trapline mark counted
-modprobe -r e1000e
-modprobe -r nvme
+rmmod e1000e
+rmmod nvme
 WORK
 for way in '0 0' '1 1' '2 0'; do
     set -- $way
@@ -106,7 +106,7 @@ for way in '0 0' '1 1' '2 0'; do
     cat /proc/interrupts > /out/before.$1
     trapline device {CARD} {DISK} --without accesses --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
     echo 0 > $tracing/events/irq/enable
-    grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1
+    grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1 || true
     if [ -s $tracing/kprobe_events ]; then
         echo 0 > $tracing/events/kprobes/woken/enable
         echo > $tracing/kprobe_events

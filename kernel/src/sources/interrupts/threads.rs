@@ -13,8 +13,8 @@ use crate::names::text;
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
 use trapline_abi::Kind;
-use trapline_engine::Trap;
 use trapline_engine::code::CodeHandlers;
+use trapline_engine::{Owned, Trap};
 use trapline_insn::Registers;
 
 /// Calls of each that may be under way at once: as many threads, each of a vector of some device of
@@ -31,9 +31,19 @@ struct Carried {
     interrupt: glue::Interrupt,
 }
 
+/// What a probe's handlers are given: the watch. One for each probe, since a registry tells an
+/// owner's probes apart by what they are given.
+struct Given {
+    watch: NonNull<c_void>,
+}
+
 /// Probes of the returns, until [`Threads::end`].
+///
+/// # Invariants
+/// `given` is dropped only after the probes were removed.
 pub(super) struct Threads {
     ids: [u64; 2],
+    given: Owned<[Given; 2]>,
 }
 
 impl Threads {
@@ -48,10 +58,13 @@ impl Threads {
         ids: [u64; 2],
         owner: u32,
     ) -> Result<Self, Errno> {
-        let threads = Self { ids };
-        for (function, id) in FUNCTIONS.into_iter().zip(ids) {
-            // SAFETY: `begin` asks for what `add` does.
-            if let Err(errno) = unsafe { add(patching, function, watch, id, owner) } {
+        let given = Owned::new([Given { watch }, Given { watch }]).map_err(|_| Errno::NO_MEMORY)?;
+        // INVARIANT: `end` removes the probes, and whoever has this calls it.
+        let threads = Self { ids, given };
+        for ((function, id), given) in FUNCTIONS.into_iter().zip(ids).zip(&*threads.given) {
+            // SAFETY: `begin` asks for the watch to stay; what is given stays where it is, on the
+            // heap, until `end` has removed the probe.
+            if let Err(errno) = unsafe { add(patching, function, given, id, owner) } {
                 threads.end(patching);
                 return Err(errno);
             }
@@ -68,11 +81,11 @@ impl Threads {
 /// Follows one.
 ///
 /// # Safety
-/// As for [`Threads::begin`].
+/// `given`, and its watch, stay until the probe was removed.
 unsafe fn add(
     patching: &mut PatchingLock<'_>,
     function: &CStr,
-    watch: NonNull<c_void>,
+    given: &Given,
     id: u64,
     owner: u32,
 ) -> Result<(), Errno> {
@@ -87,13 +100,13 @@ unsafe fn add(
         address,
         at: At::Return { carried: size_of::<Carried>(), active: ACTIVE },
         handlers: CodeHandlers::Trusted { pre: Some(called), post: Some(returned) },
-        data: watch.as_ptr().cast(),
+        data: core::ptr::from_ref(given).cast_mut().cast(),
         limit: 0,
         owner,
         name: text(b"threads of interrupts"),
         flags: 0,
     };
-    // SAFETY: the handlers get the watch that they expect, which stays: `add` asks for that. They
+    // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They
     // do not fault: they read registers, what is carried, and what the call was given, which the
     // kernel keeps while it lasts.
     unsafe { Registry::of(patching).add(&registration) }.map_err(|refused| refused.errno)
@@ -102,9 +115,11 @@ unsafe fn add(
 /// `irqreturn_t irq_thread_fn(desc, action)` was called.
 ///
 /// # Safety
-/// `watch` has not ended; `carried` is room for a [`Carried`]; `registers` are those of the call.
-unsafe fn called(watch: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
-    let watch = watch.cast_const().cast();
+/// `given` is a [`Given`] whose watch has not ended; `carried` is room for a [`Carried`];
+/// `registers` are those of the call.
+unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
+    // SAFETY: `called` asks for that.
+    let watch = unsafe { (*given.cast::<Given>()).watch.as_ptr().cast_const() };
     let mut interrupt = glue::Interrupt { handler: 0, device: 0, irq: 0, index: 0, signal: 0, flags: 0 };
     // SAFETY: `called` asks for the watch; the function's arguments are a descriptor and an action,
     // which stay while it runs; `interrupt` is room for one. In a trap, interrupts are off.
@@ -124,8 +139,8 @@ unsafe fn called(watch: *mut (), _trap: &Trap, registers: &Registers, carried: *
 /// It has returned.
 ///
 /// # Safety
-/// `watch` has not ended; `carried` is what [`called`] left.
-unsafe fn returned(watch: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
+/// `given` is a [`Given`] whose watch has not ended; `carried` is what [`called`] left.
+unsafe fn returned(given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
     // SAFETY: what `called` left: `returned` asks for that.
     let Carried { interrupt } = unsafe { carried.cast::<Carried>().read() };
     if interrupt.handler == 0 {
@@ -133,7 +148,8 @@ unsafe fn returned(watch: *mut (), _trap: &Trap, registers: &Registers, carried:
     }
     // SAFETY: `returned` asks for the watch, whose sink is valid. In a trap, interrupts are off.
     unsafe {
-        let sink = glue::glue_interrupts_sink(watch.cast_const().cast()).cast();
+        let watch = (*given.cast::<Given>()).watch.as_ptr();
+        let sink = glue::glue_interrupts_sink(watch).cast();
         super::record(sink, Kind::Handled, super::returned(&interrupt, registers.rax as u32));
     }
 }
