@@ -194,7 +194,7 @@ int glue_interrupts_begin(const void *sink, struct glue_interrupts **begun)
 		return -ENOMEM;
 	watch->sink = sink;
 	watch->count = 0;
-	/* The end first: of a handler that runs meanwhile only the end is seen, which is dropped. */
+	/* The end first: of a handler that runs meanwhile only its end is seen, and is dropped. */
 	error = tracepoint_probe_register(exits, on_handler_exit, watch);
 	if (error)
 		goto no_exits;

@@ -94,23 +94,21 @@ trapline mark counted
 rmmod e1000e
 rmmod nvme
 WORK
+woken=$tracing/events/kprobes/woken/enable
+if grep -q ' irq_thread_fn$' /proc/kallsyms && grep -q ' irq_forced_thread_fn$' /proc/kallsyms; then
+    echo 'p:woken irq_thread_fn' > $tracing/kprobe_events
+fi
 for way in '0 0' '1 1' '2 0'; do
     set -- $way
     echo > $tracing/trace
-    if grep -q ' irq_thread_fn$' /proc/kallsyms && grep -q ' irq_forced_thread_fn$' /proc/kallsyms; then
-        echo 'p:woken irq_thread_fn' > $tracing/kprobe_events
-        echo 1 > $tracing/events/kprobes/woken/enable
-    fi
+    ! test -e $woken || echo 1 > $woken
     echo 1 > $tracing/events/irq/irq_handler_entry/enable
     echo 1 > $tracing/events/irq/irq_handler_exit/enable
     cat /proc/interrupts > /out/before.$1
     trapline device {CARD} {DISK} --without accesses --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
     echo 0 > $tracing/events/irq/enable
     grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1 || true
-    if [ -s $tracing/kprobe_events ]; then
-        echo 0 > $tracing/events/kprobes/woken/enable
-        echo > $tracing/kprobe_events
-    fi
+    ! test -e $woken || echo 0 > $woken
     cat $tracing/per_cpu/cpu*/stats > /out/stats.$1
     cat $tracing/trace > /out/ftrace.$1
 done
