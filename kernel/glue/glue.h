@@ -41,6 +41,16 @@ struct glue_task {
 	u8 interrupt;
 };
 
+/* A call of a handler of a device's interrupt: src/sources/interrupts. */
+struct glue_interrupt {
+	u64 handler;
+	u64 device;
+	u32 irq;
+	u16 index;
+	u8 signal;
+	u8 flags;
+};
+
 /* guard.h: the context that handlers are called in. */
 struct glue_guard;
 
@@ -80,6 +90,9 @@ void trapline_returned(const void *probe, const struct pt_regs *registers, void 
 /* Rust: faults.rs */
 void trapline_look_at(const struct pt_regs *registers, u64 error_code, u64 address, bool user);
 u32 trapline_claim(struct pt_regs *registers, u64 error_code, u64 address);
+/* Rust: sources/interrupts. With interrupts off. */
+void trapline_interrupt(const void *sink, const struct glue_interrupt *told);
+void trapline_handled(const void *sink, const struct glue_interrupt *told, u32 result);
 /* Rust: tracking.rs */
 void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
@@ -178,6 +191,16 @@ int glue_claim_faults(void);
 void glue_claim_no_faults(void);
 void glue_set_studying(bool on);
 u64 glue_handle_mm_fault(void);
+
+/* interrupts.c */
+struct irqaction;
+struct glue_interrupts;
+int glue_interrupts_begin(const void *sink, struct glue_interrupts **begun);
+int glue_interrupts_add(struct glue_interrupts *watch, u64 function);
+void glue_interrupts_end(struct glue_interrupts *watch);
+bool glue_interrupt_of(const struct glue_interrupts *watch, u32 irq, const struct irqaction *action, struct glue_interrupt *told);
+bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descriptor, u64 action, struct glue_interrupt *told);
+const void *glue_interrupts_sink(const struct glue_interrupts *watch);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);

@@ -16,8 +16,8 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
     ABI_VERSION, CodeProbe, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, INJECT,
-    INJECT_COUNTS, Info, Inject, InjectCounts, InjectRule, LIST, ListEntry, MARK, MAX_RULES, MAX_STEPS, Mark,
-    PROBE, START, STOP, Start, Step, WATCH, Watch,
+    INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST, ListEntry, MARK,
+    MAX_RULES, MAX_STEPS, Mark, PROBE, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -94,6 +94,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         LIST => list(engine, argument),
         INJECT => inject(engine, file, argument),
         INJECT_COUNTS => inject_counts(engine, file, argument),
+        INTERRUPTS => interrupts(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -205,6 +206,16 @@ fn faults(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(
 fn fault_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counts = in_session(engine, file, |sources, _| Ok(sources.faults.counts(engine)))?;
     argument.write(&counts)
+}
+
+#[inline(never)]
+fn interrupts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: InterruptWatch = unsafe { argument.read() }?;
+    let result =
+        in_session(engine, file, |sources, mut host| sources.interrupts.start(&mut host, &mut watch));
+    argument.write(&watch)?;
+    result
 }
 
 #[inline(never)]

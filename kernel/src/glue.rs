@@ -11,6 +11,17 @@ pub(crate) const LEVEL_4K: u32 = 1;
 /// `PG_LEVEL_2M`.
 pub(crate) const LEVEL_2M: u32 = 2;
 
+/// `struct glue_interrupt`.
+#[repr(C)]
+pub(crate) struct Interrupt {
+    pub(crate) handler: u64,
+    pub(crate) device: u64,
+    pub(crate) irq: u32,
+    pub(crate) index: u16,
+    pub(crate) signal: u8,
+    pub(crate) flags: u8,
+}
+
 unsafe extern "C" {
     // Addresses in runner.S.
     pub(crate) safe static trapline_slots: u8;
@@ -99,6 +110,18 @@ unsafe extern "C" {
     pub(crate) fn glue_claim_no_faults();
     pub(crate) fn glue_set_studying(on: bool);
     pub(crate) safe fn glue_handle_mm_fault() -> u64;
+
+    // interrupts.c
+    pub(crate) fn glue_interrupts_begin(sink: *const c_void, begun: *mut *mut c_void) -> i32;
+    pub(crate) fn glue_interrupts_add(watch: *mut c_void, function: u64) -> i32;
+    pub(crate) fn glue_interrupts_end(watch: *mut c_void);
+    pub(crate) fn glue_interrupt_of_thread(
+        watch: *const c_void,
+        descriptor: u64,
+        action: u64,
+        told: *mut Interrupt,
+    ) -> bool;
+    pub(crate) fn glue_interrupts_sink(watch: *const c_void) -> *const c_void;
 
     // page_table.c
     pub(crate) fn glue_lookup_address(address: Linear, level: *mut u32) -> *mut u64;

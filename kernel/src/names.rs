@@ -4,6 +4,13 @@ use crate::glue;
 use core::ffi::c_char;
 use trapline_abi::{MODULE_LENGTH, NAME_LENGTH};
 
+/// A text of our own.
+pub(crate) fn text(bytes: &[u8]) -> [u8; NAME_LENGTH] {
+    let mut name = [0; NAME_LENGTH];
+    name.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    name
+}
+
 /// A module's text, as far as there is room for it; null is none.
 ///
 /// # Safety

@@ -7,7 +7,9 @@
 //! a time; but one at a time watches accesses, and one page faults: the first [`WATCH`] or
 //! [`FAULTS`] of another is refused with `EBUSY`, and told whose they are.
 
-use crate::{CodeProbe, FaultCounts, FaultWatch, Inject, InjectCounts, ListEntry, RingGeometry};
+use crate::{
+    CodeProbe, FaultCounts, FaultWatch, Inject, InjectCounts, InterruptWatch, ListEntry, RingGeometry,
+};
 
 /// The character device.
 pub const DEVICE_PATH: &str = "/dev/trapline";
@@ -47,6 +49,8 @@ pub const FAULT_COUNTS: u32 = iowr(9, size_of::<FaultCounts>());
 pub const INJECT: u32 = iowr(10, size_of::<Inject>());
 /// Fills an [`InjectCounts`], also after [`STOP`]; `ENOENT` if there is no such rule.
 pub const INJECT_COUNTS: u32 = iowr(11, size_of::<InjectCounts>());
+/// Begins to record the interrupts of a device: [`InterruptWatch`].
+pub const INTERRUPTS: u32 = iowr(12, size_of::<InterruptWatch>());
 
 /// What [`INFO`] tells.
 #[repr(C)]
@@ -238,8 +242,21 @@ mod tests {
     fn commands_are_numbered_as_the_kernels_macro_does() {
         // `_IOWR('T', 1, char[4])` and `_IOWR('T', 9, char[0x1234])`, as C has them.
         assert_eq!((iowr(1, 4), iowr(9, 0x1234)), (0xc004_5401, 0xd234_5409));
-        let all = [INFO, START, WATCH, MARK, STOP, PROBE, LIST, FAULTS, FAULT_COUNTS, INJECT, INJECT_COUNTS];
-        assert_eq!(all.map(|command| command & 0xff), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        let all = [
+            INFO,
+            START,
+            WATCH,
+            MARK,
+            STOP,
+            PROBE,
+            LIST,
+            FAULTS,
+            FAULT_COUNTS,
+            INJECT,
+            INJECT_COUNTS,
+            INTERRUPTS,
+        ];
+        assert_eq!(all.map(|command| command & 0xff), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!((START >> 16 & 0x3fff) as usize, size_of::<Start>());
     }
 

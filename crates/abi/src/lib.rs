@@ -11,6 +11,7 @@ mod command;
 mod error_code;
 mod faults;
 mod inject;
+mod interrupts;
 mod list;
 mod program;
 mod record;
@@ -21,10 +22,11 @@ pub use command::*;
 pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
+pub use interrupts::*;
 pub use list::*;
 pub use program::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;

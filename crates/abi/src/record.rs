@@ -126,6 +126,11 @@ pub enum Kind {
     /// A mapping of watched memory came to be and could not be watched: accesses to it are missing.
     /// `payload` is [`NotWatchedPayload`].
     NotWatched = 12,
+    /// A handler of a device's interrupt is called: `payload` is
+    /// [`InterruptPayload`](crate::InterruptPayload), `task` whom it interrupted, or its thread.
+    Interrupt = 13,
+    /// That handler has returned: `payload` is [`HandledPayload`](crate::HandledPayload).
+    Handled = 14,
 }
 
 impl Kind {
@@ -144,6 +149,8 @@ impl Kind {
             10 => Self::Fault,
             11 => Self::Served,
             12 => Self::NotWatched,
+            13 => Self::Interrupt,
+            14 => Self::Handled,
             _ => return None,
         })
     }
@@ -405,7 +412,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 12);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 14);
         // Those that an access is performed in, and one that is none.
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT + 1);
     }

@@ -205,6 +205,7 @@ fn answer(system: &System, command: Command) {
         Command::Probe(args) => args.into(),
         Command::Faults(args) => args.into(),
         Command::Trace(args) => args.into(),
+        Command::Device(args) => args.into(),
         Command::Report(args) => return drop(report::run(&args).map_err(|error| error.to_string())),
         Command::Convert(args) => return drop(convert::run(&args).map_err(|error| error.to_string())),
         Command::Diff(args) => return drop(diff::run(&args).map_err(|error| error.to_string())),

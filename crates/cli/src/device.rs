@@ -15,8 +15,8 @@ use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
     CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT,
-    INJECT_COUNTS, Info, Inject, InjectCounts, InjectRule, LIST, ListEntry, MARK, MARK_LENGTH, Mark, PROBE,
-    RingGeometry, START, STOP, Start, Step, WATCH, Watch,
+    INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST, ListEntry, MARK,
+    MARK_LENGTH, Mark, PROBE, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -45,6 +45,8 @@ pub(crate) trait Control {
     fn faults(&self, watch: &mut FaultWatch) -> io::Result<()>;
     /// What the watch of page faults has counted.
     fn fault_counts(&self) -> io::Result<FaultCounts>;
+    /// Begins to record the interrupts of a device. The module fills in what else it follows.
+    fn interrupts(&self, watch: &mut InterruptWatch) -> io::Result<()>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -145,6 +147,11 @@ impl Control for Device {
         // SAFETY: FAULT_COUNTS takes a `FaultCounts`, which is integers only.
         unsafe { self.command::<{ FAULT_COUNTS as Opcode }, _>(&mut counts) }?;
         Ok(counts)
+    }
+
+    fn interrupts(&self, watch: &mut InterruptWatch) -> io::Result<()> {
+        // SAFETY: INTERRUPTS takes an `InterruptWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ INTERRUPTS as Opcode }, _>(watch) }?)
     }
 
     fn stop(&self) -> io::Result<Counters> {

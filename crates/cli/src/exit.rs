@@ -23,7 +23,7 @@ use crate::reading::ReadError;
 use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
-use crate::sources::{AccessesError, HitsError, InjectError, SourcesError};
+use crate::sources::{AccessesError, HitsError, InjectError, InterruptsError, SourcesError};
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
 
@@ -195,6 +195,12 @@ fn sources(error: &SourcesError) -> Exit {
         SourcesError::Faults(_) => Exit::Usage,
         SourcesError::Accesses(error) => accesses(error),
         SourcesError::Inject(error) => inject(error),
+        SourcesError::Interrupts(error) => match error {
+            InterruptsError::PciList(_) => Exit::Environment,
+            InterruptsError::Target(_) | InterruptsError::None { .. } | InterruptsError::Nothing => {
+                Exit::Usage
+            }
+        },
         SourcesError::Hits(
             HitsError::Fetch(_)
             | HitsError::Spec(_)
@@ -296,7 +302,9 @@ fn build(error: &BuildError) -> Exit {
 
 fn refused(error: &Refusal) -> Exit {
     match error {
-        Refusal::Busy { .. } | Refusal::Gate { .. } | Refusal::Faults { .. } => Exit::Environment,
+        Refusal::Busy { .. } | Refusal::Gate { .. } | Refusal::Faults { .. } | Refusal::Interrupts { .. } => {
+            Exit::Environment
+        }
         Refusal::Watch { reason, .. } => match reason {
             Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram) => Exit::Usage,
             Some(WatchError::SelfTest) => Exit::Environment,

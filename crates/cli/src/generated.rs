@@ -80,7 +80,7 @@ mod tests {
         assert!(page("mmio").contains("\\-\\-driver"));
         assert!(page("module build").contains(".TH trapline-module-build 1"), "{}", page("module build"));
         let error = |about| man(about).unwrap_err().to_string();
-        assert!(error("nothing").contains("mmio, inject, harden, probe, faults, trace, report"));
+        assert!(error("nothing").contains("mmio, inject, harden, probe, faults, trace, device, report"));
         assert!(
             error("module mmio").contains("has no command `mmio`; it has: build"),
             "{}",

@@ -97,6 +97,7 @@ fn run(command: Command) -> Result<u8, Error> {
         Command::Probe(args) => return trace(&system, &args.into()),
         Command::Faults(args) => return trace(&system, &args.into()),
         Command::Trace(args) => return trace(&system, &args.into()),
+        Command::Device(args) => return trace(&system, &args.into()),
         Command::Doctor => {
             let can_trace = doctor::run(&system)?;
             return Ok(if can_trace { Exit::Success } else { Exit::Environment } as u8);

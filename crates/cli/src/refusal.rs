@@ -2,7 +2,8 @@
 
 use std::io;
 
-use trapline_abi::{GateError, ProbeError, WatchError};
+use rustix::io::Errno;
+use trapline_abi::{GateError, MAX_INTERRUPT_DEVICES, ProbeError, WatchError};
 
 /// What the module refused.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,14 @@ pub(crate) enum Refusal {
         /// What the kernel said.
         source: io::Error,
     },
+    /// `INTERRUPTS` was refused.
+    #[error("can't record the interrupts of {device}: {}", interrupts_text(.source))]
+    Interrupts {
+        /// Its address.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// What was armed can't be told of.
     #[error("the trapline module refused to {what}: {source}")]
     Told {
@@ -122,6 +131,23 @@ fn watch_text(reason: Option<WatchError>, failed_at: u64, source: &io::Error) ->
             "no second mapping with the same cache attributes could be made at {failed_at:#x}; see `dmesg`, and watch less of it"
         ),
         Some(WatchError::Taken) | None => format!("{source}"),
+    }
+}
+
+/// Why the interrupts of a device can't be recorded.
+fn interrupts_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::NOENT) => {
+            "the device is gone; was it unplugged? `trapline devices` lists what is there".into()
+        }
+        Some(Errno::TOOBIG) => format!(
+            "one trace can be of the interrupts of {MAX_INTERRUPT_DEVICES} devices: name fewer of them"
+        ),
+        Some(Errno::OPNOTSUPP) => {
+            "this kernel has no tracepoints irq:irq_handler_entry and irq_handler_exit (CONFIG_TRACEPOINTS)"
+                .into()
+        }
+        _ => source.to_string(),
     }
 }
 
@@ -178,8 +204,6 @@ fn gate_text(reason: GateError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use rustix::io::Errno;
-
     use super::*;
 
     #[test]
@@ -195,6 +219,18 @@ mod tests {
             "can't watch 0x1000+0x1000: there is system memory at 0x1000; only device memory can be watched \
              (`/proc/iomem` tells which is which)"
         );
+    }
+
+    #[test]
+    fn a_device_whose_interrupts_can_t_be_recorded_is_named_with_what_to_do() {
+        let told = |errno: Errno| {
+            Refusal::Interrupts { device: "0000:00:03.0".into(), source: errno.into() }.to_string()
+        };
+        assert!(
+            told(Errno::NOENT).starts_with("can't record the interrupts of 0000:00:03.0: the device is gone")
+        );
+        assert!(told(Errno::TOOBIG).contains("of 64 devices: name fewer"));
+        assert!(told(Errno::OPNOTSUPP).contains("irq_handler_exit"));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::Value as Json;
-use trapline_abi::{Change, ErrorCode, Flags, WatchError, Way};
+use trapline_abi::{Change, ErrorCode, Flags, PciFunction, Signal, WatchError, Way};
 use trapline_trace::{
-    Access, Argument, Bar, Device, Direction, Event, Format, Frame, Header, Hit, Injected, Item, JsonLines,
-    Layout, Lost, Map, Mark, Moment, NotWatched, PageFault, Place, Probe, Probed, Sink, Site, Source,
-    Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
+    Access, Argument, Bar, Device, Direction, Event, Followed, Format, Frame, Header, Hit, Injected,
+    Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault, Place,
+    Probe, Probed, Sink, Site, Source, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =
@@ -86,6 +86,7 @@ fn header() -> Header {
             Source::Access(accesses),
             Source::Hit(Probed { probes: vec![7], process: Some(4), cpu: Some(1) }),
             Source::Fault(faults),
+            Source::Interrupt(Followed { devices: vec!["0000:00:03.0".into()], threads: true }),
         ],
         ..Header::default()
     }
@@ -164,6 +165,17 @@ fn events() -> Vec<What<'static>> {
         memory: Some("stack".into()),
         site: SITE,
     };
+    let interrupt = Interrupt {
+        device: PciFunction::new(0, 0, 3, 0).into(),
+        irq: u32::MAX,
+        signal: Signal::MsiX,
+        index: 7,
+        flags: Flags(u8::MAX),
+        handler: LARGE,
+        site: SITE,
+        outcome: Some(Outcome::WakeThread),
+        took: Some(LARGE),
+    };
     vec![
         What::Access(access),
         What::Access(least),
@@ -184,6 +196,8 @@ fn events() -> Vec<What<'static>> {
         What::Hit(hit),
         What::Fault(PageFault { took: None, memory: None, site: None, ..fault.clone() }),
         What::Fault(fault),
+        What::Interrupt(Interrupt { site: None, outcome: None, took: None, ..interrupt.clone() }),
+        What::Interrupt(interrupt),
         What::Mark(Mark { text: "</script> \"\u{1}".into() }),
     ]
 }

@@ -10,6 +10,7 @@
 mod accesses;
 mod code;
 mod faults;
+mod interrupts;
 
 use crate::errno::Errno;
 use crate::locks::Unlocked;
@@ -18,6 +19,7 @@ use accesses::Accesses;
 use code::CodeProbes;
 use core::ptr::NonNull;
 use faults::Faults;
+use interrupts::Interrupts;
 use trapline_engine::{Engine, Sink};
 
 pub(crate) use code::NewProbe;
@@ -65,23 +67,30 @@ pub(crate) struct Sources {
     pub accesses: Accesses,
     pub code: CodeProbes,
     pub faults: Faults,
+    pub interrupts: Interrupts,
 }
 
 impl Sources {
     /// Nothing has begun.
     pub(crate) fn new() -> Self {
-        Self { accesses: Accesses::new(), code: CodeProbes::new(), faults: Faults::new() }
+        Self {
+            accesses: Accesses::new(),
+            code: CodeProbes::new(),
+            faults: Faults::new(),
+            interrupts: Interrupts::new(),
+        }
     }
 
     /// Stops all. In this order: what is most likely to make events of others when it ends, first.
     pub(crate) fn stop(&mut self, host: &mut Host<'_>) {
         self.faults.stop(host);
+        self.interrupts.stop(host);
         self.code.stop(host);
         self.accesses.stop(host);
     }
 
     /// Bytes of memory that they hold.
     pub(crate) fn memory(&self) -> usize {
-        self.faults.memory() + self.code.memory() + self.accesses.memory()
+        self.faults.memory() + self.interrupts.memory() + self.code.memory() + self.accesses.memory()
     }
 }

@@ -18,6 +18,7 @@ mod hammer;
 mod harden;
 mod hotplug;
 mod inject;
+mod interrupts;
 mod leftovers;
 mod machine;
 mod mistakes;

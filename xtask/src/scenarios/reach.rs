@@ -21,7 +21,7 @@ pub(super) const STACKS: Scenario = Scenario {
 };
 
 /// What the kernel calls, or the CPU, in a trap.
-const TRAPS: [&str; 16] = [
+const TRAPS: [&str; 18] = [
     "on_fixup_exception",
     "on_page_fault_oops",
     "trapline_resume",
@@ -34,6 +34,8 @@ const TRAPS: [&str; 16] = [
     "on_user_fault",
     "on_kernel_fault",
     "on_kmmio_handler",
+    "on_handler_entry",
+    "on_handler_exit",
     "trapline_decline",
     "trapline_gate",
     "trapline_run_slot",
@@ -49,6 +51,7 @@ const HARMLESS: &[(&str, &str)] = &[
     ("sched_clock_cpu", "the clock that is made for NMIs"),
     ("local_clock", "the same, a function of its own on newer kernels"),
     ("irq_work_queue", "made for NMIs: what has to wait is done by a worker"),
+    ("irq_get_irq_data", "looks a number up in a tree, without a lock"),
     ("lookup_address", "reads the page tables without a lock"),
     ("__rcu_read_unlock", "counts down what an abandoned handler has counted up"),
     ("migrate_enable", "likewise: nothing was scheduled meanwhile, so it does no more than count"),

@@ -8,8 +8,8 @@
 
 use super::{
     Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, harden,
-    hotplug, inject, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence, sources,
-    together, uses,
+    hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence,
+    sources, together, uses,
 };
 use crate::setup::Series;
 
@@ -90,6 +90,7 @@ const TABLE: &[Row] = {
         row(&gate::REFUSED, Newest, "the kernel's entry code"),
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
+        row(&interrupts::EQUAL, Every, "whose an interrupt is, the kernel's own data say"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
         row(&harden::REFUSED, Oldest, "what the command does and says"),

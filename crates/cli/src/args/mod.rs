@@ -4,6 +4,7 @@
 
 mod accesses;
 mod convert;
+mod device;
 mod diff;
 mod explain;
 mod faults;
@@ -25,6 +26,7 @@ use clap_complete::Shell;
 
 pub(crate) use accesses::{Accesses, Mmio, Targets};
 pub(crate) use convert::{Convert, ConvertTo};
+pub(crate) use device::Whole;
 pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::{Code, CodeOrDash, Explain, ExplainFormat};
 pub(crate) use faults::{FaultGate, Faults, Filter};
@@ -36,7 +38,7 @@ pub(crate) use registers::{Import, ImportFrom, Registers, RegistersCommand, Show
 pub(crate) use report::Report;
 pub(crate) use selection::Selection;
 pub(crate) use taking::{Format, Taking};
-pub(crate) use trace::{Request, Trace, View};
+pub(crate) use trace::{Beside, Request, Trace, View};
 pub(crate) use words::at_condition;
 
 /// Trace every access to the registers of a device on a running Linux system
@@ -92,6 +94,7 @@ pub(crate) enum Command {
     Probe(Probe),
     Faults(Faults),
     Trace(Trace),
+    Device(Whole),
     Report(Report),
     Convert(Convert),
     Diff(Diff),

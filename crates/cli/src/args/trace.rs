@@ -2,13 +2,15 @@
 
 use clap::{ArgGroup, Args};
 
-use super::accesses::{Accesses, Mmio};
+use super::accesses::{Accesses, Mmio, Targets};
+use super::device::{Part, Whole};
 use super::faults::{Faults, Filter, parse_filter};
 use super::inject::{Inject, Lies};
 use super::probe::{Hits, Probe, parse_hits};
 use super::taking::Taking;
 
-/// Trace accesses to registers, hits of instructions and page faults together, in one order
+/// Trace accesses to registers, interrupts, hits of instructions and page faults together, in one
+/// order
 ///
 /// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
 /// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
@@ -17,7 +19,8 @@ use super::taking::Taking;
 #[command(
     override_usage = "trapline trace [OPTIONS] <--device <DEVICE>|--driver <NAME>|--range <PHYS+LEN>|--probe <WORDS>|--faults[=<WORDS>]>... [-- <COMMAND>...]",
     after_long_help = TRACE_HELP,
-    group = ArgGroup::new("source").required(true).multiple(true).args(["devices", "drivers", "ranges", "probes", "faults"])
+    group = ArgGroup::new("source").required(true).multiple(true).args(["devices", "drivers", "ranges", "probes", "faults"]),
+    group = ArgGroup::new("whose").multiple(true).args(["devices", "drivers"])
 )]
 pub(crate) struct Trace {
     /// Which accesses.
@@ -31,6 +34,10 @@ pub(crate) struct Trace {
     /// --faults='user comm=sort'; all faults if there are none
     #[arg(long, value_name = "WORDS", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = parse_filter)]
     pub faults: Option<Filter>,
+    /// Record the interrupts of the devices too: each call of a handler, with what it returned and
+    /// how long it took; of a line that devices share, the handlers of all of them
+    #[arg(long, requires = "whose")]
+    pub interrupts: bool,
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
@@ -46,6 +53,8 @@ Examples:
   A disk and whoever waits for it, into one file:
     trapline trace --device 00:03.0 --probe 'submit_bio --stack' --duration 10s --output disk.trace
     trapline report disk.trace
+  Each interrupt of a network card, with the registers that its handlers access:
+    trapline trace --device eth0 --interrupts --duration 5s
   What a program's page faults and its opened files have to do with each other:
     trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
 
@@ -54,6 +63,8 @@ Examples:
 pub(crate) struct Request {
     /// Accesses, if any are.
     pub accesses: Option<Accesses>,
+    /// What else of devices is traced, if anything is.
+    pub beside: Option<Beside>,
     /// What is injected into them.
     pub lies: Option<Lies>,
     /// Code probes.
@@ -64,6 +75,17 @@ pub(crate) struct Request {
     pub view: View,
     /// How it is taken.
     pub taking: Taking,
+}
+
+/// What of devices is traced beside accesses to their registers.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside {
+    /// Of which devices.
+    pub targets: Targets,
+    /// Their interrupts.
+    pub interrupts: bool,
+    /// Whether what there is of a device is enough; else what is asked for must be there.
+    pub is_enough: bool,
 }
 
 /// How events are shown.
@@ -81,20 +103,41 @@ pub(crate) enum View {
 impl Request {
     /// Of nothing.
     fn new(taking: Taking) -> Self {
-        Self { accesses: None, lies: None, probes: Vec::new(), faults: None, view: View::Events, taking }
+        Self {
+            accesses: None,
+            beside: None,
+            lies: None,
+            probes: Vec::new(),
+            faults: None,
+            view: View::Events,
+            taking,
+        }
     }
 }
 
 impl From<Trace> for Request {
-    fn from(Trace { accesses, probes, faults, taking }: Trace) -> Self {
+    fn from(Trace { accesses, probes, faults, interrupts, taking }: Trace) -> Self {
+        let beside =
+            interrupts.then(|| Beside { targets: accesses.targets.clone(), interrupts, is_enough: false });
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
-        Self { accesses, probes, faults, ..Self::new(taking) }
+        Self { accesses, beside, probes, faults, ..Self::new(taking) }
     }
 }
 
 impl From<Mmio> for Request {
     fn from(Mmio { accesses, taking }: Mmio) -> Self {
         Self { accesses: Some(accesses), ..Self::new(taking) }
+    }
+}
+
+impl From<Whole> for Request {
+    fn from(Whole { devices, without, registers, taking }: Whole) -> Self {
+        let wants = |part| !without.contains(&part);
+        let targets = Targets { devices, registers, ..Targets::default() };
+        let beside =
+            Beside { targets: targets.clone(), interrupts: wants(Part::Interrupts), is_enough: true };
+        let accesses = wants(Part::Accesses).then(|| Accesses { targets, ..Accesses::default() });
+        Self { accesses, beside: Some(beside), ..Self::new(taking) }
     }
 }
 

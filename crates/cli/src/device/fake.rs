@@ -5,8 +5,8 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    CodeProbe, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts, InjectRule, LIST_GONE,
-    ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
+    CodeProbe, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch,
+    LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
 };
 
 use super::Control;
@@ -34,6 +34,10 @@ pub(crate) struct Module {
     pub refused: Vec<u64>,
     /// Who has the watch of page faults already, if anybody.
     pub faults_owner: u32,
+    /// What `INTERRUPTS` fails with.
+    pub no_interrupts: Option<Errno>,
+    /// Devices whose interrupts are recorded.
+    pub interrupts: RefCell<Vec<InterruptWatch>>,
     /// Code probes taken, the first with number 100.
     pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
     /// Whether the module that is probed has gone.
@@ -116,6 +120,15 @@ impl Control for Module {
 
     fn fault_counts(&self) -> io::Result<FaultCounts> {
         Ok(FaultCounts::default())
+    }
+
+    fn interrupts(&self, watch: &mut InterruptWatch) -> io::Result<()> {
+        if let Some(errno) = self.no_interrupts {
+            return Err(errno.into());
+        }
+        watch.told = trapline_abi::INTERRUPT_THREADS_FOLLOWED;
+        self.interrupts.borrow_mut().push(*watch);
+        Ok(())
     }
 
     fn stop(&self) -> io::Result<Counters> {

@@ -2,12 +2,16 @@
 //! what they are.
 
 mod called;
+mod config;
 mod memory;
 
 use std::fmt;
 use std::str::FromStr;
 
+use trapline_abi::PciFunction;
+
 pub(crate) use called::{CalledError, by_name, names_of};
+pub(crate) use config::has_interrupts;
 pub(crate) use memory::{bars, is_frame_buffer, is_traceable, sizes};
 
 /// Where a PCI function sits: domain, bus, device, function. Ordered as `lspci` lists them.
@@ -22,6 +26,12 @@ pub(crate) struct Bdf {
 impl fmt::Display for Bdf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:02x}:{:02x}.{}", self.domain, self.bus, self.device, self.function)
+    }
+}
+
+impl From<Bdf> for PciFunction {
+    fn from(Bdf { domain, bus, device, function }: Bdf) -> Self {
+        Self::new(domain, bus, device, function)
     }
 }
 

@@ -4,12 +4,14 @@ mod accesses;
 mod faults;
 mod hits;
 mod inject;
+mod interrupts;
 
 use trapline_trace::Symbols;
 
 use crate::args::{Request, View};
 use crate::module::{self, ModuleError};
 use crate::output::{Output, OutputError};
+use crate::say::say;
 use crate::system::{NoProcess, System};
 use crate::trace::{self, Source};
 
@@ -19,6 +21,8 @@ use faults::Faults;
 pub(crate) use hits::HitsError;
 use hits::{Hits, Kernel};
 pub(crate) use inject::{InjectError, refuse_held};
+use interrupts::Interrupts;
+pub(crate) use interrupts::InterruptsError;
 
 /// Why there is nothing to trace.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub(crate) enum SourcesError {
     /// No page faults, since there is no such process.
     #[error(transparent)]
     Faults(#[from] NoProcess),
+    /// No interrupts.
+    #[error(transparent)]
+    Interrupts(#[from] InterruptsError),
     /// The user is not root.
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -64,14 +71,24 @@ impl Sources {
     /// Everything that can be wrong with what was typed is found here, before the module is asked
     /// for anything.
     pub(crate) fn new(system: &System, request: &Request) -> Result<Self, SourcesError> {
-        let Request { accesses, lies, probes, faults, view, taking } = request;
+        let Request { accesses, beside, lies, probes, faults, view, taking } = request;
         let rules = lies.as_ref().map(|lies| inject::Rules::new(system, lies)).transpose()?;
         for wanted in probes {
             hits::check_words(system, wanted)?;
         }
-        trace::choose_output(taking, probes.is_empty() && faults.is_none())?;
+        trace::choose_output(taking, probes.is_empty() && faults.is_none() && beside.is_none())?;
         let mut all: Vec<Box<dyn Source>> = Vec::new();
-        let mut accesses = accesses.as_ref().map(|wanted| Accesses::new(system, wanted)).transpose()?;
+        let is_enough = beside.as_ref().is_some_and(|beside| beside.is_enough);
+        let mut accesses = match accesses.as_ref().map(|wanted| Accesses::new(system, wanted)).transpose() {
+            // Its interrupts are something.
+            Err(AccessesError::Target(error)) if is_enough && error.is_of_memory() => {
+                if !taking.quiet {
+                    say!("{error}");
+                }
+                None
+            }
+            accesses => accesses?,
+        };
         let names_functions = rules.as_ref().is_some_and(inject::Rules::name_functions);
         let needs_symbols = names_functions || !probes.is_empty();
         let symbols = if needs_symbols { Some(symbols(system)?) } else { None };
@@ -79,6 +96,12 @@ impl Sources {
             accesses.inject(rules, symbols.as_ref())?;
         }
         all.extend(accesses.map(|accesses| Box::new(accesses) as _));
+        if let Some(wanted) = beside.as_ref().filter(|beside| beside.interrupts) {
+            all.extend(Interrupts::new(system, wanted)?.map(|interrupts| Box::new(interrupts) as _));
+        }
+        if all.is_empty() && is_enough {
+            return Err(InterruptsError::Nothing.into());
+        }
         if let Some(symbols) = &symbols {
             let kernel = Kernel::new(system, symbols);
             for wanted in probes {

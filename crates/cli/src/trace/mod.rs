@@ -148,6 +148,7 @@ pub(crate) fn run(
     let mut writer = Writer::new(readers.len(), names, output, live)
         .with_header(&header)
         .with_latency(sources.iter().any(|source| source.latency()))
+        .with_handlers(sources.iter().any(|source| source.handlers()))
         .with_room(backlog.limit())
         .with_limit(taking.max)
         .with_prepare(sources.iter_mut().filter_map(|source| source.prepare()).collect());

@@ -41,6 +41,11 @@ pub(crate) trait Source {
         false
     }
 
+    /// Whether calls of handlers are told of with how they ended.
+    fn handlers(&self) -> bool {
+        false
+    }
+
     /// Looks, once in a while and at the end, whether what is traced is still there; tells it once
     /// if not.
     fn look(&mut self, _control: &dyn Control) {}

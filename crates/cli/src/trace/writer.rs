@@ -80,6 +80,14 @@ impl Writer {
         self
     }
 
+    /// Tells with each call of an interrupt's handler how it ended, if there are any.
+    pub(crate) fn with_handlers(mut self, handlers: bool) -> Self {
+        if handlers {
+            self.merge = self.merge.with_handlers();
+        }
+        self
+    }
+
     /// Holds back no more than so many records for the sake of their order.
     pub(crate) fn with_room(mut self, records: usize) -> Self {
         self.merge = self.merge.with_bounds(Bounds { records, ..Bounds::default() });

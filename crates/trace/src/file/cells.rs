@@ -18,6 +18,8 @@ use crate::{Argument, Frame, Place, Site, Totals};
 pub(crate) struct Cells<'a> {
     pub(crate) op: Option<&'static str>,
     pub(crate) place: Option<Place<'a>>,
+    /// Whose it is, of what has no place in the device.
+    pub(crate) device: Option<&'a str>,
     pub(crate) physical: Option<u64>,
     pub(crate) address: Option<u64>,
     pub(crate) width: Option<u8>,
@@ -109,7 +111,7 @@ impl Rows {
         self.pid.append_value(pid);
         self.tgid.append_value(tgid);
         self.comm.append_value(comm);
-        self.device.append_option(cells.place.map(|place| place.device));
+        self.device.append_option(cells.place.map(|place| place.device).or(cells.device));
         self.bar.append_option(cells.place.map(|place| place.bar));
         self.offset.append_option(cells.place.map(|place| place.offset));
         self.register.append_option(cells.place.and_then(|place| place.register));

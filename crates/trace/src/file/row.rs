@@ -255,6 +255,11 @@ impl<'a> Row<'_, 'a> {
     }
 
     #[inline]
+    pub(crate) fn device(&self) -> Option<&'a str> {
+        self.columns.device.get(self.row)
+    }
+
+    #[inline]
     pub(crate) fn place(&self) -> Option<Place<'a>> {
         Some(Place {
             device: self.columns.device.get(self.row)?,

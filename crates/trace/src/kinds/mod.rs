@@ -74,7 +74,7 @@ macro_rules! kinds {
             pub(crate) fn learn(kind: Kind, record: &Record, known: &mut Known) {
                 match kind {
                     $(Kind::$kind => <$type as EventKind>::learn(record, known),)*
-                    Kind::More | Kind::Task | Kind::Served => {}
+                    Kind::More | Kind::Task | Kind::Served | Kind::Handled => {}
                 }
             }
 
@@ -82,7 +82,7 @@ macro_rules! kinds {
             pub(crate) fn decode(kind: Kind, from: Gathered<$event>) -> Option<Self> {
                 match kind {
                     $(Kind::$kind => <$type as EventKind>::decode(from).map(Self::$kind),)*
-                    Kind::More | Kind::Task | Kind::Served => None,
+                    Kind::More | Kind::Task | Kind::Served | Kind::Handled => None,
                 }
             }
 
@@ -211,6 +211,10 @@ kinds! { 'a;
     Fault(fault::PageFault<'a>) in fault, asked for with
         /// Page faults.
         fault::Studied;
+    /// A handler of a device's interrupt was called.
+    Interrupt(interrupt::Interrupt<'a>) in interrupt, asked for with
+        /// Interrupts of devices.
+        interrupt::Followed;
     /// A person's marker. The last: in mmiotrace's format others are told of by markers too.
     Mark(mark::Mark<'a>) in mark;
 }

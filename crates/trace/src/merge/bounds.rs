@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Bounds {
     /// How long it waits for a CPU that is in the middle of a record.
     pub wait: Duration,
-    /// How long it waits for the end of a page fault.
+    /// How long it waits for the end of a page fault, or of an interrupt's handler.
     pub ends: Duration,
     /// Records it holds while it waits for CPUs, and as many while it waits for ends.
     pub records: usize,

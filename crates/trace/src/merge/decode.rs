@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use trapline_abi::{Kind, Record};
 
 use super::lane::Task;
+use super::pairing::End;
 use crate::kinds::hit::Probe;
 use crate::{Event, What};
 
@@ -16,8 +17,8 @@ pub(crate) struct Gathered<'a> {
     pub(crate) bytes: &'a [u8],
     /// Whether all continuations are there.
     pub(crate) is_whole: bool,
-    /// Nanoseconds from a page fault to its end, if that is known.
-    pub(crate) took: Option<u64>,
+    /// How it ended, if it takes time and that is known.
+    pub(crate) end: Option<End>,
     /// What was known before it.
     pub(crate) known: &'a Known,
 }
@@ -57,21 +58,20 @@ impl Decoder {
     }
 
     /// The event that `record` and the payload of its continuations, `more`, tell of; `None` for
-    /// those that only tell of the records after them, and for the end of a page fault for which
-    /// nobody waits.
+    /// those that only tell of the records after them, and for an end for which nobody waits.
     pub(super) fn event<'e>(
         &'e mut self,
         record: &'e Record,
         more: &[u8],
         is_whole: bool,
-        took: Option<u64>,
+        end: Option<End>,
     ) -> Result<Option<Event<'e>>, Malformed> {
         let kind = match Kind::from_code(record.kind) {
             Some(Kind::Task) => {
                 self.tasks.insert(task_key(record), Task::from_record(record));
                 return Ok(None);
             }
-            Some(Kind::Served) => return Ok(None),
+            Some(Kind::Served | Kind::Handled) => return Ok(None),
             Some(kind) => kind,
             None => return Err(Malformed),
         };
@@ -79,7 +79,7 @@ impl Decoder {
         record.payload.iter().for_each(|word| self.bytes.extend_from_slice(&word.to_le_bytes()));
         self.bytes.extend_from_slice(more);
         What::learn(kind, record, &mut self.known);
-        let from = Gathered { record, bytes: &self.bytes, is_whole, took, known: &self.known };
+        let from = Gathered { record, bytes: &self.bytes, is_whole, end, known: &self.known };
         let what = What::decode(kind, from).ok_or(Malformed)?;
         let task = self.tasks.get(&task_key(record));
         Ok(Some(Event {

@@ -47,7 +47,7 @@ pub struct Merge {
     released: u64,
     decoder: Decoder,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Where faults wait for their ends, if those are told of.
+    /// Where what takes time waits for its end, if those are told of.
     pairing: Option<Pairing>,
     more: Vec<u8>,
     late: u64,
@@ -79,7 +79,13 @@ impl Merge {
     /// Tells with each page fault how long it took, if its end comes within [`Bounds::ends`]: until
     /// then it is held back, and what came after it too.
     pub fn with_latency(mut self) -> Self {
-        self.pairing = Some(Pairing::default());
+        self.pairing.get_or_insert_default().faults = true;
+        self
+    }
+
+    /// Tells with each call of an interrupt's handler how it ended, likewise.
+    pub fn with_handlers(mut self) -> Self {
+        self.pairing.get_or_insert_default().handlers = true;
         self
     }
 
@@ -122,8 +128,7 @@ impl Merge {
         Ok(())
     }
 
-    /// Releases what has waited too long for the end of a page fault, between rounds: nothing may
-    /// come for a while.
+    /// Releases what has waited too long for an end, between rounds: nothing may come for a while.
     pub fn release_overdue<E>(&mut self, sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         self.leave(Instant::now(), sink)
     }
@@ -168,8 +173,8 @@ impl Merge {
             self.released = self.released.max(time);
             if let Some(pairing) = &mut self.pairing {
                 let more = std::mem::take(&mut self.more);
-                pairing.push(Whole { record, more, complete: whole, took: None }, now);
-                // Only what is too much: the end that a fault waits for may come in this round.
+                pairing.push(Whole { record, more, complete: whole, end: None }, now);
+                // Only what is too much: the end that something waits for may come in this round.
                 if pairing.len() > self.bounds.records
                     && let Some(whole) = pairing.pop_any()
                 {
@@ -177,14 +182,14 @@ impl Merge {
                 }
             } else {
                 let more = std::mem::take(&mut self.more);
-                let whole = Whole { record, more, complete: whole, took: None };
+                let whole = Whole { record, more, complete: whole, end: None };
                 self.more = self.hand_out(whole, &mut sink)?;
             }
         }
         self.leave(now, &mut sink)
     }
 
-    /// Hands out what has waited for the ends of faults and need not any longer.
+    /// Hands out what has waited for ends and need not any longer.
     fn leave<E>(&mut self, now: Instant, mut sink: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         let bounds = self.bounds;
         while let Some(whole) = self.pairing.as_mut().and_then(|pairing| pairing.pop(now, &bounds)) {
@@ -199,7 +204,7 @@ impl Merge {
         whole: Whole,
         sink: impl FnOnce(Event<'_>) -> Result<(), E>,
     ) -> Result<Vec<u8>, E> {
-        match self.decoder.event(&whole.record, &whole.more, whole.complete, whole.took) {
+        match self.decoder.event(&whole.record, &whole.more, whole.complete, whole.end) {
             Ok(Some(event)) => sink(event)?,
             Ok(None) => {}
             Err(Malformed) => self.malformed += 1,

@@ -1,15 +1,20 @@
-//! Page faults wait for their ends, so that each is told with how long it took.
+//! What takes time waits for its end, so that each is told with how long it took: page faults, and
+//! handlers of interrupts.
 //!
-//! Records come here in the order of their times and leave in the same order. A fault leaves when
-//! its thread has ended it, has raised another one, or has waited for longer, or with more records,
-//! than the [`Bounds`] allow; what came after it waits with it. Rejected: an event of its own for
-//! the end, since everybody who reads a trace would have to pair them again.
+//! Records come here in the order of their times and leave in the same order. What waits leaves
+//! when its end has come, when another of its kind begins at the same place (a fault of the same
+//! thread, a call of the same handler on the same CPU), or has waited for longer, or with more
+//! records, than the [`Bounds`] allow; what came after it waits with it. Rejected: an event of its
+//! own for the end, since everybody who reads a trace would have to pair them again; and one record
+//! at the end alone, since what happened meanwhile would come before it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use trapline_abi::{FaultPayload, Kind, Record, ServedPayload};
+use trapline_abi::{
+    FaultPayload, HandledPayload, INTERRUPT_THREAD, InterruptPayload, Kind, Record, ServedPayload,
+};
 
 use super::Bounds;
 
@@ -23,8 +28,45 @@ pub(super) struct Whole {
     pub(super) more: Vec<u8>,
     /// Whether all continuations were there.
     pub(super) complete: bool,
-    /// Nanoseconds from a fault to its end.
-    pub(super) took: Option<u64>,
+    /// How it ended, if that is known.
+    pub(super) end: Option<End>,
+}
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Nanoseconds from its beginning.
+    pub(crate) took: u64,
+    /// What came of it: of a fault `vm_fault_t`, of a handler what it returned.
+    pub(crate) result: u32,
+}
+
+/// What has an end: two that have the same are one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Span {
+    /// A page fault of a thread.
+    Fault { thread: u32 },
+    /// A handler of an interrupt. One that is called on a line that devices share may be the same
+    /// function as the one before it.
+    Handler { cpu: u16, irq: u32, handler: u64 },
+    /// What a handler's thread runs.
+    Thread { thread: u32 },
+}
+
+impl Span {
+    fn of_handler(record: &Record, irq: u32, handler: u64, flags: u8) -> Self {
+        match flags & INTERRUPT_THREAD {
+            0 => Self::Handler { cpu: record.cpu, irq, handler },
+            _ => Self::Thread { thread: record.task },
+        }
+    }
+}
+
+/// What a record is to the pairing.
+enum Role {
+    Begins(Span),
+    Ends(Span),
+    Neither,
 }
 
 #[derive(Debug)]
@@ -35,14 +77,18 @@ struct Waiting {
     open: bool,
 }
 
-/// The faults that wait, and what waits with them.
+/// What waits for its end, and what waits with it.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
+    /// Whether page faults wait.
+    pub(super) faults: bool,
+    /// Whether handlers of interrupts do.
+    pub(super) handlers: bool,
     queue: VecDeque<Waiting>,
     /// Number of the first record in the queue, counted from the beginning.
     first: u64,
-    /// The last fault of each thread whose end is still to come, by number.
-    open: HashMap<u32, u64>,
+    /// What has begun and not ended, by number.
+    open: HashMap<Span, u64>,
 }
 
 impl Pairing {
@@ -51,19 +97,38 @@ impl Pairing {
         self.queue.len()
     }
 
+    /// What a record begins or ends.
+    fn role(&self, record: &Record) -> Role {
+        match Kind::from_code(record.kind) {
+            Some(Kind::Fault) if self.faults => Role::Begins(Span::Fault { thread: record.task }),
+            Some(Kind::Served) => Role::Ends(Span::Fault { thread: record.task }),
+            Some(Kind::Interrupt) if self.handlers => {
+                let InterruptPayload { handler, irq, flags, .. } =
+                    InterruptPayload::from_words(record.payload);
+                Role::Begins(Span::of_handler(record, irq, handler, flags))
+            }
+            Some(Kind::Handled) => {
+                let HandledPayload { handler, irq, flags, .. } = HandledPayload::from_words(record.payload);
+                Role::Ends(Span::of_handler(record, irq, handler, flags))
+            }
+            _ => Role::Neither,
+        }
+    }
+
     /// Takes the next record.
     pub(super) fn push(&mut self, whole: Whole, now: Instant) {
-        let record = whole.record;
-        if record.kind == Kind::Served as u8 {
-            return self.served(&record);
-        }
-        let open = record.kind == Kind::Fault as u8;
-        if open {
-            let number = self.first + self.queue.len() as u64;
-            if let Some(before) = self.open.insert(record.task, number) {
-                self.close(before);
+        let role = self.role(&whole.record);
+        match role {
+            Role::Ends(span) => return self.end(span, &whole.record),
+            Role::Begins(span) => {
+                let number = self.first + self.queue.len() as u64;
+                if let Some(before) = self.open.insert(span, number) {
+                    self.close(before);
+                }
             }
+            Role::Neither => {}
         }
+        let open = matches!(role, Role::Begins(_));
         self.queue.push_back(Waiting { whole, since: now, open });
     }
 
@@ -81,8 +146,8 @@ impl Pairing {
     pub(super) fn pop_any(&mut self) -> Option<Whole> {
         let Waiting { whole, open, .. } = self.queue.pop_front()?;
         self.first += 1;
-        if open {
-            self.open.remove(&whole.record.task);
+        if open && let Role::Begins(span) = self.role(&whole.record) {
+            self.open.remove(&span);
         }
         Some(whole)
     }
@@ -97,28 +162,37 @@ impl Pairing {
         }
     }
 
-    /// The fault that `record` is the end of, if it is known, has taken so long.
-    fn served(&mut self, record: &Record) {
-        let ServedPayload { address, result } = ServedPayload::from_words(record.payload);
-        let Some(&number) = self.open.get(&record.task) else { return };
+    /// What `record` is the end of, if it is known, has ended so.
+    fn end(&mut self, span: Span, record: &Record) {
+        let Some(&number) = self.open.get(&span) else { return };
         let Some(waiting) = self.waiting(number) else { return };
-        let fault = FaultPayload::from_words(waiting.whole.record.payload);
-        if fault.address >> PAGE != address >> PAGE {
-            return;
-        }
-        // It goes on: how long a try took is not how long the fault takes.
-        if result & ServedPayload::RETRY != 0 {
-            return;
-        }
-        waiting.whole.took = record.time.checked_sub(waiting.whole.record.time);
+        let begun = waiting.whole.record;
+        let result = match span {
+            Span::Fault { .. } => {
+                let ServedPayload { address, result } = ServedPayload::from_words(record.payload);
+                let fault = FaultPayload::from_words(begun.payload);
+                if fault.address >> PAGE != address >> PAGE {
+                    return;
+                }
+                // It goes on: how long a try took is not how long the fault takes.
+                if result & ServedPayload::RETRY != 0 {
+                    return;
+                }
+                result
+            }
+            Span::Handler { .. } | Span::Thread { .. } => HandledPayload::from_words(record.payload).result,
+        };
+        waiting.whole.end = record.time.checked_sub(begun.time).map(|took| End { took, result });
         waiting.open = false;
-        self.open.remove(&record.task);
+        self.open.remove(&span);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use trapline_abi::PciFunction;
 
     use super::*;
 
@@ -128,7 +202,7 @@ mod tests {
 
     fn whole(time: u64, task: u32, kind: Kind, payload: [u64; 4]) -> Whole {
         let record = Record { time, task, kind: kind as u8, payload, ..Record::EMPTY };
-        Whole { record, more: Vec::new(), complete: true, took: None }
+        Whole { record, more: Vec::new(), complete: true, end: None }
     }
 
     fn fault(time: u64, task: u32, address: u64) -> Whole {
@@ -144,20 +218,28 @@ mod tests {
         pairing.push(whole, Instant::now());
     }
 
+    fn left(whole: Whole) -> (u64, Option<u64>) {
+        (whole.record.time, whole.end.map(|end| end.took))
+    }
+
+    fn of_faults() -> Pairing {
+        Pairing { faults: true, ..Pairing::default() }
+    }
+
     /// Time, and how long it took, of all that leaves within the bounds.
     fn leaving(pairing: &mut Pairing, bounds: Bounds) -> Vec<(u64, Option<u64>)> {
         let next = || pairing.pop(Instant::now(), &bounds);
-        std::iter::from_fn(next).map(|whole| (whole.record.time, whole.took)).collect()
+        std::iter::from_fn(next).map(left).collect()
     }
 
     /// As [`leaving`], of all there is.
     fn rest(pairing: &mut Pairing) -> Vec<(u64, Option<u64>)> {
-        std::iter::from_fn(|| pairing.pop_any()).map(|whole| (whole.record.time, whole.took)).collect()
+        std::iter::from_fn(|| pairing.pop_any()).map(left).collect()
     }
 
     #[test]
     fn a_fault_leaves_with_its_end_and_whatever_came_after_it_does_then() {
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         push(&mut pairing, fault(10, 1, 0x1234));
         push(&mut pairing, fault(11, 2, 0x5000));
         push(&mut pairing, whole(12, 2, Kind::Mark, [0; 4]));
@@ -170,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_end_of_something_else_is_no_end_and_one_that_is_tried_again_is_the_last() {
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         push(&mut pairing, served(5, 1, 0x1000, 0));
         push(&mut pairing, fault(10, 1, 0x1000));
         push(&mut pairing, served(11, 1, 0x9000, 0));
@@ -184,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_fault_that_leaves_while_it_is_tried_again_has_no_time() {
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         push(&mut pairing, fault(10, 1, 0x1000));
         push(&mut pairing, served(13, 1, 0x1000, ServedPayload::RETRY));
         assert_eq!(leaving(&mut pairing, NOW), [(10, None)]);
@@ -192,12 +274,12 @@ mod tests {
 
     #[test]
     fn a_fault_without_an_end_leaves_with_the_next_of_its_thread_after_a_while_or_at_the_end() {
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         push(&mut pairing, fault(10, 1, 0x1000));
         push(&mut pairing, fault(20, 1, 0x1000));
         assert_eq!(leaving(&mut pairing, EVER), [(10, None)]);
         assert_eq!(rest(&mut pairing), [(20, None)]);
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         push(&mut pairing, fault(10, 1, 0x1000));
         assert_eq!(leaving(&mut pairing, NOW), [(10, None)]);
         // Its end, when it comes after all, is nobody's.
@@ -208,7 +290,7 @@ mod tests {
     #[test]
     fn no_more_wait_for_an_end_than_the_bounds_allow_and_none_is_left_out() {
         let bounds = Bounds { records: 10, ..EVER };
-        let mut pairing = Pairing::default();
+        let mut pairing = of_faults();
         let mut left = Vec::new();
         push(&mut pairing, fault(1, 7, 0x1000));
         for time in 2..100 {
@@ -220,5 +302,59 @@ mod tests {
         left.extend(rest(&mut pairing));
         assert_eq!(left, (1..100).map(|time| (time, None)).collect::<Vec<_>>());
         assert!(pairing.open.is_empty());
+    }
+
+    fn interrupt(time: u64, cpu: u16, irq: u32, handler: u64, flags: u8) -> Whole {
+        let device = PciFunction::default();
+        let payload = InterruptPayload { handler, irq, index: 0, signal: 0, flags, device };
+        let mut whole = whole(time, 100 + u32::from(cpu), Kind::Interrupt, payload.to_words());
+        whole.record.cpu = cpu;
+        whole
+    }
+
+    fn handled(time: u64, cpu: u16, irq: u32, handler: u64, flags: u8, result: u32) -> Whole {
+        let payload = HandledPayload { handler, irq, flags, result };
+        let mut whole = whole(time, 100 + u32::from(cpu), Kind::Handled, payload.to_words());
+        whole.record.cpu = cpu;
+        whole
+    }
+
+    #[test]
+    fn a_handler_leaves_with_its_end_on_its_cpu_and_what_it_did_leaves_after_it() {
+        let mut pairing = Pairing { handlers: true, ..Pairing::default() };
+        push(&mut pairing, interrupt(10, 0, 24, 0x1000, 3));
+        push(&mut pairing, whole(11, 100, Kind::Access, [0; 4]));
+        push(&mut pairing, interrupt(12, 1, 24, 0x1000, 3));
+        push(&mut pairing, handled(13, 1, 24, 0x1000, 3, 2));
+        // Of a handler that began before the trace.
+        push(&mut pairing, handled(14, 2, 24, 0x1000, 3, 1));
+        assert_eq!(leaving(&mut pairing, EVER), []);
+        // On a line that is shared the same function may be called for another device.
+        push(&mut pairing, handled(15, 0, 24, 0x1000, 3, 0));
+        push(&mut pairing, interrupt(16, 0, 24, 0x1000, 3));
+        push(&mut pairing, handled(18, 0, 24, 0x1000, 3, 1));
+        let results: Vec<_> = std::iter::from_fn(|| pairing.pop(Instant::now(), &EVER))
+            .map(|whole| (whole.record.time, whole.end.map(|end| (end.took, end.result))))
+            .collect();
+        assert_eq!(results, [(10, Some((5, 0))), (11, None), (12, Some((1, 2))), (16, Some((2, 1)))]);
+        assert!(pairing.open.is_empty());
+    }
+
+    #[test]
+    fn what_a_handler_s_thread_runs_ends_wherever_the_thread_has_gone() {
+        let mut pairing = Pairing { handlers: true, ..Pairing::default() };
+        push(&mut pairing, interrupt(10, 0, 24, 0x2000, INTERRUPT_THREAD));
+        let mut moved = handled(17, 3, 24, 0x2000, INTERRUPT_THREAD, 1);
+        moved.record.task = 100;
+        push(&mut pairing, moved);
+        assert_eq!(leaving(&mut pairing, EVER), [(10, Some(7))]);
+    }
+
+    #[test]
+    fn what_is_not_waited_for_passes_without_its_end() {
+        let mut pairing = of_faults();
+        push(&mut pairing, interrupt(10, 0, 24, 0x1000, 3));
+        push(&mut pairing, handled(11, 0, 24, 0x1000, 3, 1));
+        assert_eq!(leaving(&mut pairing, EVER), [(10, None)]);
     }
 }

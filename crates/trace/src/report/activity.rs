@@ -7,7 +7,7 @@ use crate::{Event, Site};
 
 /// Where in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Code {
+pub(crate) enum Code {
     /// In a function, by the numbers of its name and its module's.
     Function { function: u32, module: Option<u32> },
     /// At an address of which no function is known.
@@ -17,7 +17,7 @@ pub(super) enum Code {
 impl Code {
     /// Where the instruction at `ip` is, which is at `site` if that is known; `None` if neither is.
     #[inline]
-    pub(super) fn of(site: Option<&Site<'_>>, ip: u64, texts: &mut Texts) -> Option<Self> {
+    pub(crate) fn of(site: Option<&Site<'_>>, ip: u64, texts: &mut Texts) -> Option<Self> {
         match site {
             Some(site) => Some(Self::Function {
                 function: texts.number(site.function),
@@ -28,7 +28,7 @@ impl Code {
     }
 
     /// So many events from there.
-    pub(super) fn count(self, count: u64, texts: &Texts) -> Count<'_> {
+    pub(crate) fn count(self, count: u64, texts: &Texts) -> Count<'_> {
         match self {
             Self::Function { function, module } => Count {
                 name: texts.text(function),

@@ -11,6 +11,7 @@
 mod activity;
 mod completeness;
 mod html;
+mod latency;
 mod page;
 mod texts;
 
@@ -22,13 +23,14 @@ use anstyle::Style;
 use crate::kinds::{EventKind, Tallies};
 use crate::write::duration;
 use crate::{Access, Cut, Event, Header, Hit, Moment, ProbeTotals, RegisterCount, Source, Totals, Watched};
-pub(crate) use activity::Activity;
+pub(crate) use activity::{Activity, Code};
 pub(crate) use completeness::Completeness;
 use completeness::Verdict;
 pub use html::HtmlError;
 pub(crate) use html::Shown;
 use html::Timeline;
-pub(crate) use page::{Page, plain};
+pub(crate) use latency::{Bucket, Latency};
+pub(crate) use page::{Page, function, plain};
 pub(crate) use texts::Texts;
 
 const TITLE: Style = Style::new().bold();
@@ -188,6 +190,11 @@ impl Summary {
     /// Page faults counted.
     pub fn faults(&self) -> u64 {
         self.tallies.fault.faults()
+    }
+
+    /// Interrupts counted, however many handlers each has.
+    pub fn interrupts(&self) -> u64 {
+        self.tallies.interrupt.interrupts()
     }
 
     /// Page faults by what they were, as [`PageFault::sentence`](crate::PageFault::sentence) says

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 
 use super::{Activity, Count, Texts};
-use crate::write::{DIM, grouped, paint, printable};
+use crate::write::{ALARM, DIM, grouped, paint, printable};
 
 /// A report that is being written.
 pub(crate) struct Page<'p> {
@@ -28,6 +28,11 @@ impl Page<'_> {
     /// Writes a line that is less important than the others.
     pub(crate) fn dim(&mut self, text: &str) -> io::Result<()> {
         self.line(DIM, text)
+    }
+
+    /// Writes a line that must not be overlooked.
+    pub(crate) fn alarm(&mut self, text: &str) -> io::Result<()> {
+        self.line(ALARM, text)
     }
 
     /// Writes a table: how often, and of what. The words are those for what is counted, for the
@@ -78,7 +83,7 @@ pub(crate) fn plain(count: &Count<'_>) -> String {
     printable(count.name)
 }
 
-pub(super) fn function(count: &Count<'_>) -> String {
+pub(crate) fn function(count: &Count<'_>) -> String {
     match (count.number, count.module) {
         (Some(address), _) => format!("{address:#x}"),
         (None, Some(module)) => format!("{} [{module}]", count.name),

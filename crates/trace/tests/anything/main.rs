@@ -8,11 +8,11 @@ use std::fs;
 use std::io;
 
 use proptest::prelude::*;
-use trapline_abi::{Change, ErrorCode, Flags, Way};
+use trapline_abi::{Change, ErrorCode, Flags, PciFunction, Signal, Way};
 use trapline_trace::{
-    Access, Bar, Device, Direction, Ending, Event, FileWriter, Header, Human, JsonLines, Lost, Map,
-    Mmiotrace, Names, PageFault, ParquetFile, Perfetto, RegisterFile, Registers, Sink, Summary, Symbols,
-    Totals, TraceReader, Unmap, Value, What, Window, devices,
+    Access, Bar, Device, Direction, Ending, Event, FileWriter, Header, Human, Interrupt, JsonLines, Lost,
+    Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, RegisterFile, Registers, Sink, Summary,
+    Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -88,10 +88,25 @@ fn what() -> impl Strategy<Value = What<'static>> {
                 site: None,
             })
         });
+    let interrupt = (any::<(u64, u32, u16, u8)>(), number(), 0..3_u8, prop::option::of(any::<u32>()))
+        .prop_map(|((handler, irq, index, flags), took, signal, result)| {
+            What::Interrupt(Interrupt {
+                device: PciFunction(handler).into(),
+                irq,
+                signal: Signal::from_code(signal).unwrap(),
+                index,
+                flags: Flags(flags),
+                handler,
+                site: None,
+                outcome: result.map(|result| [Outcome::None, Outcome::Handled][result as usize % 2]),
+                took: result.map(|_| took),
+            })
+        });
     prop_oneof![
         access,
         map,
         fault,
+        interrupt,
         any::<u32>().prop_map(|mapping| What::Unmap(Unmap { mapping })),
         number().prop_map(|count| What::Lost(Lost { count })),
         (number(), number()).prop_map(|(address, nanoseconds)| What::Window(Window { address, nanoseconds })),

@@ -10,9 +10,10 @@ use crate::code::{At, Registration, Registry};
 use crate::errno::Errno;
 use crate::glue;
 use crate::locks::PatchingLock;
+use crate::names::text;
 use crate::state::ENGINE;
 use core::ptr::null_mut;
-use trapline_abi::{NAME_LENGTH, ServedPayload};
+use trapline_abi::ServedPayload;
 use trapline_engine::Trap;
 use trapline_engine::code::CodeHandlers;
 use trapline_insn::Registers;
@@ -41,9 +42,6 @@ pub(super) struct Serving {
 impl Serving {
     /// Follows the calls from now on; `id` is the probe's number, `owner` the process that asked.
     pub(super) fn begin(patching: &mut PatchingLock<'_>, id: u64, owner: u32) -> Result<Self, Errno> {
-        const NAME: &[u8] = b"faults served";
-        let mut name = [0; NAME_LENGTH];
-        name.iter_mut().zip(NAME).for_each(|(to, from)| *to = *from);
         let registration = Registration {
             id,
             address: glue::glue_handle_mm_fault(),
@@ -52,7 +50,7 @@ impl Serving {
             data: null_mut(),
             limit: 0,
             owner,
-            name,
+            name: text(b"faults served"),
             flags: 0,
         };
         // SAFETY: the handlers use no data of theirs, and do not fault: they read registers and

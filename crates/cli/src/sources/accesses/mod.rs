@@ -15,8 +15,8 @@ use crate::say::say;
 use crate::sources::inject::{InjectError, Injection, Rules};
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
-pub(super) use targets::{Target, describe};
-use targets::{TargetError, Targets};
+use targets::Targets;
+pub(super) use targets::{Target, TargetError, chosen, describe};
 
 /// Why there is nothing to watch.
 #[derive(Debug, thiserror::Error)]

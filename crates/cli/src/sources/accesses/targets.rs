@@ -73,6 +73,13 @@ pub(crate) enum TargetError {
     },
 }
 
+impl TargetError {
+    /// Whether it is that a device has no memory with registers in it, which is no mistake.
+    pub(in crate::sources) fn is_of_memory(&self) -> bool {
+        matches!(self, Self::OnlyPictures { .. } | Self::NoMemoryBar { .. })
+    }
+}
+
 /// A range to watch and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sources) struct Target {
@@ -118,13 +125,7 @@ pub(super) fn resolve(
     devices: &[Device],
     wanted: &args::Targets,
 ) -> Result<Targets, TargetError> {
-    let mut chosen: Vec<&Device> = Vec::new();
-    for name in &wanted.devices {
-        chosen.extend(named(system, devices, name)?);
-    }
-    for driver in &wanted.drivers {
-        chosen.extend(of_driver(system, devices, driver)?);
-    }
+    let chosen = chosen(system, devices, wanted)?;
     let mut watched: Vec<Target> = Vec::new();
     let mut left_out = Vec::new();
     let mut add = |range: PhysicalRange, bar: Option<(&Device, u8)>| {
@@ -169,6 +170,22 @@ pub(super) fn resolve(
     }
     left_out.dedup();
     Ok(Targets { watched: joined(watched), left_out })
+}
+
+/// The devices that a person means, by their names and their drivers, in the order of the words.
+pub(in crate::sources) fn chosen<'a>(
+    system: &System,
+    devices: &'a [Device],
+    wanted: &args::Targets,
+) -> Result<Vec<&'a Device>, TargetError> {
+    let mut chosen: Vec<&Device> = Vec::new();
+    for name in &wanted.devices {
+        chosen.extend(named(system, devices, name)?);
+    }
+    for driver in &wanted.drivers {
+        chosen.extend(of_driver(system, devices, driver)?);
+    }
+    Ok(chosen)
 }
 
 /// The devices that a person means by a name.

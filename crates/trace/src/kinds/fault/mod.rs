@@ -1,7 +1,6 @@
 //! A page fault, as it was raised.
 
 mod heat;
-mod latency;
 mod picture;
 mod report;
 
@@ -126,7 +125,7 @@ impl<'a> EventKind<'a> for PageFault<'a> {
         let FaultPayload { address, ip, error_code, stack, .. } =
             FaultPayload::from_words(from.record.payload);
         let (error_code, flags) = (ErrorCode(error_code), Flags(from.record.flags));
-        Some(Self { address, error_code, ip, stack, flags, took: from.took, memory: None, site: None })
+        Some(Self { address, error_code, ip, stack, flags, took: from.end.map(|end| end.took), memory: None, site: None })
     }
 
     fn named(self, names: &'a Names) -> Self {

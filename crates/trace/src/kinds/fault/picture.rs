@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use super::Tally;
 use super::heat::Grid;
-use super::latency::Bucket;
+use crate::report::Bucket;
 use crate::write::{duration, grouped};
 
 /// Pixels.

@@ -10,10 +10,9 @@ use trapline_abi::ErrorCode;
 
 use super::PageFault;
 use super::heat::Heat;
-use super::latency::Latency;
 use crate::fault::{Cause, sentence};
 use crate::kinds::EventKind;
-use crate::report::{Activity, Count, Page, Section, Seen, Texts, counted, plain, sorted};
+use crate::report::{Activity, Count, Latency, Page, Section, Seen, Texts, counted, plain, sorted};
 
 /// How a report calls page faults.
 const UNIT: &str = "faults";

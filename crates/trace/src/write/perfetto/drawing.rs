@@ -66,6 +66,12 @@ impl Drawing<'_> {
         self.figure.on.push(on);
     }
 
+    /// Puts it on the track of its CPU, which does nothing else that takes time meanwhile.
+    pub(crate) fn on_cpu_alone(&mut self) {
+        let track = self.sequence.cpu(self.event.cpu);
+        self.figure.on.push(On::Track(track));
+    }
+
     /// Puts it on the track of its task, if that is known.
     pub(crate) fn on_task(&mut self) {
         if let Some(track) = self.sequence.task(self.event) {

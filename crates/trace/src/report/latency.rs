@@ -1,4 +1,4 @@
-//! How long page faults took: a histogram, in characters.
+//! How long something took: a histogram, in characters.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ const WIDTH: u64 = 64;
 
 /// Times by how often they were seen, to three digits.
 #[derive(Debug)]
-pub(super) struct Latency {
+pub(crate) struct Latency {
     times: Histogram<u64>,
 }
 
@@ -23,27 +23,27 @@ impl Default for Latency {
     }
 }
 
-/// So many faults took longer than the bucket before says and up to this.
+/// So many took longer than the bucket before says and up to this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Nanoseconds.
-    pub(super) to: u64,
-    pub(super) count: u64,
+    pub(crate) to: u64,
+    pub(crate) count: u64,
 }
 
 impl Latency {
-    /// Counts a fault that took so many nanoseconds.
-    pub(super) fn add(&mut self, nanoseconds: u64) {
+    /// Counts one that took so many nanoseconds.
+    pub(crate) fn add(&mut self, nanoseconds: u64) {
         self.times.record(nanoseconds).expect("it grows as it must, and 64 bits are enough to count in");
     }
 
-    /// Faults counted.
-    pub(super) fn count(&self) -> u64 {
+    /// How many were counted.
+    pub(crate) fn count(&self) -> u64 {
         self.times.len()
     }
 
     /// A bucket for each doubling of time, from the first that is not empty to the last.
-    pub(super) fn buckets(&self) -> Vec<Bucket> {
+    pub(crate) fn buckets(&self) -> Vec<Bucket> {
         let mut buckets: Vec<Bucket> = Vec::new();
         for step in self.times.iter_recorded() {
             let to =
@@ -65,7 +65,7 @@ impl Latency {
     }
 
     /// "half within 2.1 us, 99 % within 14.2 us, all within 1.2 ms".
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let within = |share| duration(self.times.value_at_quantile(share));
         format!(
             "half within {}, 99 % within {}, all within {}",
@@ -79,7 +79,7 @@ impl Latency {
     ///
     /// # Errors
     /// Those of `out`.
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let buckets = self.buckets();
         let most = buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1);
         for Bucket { to, count } in buckets {

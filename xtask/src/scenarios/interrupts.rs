@@ -1,0 +1,323 @@
+//! Interrupts of two drivers' devices while they bind, work and go, on 4 CPUs, by each way that an
+//! interrupt has: a line, MSI, MSI-X, with handlers' threads and without. Three witnesses: the
+//! trace, the kernel's own tracepoints, call by call, and its counts in `/proc/interrupts`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{Scenario, succeeds};
+use crate::setup::Series;
+use crate::vm::Options;
+use crate::{build, exec};
+
+pub(super) const EQUAL: Scenario = Scenario {
+    name: "every interrupt of e1000e and NVMe while they bind, work and go is told once, by line, MSI and MSI-X, as /proc/interrupts and the kernel's own tracepoints have it",
+    check: equal,
+};
+
+/// The card, the disk, and `edu` on the card's line: a device in slot 1 and one in slot 5 share it.
+const DEVICES: [&str; 10] = [
+    "-device",
+    "edu,addr=1",
+    "-netdev",
+    "user,id=net,restrict=on",
+    "-device",
+    "e1000e,addr=5,netdev=net,romfile=",
+    "-blockdev",
+    "driver=null-co,node-name=disk,read-zeroes=on,size=67108864",
+    "-device",
+    "nvme,addr=3,serial=trapline,drive=disk",
+];
+const CARD: &str = "0000:00:05.0";
+const DISK: &str = "0000:00:03.0";
+
+/// A way in which the card interrupts.
+struct Way {
+    /// e1000e's parameter `IntMode`.
+    mode: u32,
+    /// NVMe's parameter `use_threaded_interrupts`.
+    threads: u32,
+    /// As the trace calls it.
+    signal: &'static str,
+    /// The handlers of the card.
+    handlers: &'static [&'static str],
+}
+
+const WAYS: [Way; 3] = [
+    Way { mode: 0, threads: 0, signal: "line", handlers: &["e1000_intr"] },
+    Way { mode: 1, threads: 1, signal: "msi", handlers: &["e1000_intr_msi"] },
+    Way { mode: 2, threads: 0, signal: "msi-x", handlers: &["e1000_intr_msix_rx", "e1000_msix_other"] },
+];
+
+/// A handler was called: on which CPU, of which interrupt, and whether it claimed it; in the order
+/// of each CPU.
+type Calls = BTreeMap<u32, Vec<(u32, bool)>>;
+
+fn equal(series: Series) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let script = format!(
+        "set -e
+tracing=/sys/kernel/tracing
+echo 20000 > $tracing/buffer_size_kb
+modprobe trapline
+cat > work <<'WORK'
+set -e
+modprobe e1000e IntMode=$1
+modprobe nvme use_threaded_interrupts=$2
+until [ -e /dev/nvme0n1 ]; do sleep 0.05; done
+# The disk's driver has requested its vectors twice by now, and rests; the card is not up yet.
+sleep 0.5
+cat /proc/interrupts > /out/before.$1
+trapline mark bound
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 0.05; done
+for device in {CARD} {DISK}; do
+    ls /sys/bus/pci/devices/$device/msi_irqs 2>/dev/null || cat /sys/bus/pci/devices/$device/irq
+done > /out/irqs.$1
+for cpu in 0 1 2 3; do
+    taskset -c $cpu dd if=/dev/nvme0n1 of=/dev/null bs=16k count=60 skip=$((cpu * 60)) iflag=direct 2>/dev/null &
+done
+ping -c 3 -i 0.2 -W 5 10.0.2.2 > /dev/null
+wait
+if [ $1 = 0 ]; then
+    # edu raises the line that it shares, and takes it back when the shell has come that far.
+    edu=$(head -n 1 /sys/bus/pci/devices/0000:00:01.0/resource | cut -d ' ' -f 1)
+    devmem $((edu + 0x60)) 32 1; devmem $((edu + 0x64)) 32 1
+fi
+# The driver lets go of its interrupts then, and their counts stay.
+ip link set eth0 down
+sleep 0.5
+cat /proc/interrupts > /out/after.$1
+trapline mark counted
+rmmod e1000e
+rmmod nvme
+WORK
+woken=$tracing/events/kprobes/woken/enable
+if grep -q ' irq_thread_fn$' /proc/kallsyms && grep -q ' irq_forced_thread_fn$' /proc/kallsyms; then
+    echo 'p:woken irq_thread_fn' > $tracing/kprobe_events
+fi
+for way in '0 0' '1 1' '2 0'; do
+    set -- $way
+    echo > $tracing/trace
+    ! test -e $woken || echo 1 > $woken
+    echo 1 > $tracing/events/irq/irq_handler_entry/enable
+    echo 1 > $tracing/events/irq/irq_handler_exit/enable
+    trapline device {CARD} {DISK} --without accesses --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
+    echo 0 > $tracing/events/irq/enable
+    grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1 || true
+    ! test -e $woken || echo 0 > $woken
+    cat $tracing/per_cpu/cpu*/stats > /out/stats.$1
+    cat $tracing/trace > /out/ftrace.$1
+done
+test \"$(trapline list)\" = 'nothing is probed'
+rmmod trapline"
+    );
+    succeeds(&Options {
+        qemu: DEVICES.map(Into::into).into(),
+        modules: vec!["e1000e".into(), "nvme".into()],
+        copy_out: Some(folder.path().to_owned()),
+        // As in `together`: code is probed and patched.
+        ..Options::in_turn(series, script)
+    })?;
+    WAYS.iter()
+        .try_for_each(|way| check(folder.path(), way).with_context(|| format!("with IntMode={}", way.mode)))
+}
+
+fn check(folder: &Path, way: &Way) -> Result<()> {
+    let read = |what: &str| {
+        let path = folder.join(format!("{what}.{}", way.mode));
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
+        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
+    }
+    let trace = folder.join(format!("{}.trace", way.mode));
+    let mut convert = Command::new(build::command()?);
+    let text = exec::output(convert.arg("convert").arg(&trace).args(["--to", "json"]))?;
+    let events = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let end = events.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
+    ensure!(end["dropped"] == 0 && end["malformed"] == 0, "records are missing: {end}");
+    let interrupts: Vec<&Value> = events.iter().filter(|event| event["kind"] == "interrupt").collect();
+    let is_in_thread = |event: &&&Value| has(event, "thread");
+    let unended = interrupts.iter().filter(|event| event["took_ns"].is_null()).count();
+    ensure!(unended == 0, "{unended} calls have no end");
+
+    // Of the devices' interrupts and no others, call by call.
+    let mut irqs: BTreeSet<u32> =
+        read("irqs")?.split_whitespace().map(str::parse).collect::<Result<_, _>>().context("irqs")?;
+    ensure!(irqs.len() > 2, "the devices have no interrupts: {irqs:?}");
+    let mut ours = Calls::new();
+    for event in interrupts.iter().filter(|event| !is_in_thread(event)) {
+        let claimed = event["result"] != "none";
+        ours.entry(number(event, "cpu")?).or_default().push((number(event, "irq")?, claimed));
+    }
+    // A driver that requests its vectors anew while it binds had others before, which nobody listed.
+    irqs.extend(ours.values().flatten().map(|(irq, _)| irq));
+    let theirs = calls_of_ftrace(&read("ftrace")?, &irqs)?;
+    for (cpu, theirs) in &theirs {
+        let ours = ours.get(cpu).map_or(&[][..], Vec::as_slice);
+        let differs = ours.iter().zip(theirs).position(|(one, other)| one != other);
+        ensure!(
+            ours.len() == theirs.len() && differs.is_none(),
+            "on CPU {cpu} we have {} calls, the tracepoints {}; the first that differs is number {differs:?}",
+            ours.len(),
+            theirs.len()
+        );
+    }
+    ensure!(
+        ours.len() == theirs.len() && ours.len() > 1,
+        "on other CPUs, or on one alone: {:?}",
+        ours.keys()
+    );
+
+    as_counted(way, &read("before")?, &read("after")?, &irqs, &events)?;
+    handlers(way, &interrupts)?;
+    let threads = interrupts.iter().filter(is_in_thread).count();
+    let woken = read("ftrace")?.lines().filter(|line| line.contains(": woken: ")).count();
+    ensure!(threads == woken, "{threads} calls in threads, the kernel's own probe has {woken}");
+    // A kernel in which they were inlined does not tell, and the command says so.
+    let symbols = read("symbols")?;
+    let follows = ["irq_thread_fn", "irq_forced_thread_fn"]
+        .iter()
+        .all(|function| symbols.lines().any(|line| line.ends_with(&format!(" {function}"))));
+    ensure!((way.threads == 1 && follows) == (threads > 100), "{threads} calls in threads");
+    let said = read("said")?;
+    ensure!(said.contains("threads of handlers run is not recorded") != follows, "{said}\n{symbols}");
+
+    let summary = read("summary")?;
+    for words in [" interrupts in ", "  vector", "  handler", "  took: half within", "0 dropped"] {
+        ensure!(summary.contains(words), "the summary lacks `{words}`:\n{summary}");
+    }
+    // Only edu does that: nobody's interrupts, and too many of them.
+    for words in [" claimed by no handler", "INTERRUPT STORM"] {
+        ensure!(summary.contains(words) == (way.mode == 0), "`{words}`:\n{summary}");
+    }
+    Ok(())
+}
+
+fn has(event: &Value, flag: &str) -> bool {
+    event["flags"].as_array().is_some_and(|flags| flags.iter().any(|known| known == flag))
+}
+
+fn number(event: &Value, field: &str) -> Result<u32> {
+    let number = event[field].as_u64().and_then(|number| u32::try_from(number).ok());
+    number.with_context(|| format!("no `{field}` in {event}"))
+}
+
+/// The calls in ftrace's text of interrupts of these numbers: `<idle>-0 [002] d.h1. 12.3:
+/// irq_handler_entry: irq=26 name=eth0-rx-0`, and `irq_handler_exit: irq=26 ret=handled`.
+fn calls_of_ftrace(text: &str, irqs: &BTreeSet<u32>) -> Result<Calls> {
+    let mut calls = Calls::new();
+    let mut under_way: BTreeMap<u32, u32> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((head, event)) = line.split_once(": irq_handler_") else { continue };
+        let told = || format!("ftrace says: {line}");
+        let cpu = head.rsplit_once(" [").and_then(|(_, rest)| rest.split(']').next()?.parse().ok());
+        let cpu: u32 = cpu.with_context(told)?;
+        let word = |name: &str| Some(event.split_once(name)?.1.split(' ').next().unwrap_or_default());
+        let irq: u32 = word("irq=").and_then(|word| word.parse().ok()).with_context(told)?;
+        if !irqs.contains(&irq) {
+            continue;
+        }
+        if event.starts_with("entry") {
+            under_way.insert(cpu, irq);
+        } else {
+            ensure!(under_way.remove(&cpu) == Some(irq), "an end without its beginning: {line}");
+            let claimed = word("ret=").with_context(told)? == "handled";
+            calls.entry(cpu).or_default().push((irq, claimed));
+        }
+    }
+    Ok(calls)
+}
+
+/// Holds the interrupts between the marks against `/proc/interrupts`. With MSI the card's driver
+/// tests its message and then requests it again, from when on the kernel counts anew.
+fn as_counted(way: &Way, before: &str, after: &str, irqs: &BTreeSet<u32>, events: &[Value]) -> Result<()> {
+    let mut ours: BTreeMap<u32, u64> = BTreeMap::new();
+    let mark = |text: &str| {
+        let found = events.iter().position(|event| event["kind"] == "mark" && event["text"] == text);
+        found.with_context(|| format!("there is no mark `{text}`"))
+    };
+    let (bound, counted) = (mark("bound")?, mark("counted")?);
+    for event in
+        events[bound..counted].iter().filter(|event| event["kind"] == "interrupt" && has(event, "first"))
+    {
+        *ours.entry(number(event, "irq")?).or_default() += 1;
+    }
+    let (before, after) = (counts(before), counts(after));
+    let count = |counts: &BTreeMap<u32, u64>, irq| counts.get(&irq).copied().unwrap_or(0);
+    for &irq in irqs {
+        let theirs = count(&after, irq).saturating_sub(count(&before, irq));
+        let is_anew = way.signal == "msi" && count(&ours, irq) > theirs && theirs > 0;
+        ensure!(
+            count(&ours, irq) == theirs || is_anew,
+            "irq {irq}: {} told, {theirs} counted",
+            count(&ours, irq)
+        );
+    }
+    let all: u64 = ours.values().sum();
+    ensure!(all > 200, "{all} interrupts, expected some hundreds");
+    Ok(())
+}
+
+/// What `/proc/interrupts` counts, of all CPUs together, by number: ` 26: 0 5 0 0 PCI-MSI …`.
+fn counts(text: &str) -> BTreeMap<u32, u64> {
+    let count = |line: &str| {
+        let (irq, rest) = line.trim_start().split_once(':')?;
+        let counts = rest.split_whitespace().map_while(|word| word.parse::<u64>().ok());
+        Some((irq.parse().ok()?, counts.sum()))
+    };
+    text.lines().filter_map(count).collect()
+}
+
+/// The handlers, what they are called by, and what they answer.
+fn handlers(way: &Way, interrupts: &[&Value]) -> Result<()> {
+    let of = |device: &str, field: &str| -> BTreeSet<String> {
+        let of_device = interrupts.iter().filter(|event| event["device"] == device);
+        of_device.filter_map(|event| event[field].as_str().map(str::to_owned)).collect()
+    };
+    let functions = of(CARD, "function");
+    for handler in way.handlers {
+        ensure!(functions.contains(*handler), "{handler} was not called, but {functions:?}");
+    }
+    ensure!(of(CARD, "signal") == [way.signal.to_owned()].into(), "signals: {:?}", of(CARD, "signal"));
+    ensure!(of(DISK, "signal") == ["msi-x".to_owned()].into(), "signals: {:?}", of(DISK, "signal"));
+    let (functions, results) = (of(DISK, "function"), of(DISK, "result"));
+    let expected: &[&str] = if way.threads == 1 { &["nvme_irq_check"] } else { &["nvme_irq"] };
+    for handler in expected {
+        ensure!(functions.contains(*handler), "{handler} was not called, but {functions:?}");
+    }
+    ensure!(results.contains("wake_thread") == (way.threads == 1), "results: {results:?}");
+    ensure!(results.contains("handled"), "results: {results:?}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_counts_are_read_as_the_kernel_prints_them() {
+        let text = "# tracer: nop
+          <idle>-0       [002] d.h1.    12.345678: irq_handler_entry: irq=26 name=eth0-rx-0
+          <idle>-0       [002] d.h1.    12.345680: irq_handler_exit: irq=26 ret=handled
+              sh-70      [000] d.h..    12.345690: irq_handler_entry: irq=4 name=ttyS0
+              sh-70      [000] d.h..    12.345691: irq_handler_exit: irq=4 ret=unhandled
+";
+        let calls = calls_of_ftrace(text, &[26].into()).unwrap();
+        assert_eq!(calls, [(2, vec![(26, true)])].into());
+        assert_eq!(calls_of_ftrace(text, &[4].into()).unwrap(), [(0, vec![(4, false)])].into());
+        let text = "           CPU0       CPU1
+  4:         12          3   IO-APIC   4-edge      ttyS0
+ 26:          0        704   PCI-MSIX-0000:00:02.0   0-edge      eth0-rx-0
+NMI:          0          0   Non-maskable interrupts
+";
+        assert_eq!(counts(text), [(4, 15), (26, 704)].into());
+    }
+}
