@@ -1,5 +1,5 @@
-//! Interrupts of two drivers' devices while they bind, work and go, on 4 CPUs, by each way that an
-//! interrupt has: a line, MSI, MSI-X, with handlers' threads and without. Three witnesses: the
+//! Interrupts of three drivers' devices while they bind, work and go, on 4 CPUs, by each way that
+//! an interrupt has: a line, MSI, MSI-X, with handlers' threads and without. Three witnesses: the
 //! trace, the kernel's own tracepoints, call by call, and its counts in `/proc/interrupts`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +16,13 @@ use crate::vm::Options;
 use crate::{build, exec};
 
 pub(super) const EQUAL: Scenario = Scenario {
-    name: "every interrupt of e1000e and NVMe while they bind, work and go is told once, by line, MSI and MSI-X, as /proc/interrupts and the kernel's own tracepoints have it",
+    name: "every interrupt of e1000e, NVMe and xHCI while they bind, work and go is told once, by line, MSI and MSI-X, as /proc/interrupts and the kernel's own tracepoints have it",
     check: equal,
 };
 
-/// The card, the disk, and `edu` on the card's line: a device in slot 1 and one in slot 5 share it.
-const DEVICES: [&str; 10] = [
+/// The card, the disk, a USB controller that has MSI alone, and `edu` on the card's line: a device
+/// in slot 1 and one in slot 5 share it.
+const DEVICES: [&str; 14] = [
     "-device",
     "edu,addr=1",
     "-netdev",
@@ -32,9 +33,14 @@ const DEVICES: [&str; 10] = [
     "driver=null-co,node-name=disk,read-zeroes=on,size=67108864",
     "-device",
     "nvme,addr=3,serial=trapline,drive=disk",
+    "-device",
+    "qemu-xhci,id=usb,addr=6,msi=on,msix=off",
+    "-device",
+    "usb-kbd,bus=usb.0",
 ];
 const CARD: &str = "0000:00:05.0";
 const DISK: &str = "0000:00:03.0";
+const USB: &str = "0000:00:06.0";
 
 /// A way in which the card interrupts.
 struct Way {
@@ -48,9 +54,11 @@ struct Way {
     handlers: &'static [&'static str],
 }
 
+/// QEMU 7.2's card fails the test that its driver makes of MSI, without Trapline too ("MSI interrupt
+/// test failed, using legacy interrupt"): the driver takes the line after that.
 const WAYS: [Way; 3] = [
     Way { mode: 0, threads: 0, signal: "line", handlers: &["e1000_intr"] },
-    Way { mode: 1, threads: 1, signal: "msi", handlers: &["e1000_intr_msi"] },
+    Way { mode: 1, threads: 1, signal: "line", handlers: &["e1000_intr"] },
     Way { mode: 2, threads: 0, signal: "msi-x", handlers: &["e1000_intr_msix_rx", "e1000_msix_other"] },
 ];
 
@@ -67,17 +75,22 @@ echo 20000 > $tracing/buffer_size_kb
 modprobe trapline
 cat > work <<'WORK'
 set -e
+# What /proc/interrupts counts, also of a number that no driver has now, which it leaves out from
+# 6.12 on.
+counted() {{ grep . /sys/kernel/irq/*/per_cpu_count | sed 's|^/sys/kernel/irq/||; s|/per_cpu_count:|: |; s|,| |g'; }}
 modprobe e1000e IntMode=$1
 modprobe nvme use_threaded_interrupts=$2
+modprobe xhci_pci
 until [ -e /dev/nvme0n1 ]; do sleep 0.05; done
 # The disk's driver has requested its vectors twice by now, and rests; the card is not up yet.
 sleep 0.5
-cat /proc/interrupts > /out/before.$1
+counted > /out/before1.$1
 trapline mark bound
+counted > /out/before2.$1
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 0.05; done
-for device in {CARD} {DISK}; do
+for device in {CARD} {DISK} {USB}; do
     ls /sys/bus/pci/devices/$device/msi_irqs 2>/dev/null || cat /sys/bus/pci/devices/$device/irq
 done > /out/irqs.$1
 for cpu in 0 1 2 3; do
@@ -90,13 +103,14 @@ if [ $1 = 0 ]; then
     edu=$(head -n 1 /sys/bus/pci/devices/0000:00:01.0/resource | cut -d ' ' -f 1)
     devmem $((edu + 0x60)) 32 1; devmem $((edu + 0x64)) 32 1
 fi
-# The driver lets go of its interrupts then, and their counts stay.
-ip link set eth0 down
 sleep 0.5
-cat /proc/interrupts > /out/after.$1
+cat /proc/interrupts > /out/after1.$1
 trapline mark counted
+cat /proc/interrupts > /out/after2.$1
+ip link set eth0 down
 rmmod e1000e
 rmmod nvme
+rmmod xhci_pci
 WORK
 woken=$tracing/events/kprobes/woken/enable
 if grep -q ' irq_thread_fn$' /proc/kallsyms && grep -q ' irq_forced_thread_fn$' /proc/kallsyms; then
@@ -108,7 +122,7 @@ for way in '0 0' '1 1' '2 0'; do
     ! test -e $woken || echo 1 > $woken
     echo 1 > $tracing/events/irq/irq_handler_entry/enable
     echo 1 > $tracing/events/irq/irq_handler_exit/enable
-    trapline device {CARD} {DISK} --without accesses --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
+    trapline device {CARD} {DISK} {USB} --without accesses --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
     echo 0 > $tracing/events/irq/enable
     grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1 || true
     ! test -e $woken || echo 0 > $woken
@@ -120,7 +134,7 @@ rmmod trapline"
     );
     succeeds(&Options {
         qemu: DEVICES.map(Into::into).into(),
-        modules: vec!["e1000e".into(), "nvme".into()],
+        modules: vec!["e1000e".into(), "nvme".into(), "xhci_pci".into()],
         copy_out: Some(folder.path().to_owned()),
         // As in `together`: code is probed and patched.
         ..Options::in_turn(series, script)
@@ -157,7 +171,8 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
         let claimed = event["result"] != "none";
         ours.entry(number(event, "cpu")?).or_default().push((number(event, "irq")?, claimed));
     }
-    // A driver that requests its vectors anew while it binds had others before, which nobody listed.
+    // A driver that requests its vectors anew while it binds had others before, which nobody
+    // listed.
     irqs.extend(ours.values().flatten().map(|(irq, _)| irq));
     let theirs = calls_of_ftrace(&read("ftrace")?, &irqs)?;
     for (cpu, theirs) in &theirs {
@@ -176,7 +191,10 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
         ours.keys()
     );
 
-    as_counted(way, &read("before")?, &read("after")?, &irqs, &events)?;
+    let counted = |when: &str| Ok::<_, anyhow::Error>(counts(&read(when)?));
+    let (before, after) =
+        ([counted("before1")?, counted("before2")?], [counted("after1")?, counted("after2")?]);
+    as_counted(&before, &after, &irqs, &events)?;
     handlers(way, &interrupts)?;
     let threads = interrupts.iter().filter(is_in_thread).count();
     let woken = read("ftrace")?.lines().filter(|line| line.contains(": woken: ")).count();
@@ -194,10 +212,9 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     for words in [" interrupts in ", "  vector", "  handler", "  took: half within", "0 dropped"] {
         ensure!(summary.contains(words), "the summary lacks `{words}`:\n{summary}");
     }
-    // Only edu does that: nobody's interrupts, and too many of them.
-    for words in [" claimed by no handler", "INTERRUPT STORM"] {
-        ensure!(summary.contains(words) == (way.mode == 0), "`{words}`:\n{summary}");
-    }
+    // edu's interrupts are nobody's, and too many. A few of the USB controller's are nobody's, too.
+    ensure!(summary.contains("INTERRUPT STORM") == (way.mode == 0), "storms:\n{summary}");
+    ensure!(summary.contains(" claimed by no handler") || way.mode != 0, "claims:\n{summary}");
     Ok(())
 }
 
@@ -236,30 +253,34 @@ fn calls_of_ftrace(text: &str, irqs: &BTreeSet<u32>) -> Result<Calls> {
     Ok(calls)
 }
 
-/// Holds the interrupts between the marks against `/proc/interrupts`. With MSI the card's driver
-/// tests its message and then requests it again, from when on the kernel counts anew.
-fn as_counted(way: &Way, before: &str, after: &str, irqs: &BTreeSet<u32>, events: &[Value]) -> Result<()> {
-    let mut ours: BTreeMap<u32, u64> = BTreeMap::new();
+/// Interrupts by number.
+type Counts = BTreeMap<u32, u64>;
+
+/// Holds the interrupts between the marks against `/proc/interrupts`, read right before and right
+/// after each mark: one that comes just then is counted or not.
+fn as_counted(
+    before: &[Counts; 2],
+    after: &[Counts; 2],
+    irqs: &BTreeSet<u32>,
+    events: &[Value],
+) -> Result<()> {
     let mark = |text: &str| {
         let found = events.iter().position(|event| event["kind"] == "mark" && event["text"] == text);
         found.with_context(|| format!("there is no mark `{text}`"))
     };
     let (bound, counted) = (mark("bound")?, mark("counted")?);
-    for event in
-        events[bound..counted].iter().filter(|event| event["kind"] == "interrupt" && has(event, "first"))
-    {
+    let is_counted =
+        |event: &&Value| event["kind"] == "interrupt" && has(event, "first") && !has(event, "thread");
+    let mut ours = Counts::new();
+    for event in events[bound..counted].iter().filter(is_counted) {
         *ours.entry(number(event, "irq")?).or_default() += 1;
     }
-    let (before, after) = (counts(before), counts(after));
-    let count = |counts: &BTreeMap<u32, u64>, irq| counts.get(&irq).copied().unwrap_or(0);
+    let count = |counts: &Counts, irq| counts.get(&irq).copied().unwrap_or(0);
+    let between = |before, after, irq| count(after, irq).saturating_sub(count(before, irq));
     for &irq in irqs {
-        let theirs = count(&after, irq).saturating_sub(count(&before, irq));
-        let is_anew = way.signal == "msi" && count(&ours, irq) > theirs && theirs > 0;
-        ensure!(
-            count(&ours, irq) == theirs || is_anew,
-            "irq {irq}: {} told, {theirs} counted",
-            count(&ours, irq)
-        );
+        let theirs = between(&before[1], &after[0], irq)..=between(&before[0], &after[1], irq);
+        let told = count(&ours, irq);
+        ensure!(theirs.contains(&told), "irq {irq}: {told} told, {theirs:?} counted");
     }
     let all: u64 = ours.values().sum();
     ensure!(all > 200, "{all} interrupts, expected some hundreds");
@@ -267,7 +288,7 @@ fn as_counted(way: &Way, before: &str, after: &str, irqs: &BTreeSet<u32>, events
 }
 
 /// What `/proc/interrupts` counts, of all CPUs together, by number: ` 26: 0 5 0 0 PCI-MSI …`.
-fn counts(text: &str) -> BTreeMap<u32, u64> {
+fn counts(text: &str) -> Counts {
     let count = |line: &str| {
         let (irq, rest) = line.trim_start().split_once(':')?;
         let counts = rest.split_whitespace().map_while(|word| word.parse::<u64>().ok());
@@ -287,7 +308,10 @@ fn handlers(way: &Way, interrupts: &[&Value]) -> Result<()> {
         ensure!(functions.contains(*handler), "{handler} was not called, but {functions:?}");
     }
     ensure!(of(CARD, "signal") == [way.signal.to_owned()].into(), "signals: {:?}", of(CARD, "signal"));
-    ensure!(of(DISK, "signal") == ["msi-x".to_owned()].into(), "signals: {:?}", of(DISK, "signal"));
+    for (device, signal) in [(DISK, "msi-x"), (USB, "msi")] {
+        ensure!(of(device, "signal") == [signal.to_owned()].into(), "{device}: {:?}", of(device, "signal"));
+    }
+    ensure!(of(USB, "function") == ["xhci_msi_irq".to_owned()].into(), "{:?}", of(USB, "function"));
     let (functions, results) = (of(DISK, "function"), of(DISK, "result"));
     let expected: &[&str] = if way.threads == 1 { &["nvme_irq_check"] } else { &["nvme_irq"] };
     for handler in expected {
