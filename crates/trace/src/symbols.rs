@@ -20,11 +20,14 @@ const LONGEST: u64 = 1 << 20;
 /// modules, and one that is loaded behind it is not its.
 const LONGEST_MADE: u64 = 1 << 12;
 
+/// How often `/proc/kallsyms` is read if modules come and go meanwhile.
+const TRIES: usize = 4;
+
 /// The functions of the running kernel, by address.
 #[derive(Debug, Default)]
 pub struct Symbols {
     proc: PathBuf,
-    /// Text of `/proc/modules` without its use counts, to see whether it changed.
+    /// `/proc/modules` without its use counts, to see whether it changed.
     loaded: Vec<Module>,
     /// Modules that are gone, where nothing else is now.
     gone: Vec<Module>,
@@ -66,6 +69,8 @@ struct Module {
     name: String,
     size: u64,
     base: u64,
+    /// Whether it has begun: what it had to begin with, which has names too, is freed then.
+    is_live: bool,
 }
 
 impl Symbols {
@@ -79,8 +84,8 @@ impl Symbols {
     /// no error.
     pub fn load(proc: &Path) -> io::Result<Self> {
         let mut symbols = Self { proc: proc.into(), ..Self::default() };
-        symbols.loaded = symbols.read_modules()?;
-        symbols.reload()?;
+        let loaded = symbols.read_modules()?;
+        symbols.reload(loaded)?;
         Ok(symbols)
     }
 
@@ -99,12 +104,7 @@ impl Symbols {
         if loaded == self.loaded {
             return Ok(false);
         }
-        let before = std::mem::replace(&mut self.loaded, loaded);
-        self.gone.extend(before);
-        self.gone.retain(|gone| !self.loaded.iter().any(|now| now.overlaps(gone)));
-        self.gone.sort_by_key(|gone| gone.base);
-        self.gone.dedup();
-        self.reload()?;
+        self.reload(loaded)?;
         Ok(true)
     }
 
@@ -221,12 +221,22 @@ impl Symbols {
         }
     }
 
-    fn reload(&mut self) -> io::Result<()> {
-        let text = fs::read_to_string(self.proc.join("kallsyms"))?;
+    /// Reads the table, with modules as in `now` or as they have become since.
+    fn reload(&mut self, now: Vec<Module>) -> io::Result<()> {
+        let kallsyms = || fs::read_to_string(self.proc.join("kallsyms"));
+        let (loaded, text) = read_at_rest(now, kallsyms, || self.read_modules())?;
+        let before = std::mem::replace(&mut self.loaded, loaded);
+        self.gone.extend(before);
+        self.gone.retain(|gone| !self.loaded.iter().any(|now| now.overlaps(gone)));
+        self.gone.sort_by_key(|gone| gone.base);
+        self.gone.dedup();
         let (proc, loaded, gone) = (self.proc.clone(), self.loaded.clone(), self.gone.clone());
         let mut fresh = Self { proc, loaded, gone, ..Self::default() };
         for line in text.lines() {
             if let Some((address, is_code, name, module)) = symbol_line(line) {
+                if is_code && module.is_some_and(|module| fresh.is_freed(address, module)) {
+                    continue;
+                }
                 let entry = fresh.entry(address, name, module);
                 if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
             }
@@ -252,6 +262,16 @@ impl Symbols {
         Ok(())
     }
 
+    /// Whether code that `module` began with was at `address`, and another module is there now, or
+    /// was and is gone: ftrace keeps its names (kernel/trace/ftrace.c, `ftrace_mod_get_kallsym()`).
+    fn is_freed(&self, address: u64, module: &str) -> bool {
+        let may_have = |one: &Module| one.name == module && (one.holds(address) || !one.is_live);
+        let is_others = |other: &Module| other.name != module && other.holds(address);
+        !is_made(module)
+            && !self.loaded.iter().any(may_have)
+            && self.loaded.iter().chain(&self.gone).any(is_others)
+    }
+
     fn entry(&mut self, address: u64, name: &str, module: Option<&str>) -> Entry {
         // Symbols of one module follow each other, so the last is nearly always the one.
         let module = module.map(|module| {
@@ -265,6 +285,29 @@ impl Symbols {
         self.names.push_str(name);
         Entry { address, name: (start, self.names.len() as u32), module }
     }
+}
+
+/// What `read` gives, and what `modules` were before and after that: `now`, or what they have become
+/// since.
+///
+/// The kernel finds its place in `/proc/kallsyms` again by number, so symbols are left out or told
+/// twice if a module comes, goes, or frees what it began with meanwhile. After the last try what is
+/// returned may not be what `modules` gives now, which the next refresh sees.
+fn read_at_rest(
+    mut now: Vec<Module>,
+    read: impl Fn() -> io::Result<String>,
+    modules: impl Fn() -> io::Result<Vec<Module>>,
+) -> io::Result<(Vec<Module>, String)> {
+    for _ in 1..TRIES {
+        let text = read()?;
+        let after = modules()?;
+        if after == now {
+            return Ok((now, text));
+        }
+        now = after;
+    }
+    let text = read()?;
+    Ok((now, text))
 }
 
 /// Whether what kallsyms tells as a module is code that the kernel made as it ran: trampolines of
@@ -286,9 +329,9 @@ impl Module {
 /// `nvme 65536 3 - Live 0xffffffffc0400000` (kernel/module/procfs.c, `m_show`).
 fn module_line(line: &str) -> Option<Module> {
     let mut words = line.split_whitespace();
-    let (name, size, base) = (words.next()?, words.next()?, words.nth(3)?);
+    let (name, size, state, base) = (words.next()?, words.next()?, words.nth(2)?, words.next()?);
     let base = u64::from_str_radix(base.strip_prefix("0x")?, 16).ok()?;
-    Some(Module { name: name.into(), size: size.parse().ok()?, base })
+    Some(Module { name: name.into(), size: size.parse().ok()?, base, is_live: state == "Live" })
 }
 
 /// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is

@@ -131,3 +131,55 @@ fn a_module_that_was_unloaded_stays_known_until_another_takes_its_place() {
     assert!(symbols.refresh().unwrap());
     assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "nvme_reset_work+0x81 nvme");
 }
+
+#[test]
+fn a_module_that_has_begun_is_looked_at_again() {
+    let proc = Proc::new(KERNEL, "e1000e 20480 1 - Loading 0xffffffffc0400000\n");
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    proc.set(&format!("{KERNEL}{E1000E}"), "e1000e 20480 0 - Live 0xffffffffc0400000\n");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0101).unwrap(), "e1000_probe+0x1 e1000e");
+    proc.set(KERNEL, "e1000e 20480 3 - Live 0xffffffffc0400000\n");
+    assert!(!symbols.refresh().unwrap(), "how often it is used is no change");
+}
+
+#[test]
+fn names_of_freed_code_are_not_told_of_the_module_that_lies_there_now() {
+    // ftrace keeps the names of what a module began with.
+    let freed = "ffffffffc0400180 T xhci_hcd_init\t[xhci_hcd]\n";
+    let xhci = "ffffffffc0800000 t xhci_irq\t[xhci_hcd]\n";
+    let xhci_module = "xhci_hcd 20480 0 - Live 0xffffffffc0800000\n";
+    let proc = Proc::new(&format!("{KERNEL}{xhci}{freed}"), xhci_module);
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0190).unwrap(), "xhci_hcd_init+0x10 xhci_hcd", "nobody else");
+    let nvme_module = "nvme 20480 0 - Live 0xffffffffc0400000\n";
+    proc.set(&format!("{KERNEL}{NVME}{xhci}{freed}"), &format!("{nvme_module}{xhci_module}"));
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0190).unwrap(), "nvme_reset_work+0x110 nvme");
+    proc.set(&format!("{KERNEL}{xhci}{freed}"), xhci_module);
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0190).unwrap(), "nvme_reset_work+0x110 nvme", "gone");
+}
+
+#[test]
+fn the_table_is_read_again_if_modules_came_while_it_was_read() {
+    let states = ["", "nvme 20480 0 - Loading 0xffffffffc0400000", "nvme 20480 0 - Live 0xffffffffc0400000"];
+    let at = |state: usize| module_line(states[state]).into_iter().collect::<Vec<_>>();
+    let reads = std::cell::Cell::new(0);
+    // Each reading takes until the next state, as long as there is one.
+    let read = || {
+        reads.set(reads.get() + 1);
+        Ok(format!("reading {}", reads.get()))
+    };
+    let settled = read_at_rest(at(0), read, || Ok(at(reads.get().min(2)))).unwrap();
+    assert_eq!(settled, (at(2), "reading 3".into()));
+    // One that never comes to rest is read so often and no more, and is known to have changed.
+    reads.set(0);
+    let never = || {
+        let size = reads.get() as u64;
+        Ok(vec![Module { name: "x".into(), size, base: 0, is_live: true }])
+    };
+    let (modules, text) = read_at_rest(at(0), read, never).unwrap();
+    assert_eq!(text, format!("reading {TRIES}"));
+    assert_ne!(modules, never().unwrap());
+}
