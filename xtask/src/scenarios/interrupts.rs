@@ -213,7 +213,8 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
         ensure!(summary.contains(words), "the summary lacks `{words}`:\n{summary}");
     }
     // edu's interrupts are nobody's, and too many. A few of the USB controller's are nobody's, too.
-    ensure!(summary.contains("INTERRUPT STORM") == (way.mode == 0), "storms:\n{summary}");
+    // How many come in a time is the host's, so that they are a storm is not demanded.
+    ensure!(!summary.contains("INTERRUPT STORM") || way.mode == 0, "storms:\n{summary}");
     ensure!(summary.contains(" claimed by no handler") || way.mode != 0, "claims:\n{summary}");
     Ok(())
 }
