@@ -90,6 +90,15 @@ static bool notrace is_message(const struct glue_interrupts *watch, struct msi_d
 }
 
 /*
+ * Whether the device's number is Linux's: until a driver enables the device it is the firmware's,
+ * which may be another device's here.
+ */
+static bool notrace is_routed(const struct pci_dev *device)
+{
+	return pci_is_enabled((struct pci_dev *)device);
+}
+
+/*
  * The line of a device of the watch. Its number is read each time, since it is given when a driver
  * enables the device. Interrupt 0 is the timer's: what a device without a line has.
  */
@@ -100,7 +109,7 @@ static bool notrace is_line(const struct glue_interrupts *watch, u32 irq, struct
 	for (i = 0; i < count; i++) {
 		const struct pci_dev *device = watch->devices[i];
 
-		if (irq && READ_ONCE(device->irq) == irq && !device->msi_enabled && !device->msix_enabled) {
+		if (irq && is_routed(device) && READ_ONCE(device->irq) == irq && !device->msi_enabled && !device->msix_enabled) {
 			told->device = watch->functions[i];
 			told->signal = LINE;
 			told->index = 0;
@@ -216,6 +225,8 @@ int glue_interrupts_add(struct glue_interrupts *watch, u64 function)
 {
 	struct pci_dev *device;
 
+	if (function >> 48)
+		return -EINVAL;
 	if (has(watch, function))
 		return -EEXIST;
 	if (watch->count == DEVICES)

@@ -212,6 +212,9 @@ fn fault_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Re
 fn interrupts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     // SAFETY: integers only.
     let mut watch: InterruptWatch = unsafe { argument.read() }?;
+    if watch.reserved != 0 {
+        return Err(Errno::INVALID);
+    }
     let result =
         in_session(engine, file, |sources, mut host| sources.interrupts.start(&mut host, &mut watch));
     argument.write(&watch)?;

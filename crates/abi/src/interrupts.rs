@@ -8,7 +8,8 @@
 /// run, and are recorded.
 ///
 /// `ENOENT` if there is no such device; `E2BIG` if there are too many; `EEXIST` if the session has
-/// it already; `ENOMEM`; `EOPNOTSUPP` if the kernel has no tracepoints of interrupts.
+/// it already; `EINVAL` if what must be zero is not; `ENOMEM`; `EOPNOTSUPP` if the kernel has no
+/// tracepoints of interrupts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterruptWatch {
@@ -47,7 +48,7 @@ impl PciFunction {
 }
 
 /// How an interrupt comes from its device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Signal {
     /// By a line (INTx), which devices may share.

@@ -48,18 +48,19 @@ struct Way {
     mode: u32,
     /// NVMe's parameter `use_threaded_interrupts`.
     threads: u32,
-    /// As the trace calls it.
-    signal: &'static str,
-    /// The handlers of the card.
+    /// As the trace calls it; one of these.
+    signals: &'static [&'static str],
+    /// What the names of the card's handlers begin with.
     handlers: &'static [&'static str],
 }
 
-/// QEMU 7.2's card fails the test that its driver makes of MSI, without Trapline too ("MSI interrupt
-/// test failed, using legacy interrupt"): the driver takes the line after that.
+/// QEMU 10.0's card fails the test that its driver makes of MSI, without Trapline too ("MSI interrupt
+/// test failed, using legacy interrupt"), and the driver takes the line after that. So MSI is the
+/// USB controller's; of the card either will do.
 const WAYS: [Way; 3] = [
-    Way { mode: 0, threads: 0, signal: "line", handlers: &["e1000_intr"] },
-    Way { mode: 1, threads: 1, signal: "line", handlers: &["e1000_intr"] },
-    Way { mode: 2, threads: 0, signal: "msi-x", handlers: &["e1000_intr_msix_rx", "e1000_msix_other"] },
+    Way { mode: 0, threads: 0, signals: &["line"], handlers: &["e1000_intr"] },
+    Way { mode: 1, threads: 1, signals: &["line", "msi"], handlers: &["e1000_intr"] },
+    Way { mode: 2, threads: 0, signals: &["msi-x"], handlers: &["e1000_intr_msix", "e1000_msix_other"] },
 ];
 
 /// A handler was called: on which CPU, of which interrupt, and whether it claimed it; in the order
@@ -194,7 +195,12 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     let counted = |when: &str| Ok::<_, anyhow::Error>(counts(&read(when)?));
     let (before, after) =
         ([counted("before1")?, counted("before2")?], [counted("after1")?, counted("after2")?]);
-    as_counted(&before, &after, &irqs, &events)?;
+    // The card's driver tests its message and then requests it again, from when on the kernel counts
+    // anew.
+    let is_anew = |event: &&&Value| event["device"] == CARD && event["signal"] == "msi";
+    let anew = interrupts.iter().filter(is_anew).map(|event| number(event, "irq"));
+    let anew: BTreeSet<u32> = anew.collect::<Result<_>>()?;
+    as_counted(&before, &after, &(&irqs - &anew), &events)?;
     handlers(way, &interrupts)?;
     let threads = interrupts.iter().filter(is_in_thread).count();
     let woken = read("ftrace")?.lines().filter(|line| line.contains(": woken: ")).count();
@@ -305,12 +311,13 @@ fn handlers(way: &Way, interrupts: &[&Value]) -> Result<()> {
         of_device.filter_map(|event| event[field].as_str().map(str::to_owned)).collect()
     };
     let functions = of(CARD, "function");
-    for handler in way.handlers {
-        ensure!(functions.contains(*handler), "{handler} was not called, but {functions:?}");
-    }
+    let is_called = |name: &str| functions.iter().any(|function| function.starts_with(name));
+    ensure!(way.handlers.iter().all(|name| is_called(name)), "the card's handlers are {functions:?}");
     let foreign = functions.iter().find(|function| !function.starts_with("e1000_"));
     ensure!(foreign.is_none(), "the card's handlers are {functions:?}");
-    ensure!(of(CARD, "signal") == [way.signal.to_owned()].into(), "signals: {:?}", of(CARD, "signal"));
+    let signals = of(CARD, "signal");
+    let is_one = signals.len() == 1 && signals.iter().all(|signal| way.signals.contains(&&**signal));
+    ensure!(is_one, "signals: {signals:?}");
     for (device, signal) in [(DISK, "msi-x"), (USB, "msi")] {
         ensure!(of(device, "signal") == [signal.to_owned()].into(), "{device}: {:?}", of(device, "signal"));
     }

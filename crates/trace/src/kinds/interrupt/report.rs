@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use hashbrown::HashMap;
-use trapline_abi::{INTERRUPT_FIRST, INTERRUPT_LAST};
+use trapline_abi::{INTERRUPT_FIRST, INTERRUPT_LAST, Signal};
 
 use super::{Interrupt, Outcome};
 use crate::PciAddress;
@@ -67,7 +67,9 @@ struct Vector {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     activity: Activity,
-    vectors: BTreeMap<(PciAddress, u32), Vector>,
+    /// By device, number, and how it comes: a driver that binds anew may get a number for another
+    /// message than before.
+    vectors: BTreeMap<(PciAddress, u32, Signal, u16), Vector>,
     /// Interrupts, however many handlers each has.
     interrupts: u64,
     /// Whether a handler has claimed the interrupt that is under way, by CPU and number.
@@ -98,7 +100,8 @@ impl Tally {
         if interrupt.is_in_thread() {
             return;
         }
-        let vector = self.vectors.entry((interrupt.device, interrupt.irq)).or_default();
+        let key = (interrupt.device, interrupt.irq, interrupt.signal, interrupt.index);
+        let vector = self.vectors.entry(key).or_default();
         if interrupt.flags.has(INTERRUPT_FIRST) {
             if vector.count == 0 {
                 vector.name = interrupt.vector();
@@ -131,7 +134,7 @@ impl Tally {
             .vectors
             .iter()
             .filter(|(_, vector)| vector.count > 0)
-            .map(|((device, irq), vector)| {
+            .map(|((device, irq, ..), vector)| {
                 let mut name = format!("{} irq {irq}, {}", device.short(), vector.name);
                 if vector.nobodys > 0 {
                     name += &format!(": {} claimed by no handler", grouped(vector.nobodys));
@@ -146,7 +149,7 @@ impl Tally {
     /// What must not be overlooked, a sentence each.
     pub(crate) fn storms(&self) -> Vec<String> {
         let mut storms = Vec::new();
-        for ((device, irq), vector) in &self.vectors {
+        for ((device, irq, ..), vector) in &self.vectors {
             for (rate, least, what) in
                 [(&vector.all, STORM, ""), (&vector.unclaimed, UNCLAIMED_STORM, ", claimed by no handler")]
             {
