@@ -285,7 +285,7 @@ fn campaign(
             let last = || reads::lies(&folder.join(experiments::TRACE)).1;
             state.settle(&mut kept, boot, last)?;
             experiments.limit = args.limit.unwrap_or(kept.limit);
-            say!("going on with {}: {} experiments are made", folder.display(), kept.campaign.runs.len());
+            say!("going on with {}: {} experiments are made", folder.display(), kept.campaign.runs().len());
             if kept.campaign.next(&bounds).is_some() {
                 if kept.worn.as_deref() == Some(boot) && !args.go_on {
                     let why =
@@ -311,11 +311,11 @@ fn campaign(
     {
         state.begun(&experiment, boot)?;
         let Some(outcome) = experiments.run(&experiment)? else { break };
-        tell(campaign.runs.len() + 1, &experiment, &outcome);
+        tell(campaign.runs().len() + 1, &experiment, &outcome);
         must_restart = outcome.restart;
         let run = Run { experiment, outcome };
         state.ended(&run, boot)?;
-        campaign.runs.push(run);
+        campaign.push(run);
         if must_restart && !args.go_on {
             break;
         }
@@ -370,7 +370,7 @@ fn trial(
         let Some(outcome) = experiments.run(&experiment)? else { break };
         tell(number, &experiment, &outcome);
         must_restart = outcome.restart;
-        campaign.runs.push(Run { experiment: experiment.clone(), outcome });
+        campaign.push(Run { experiment: experiment.clone(), outcome });
         if must_restart && !args.go_on {
             break;
         }

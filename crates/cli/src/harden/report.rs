@@ -55,7 +55,7 @@ pub(crate) fn human(out: &mut impl Write, campaign: &Campaign) -> io::Result<()>
     writeln!(
         out,
         "{} in {}; {}",
-        plural(campaign.runs.len(), "experiment"),
+        plural(campaign.runs().len(), "experiment"),
         humantime::format_duration(std::time::Duration::from_secs(campaign.spent().as_secs())),
         plural(findings.len(), "finding"),
     )?;
@@ -157,7 +157,7 @@ fn told(trouble: Trouble) -> &'static str {
 
 /// All of it, for programs.
 pub(crate) fn json(campaign: &Campaign) -> Value {
-    let experiments = campaign.runs.iter().map(|run| {
+    let experiments = campaign.runs().iter().map(|run| {
         let outcome = &run.outcome;
         json!({
             "rules": run.experiment.rules,
@@ -206,10 +206,10 @@ mod tests {
 
     fn found() -> Campaign {
         let mut campaign = campaign();
-        campaign.runs.push(run("ID ones", Lie::Ones, Trouble::Fine, None));
-        campaign.runs.push(run("STATUS ones", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
-        campaign.runs.push(run("STATUS ones at 5", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
-        campaign.runs.push(run("STATUS = 0", Lie::Zero, Trouble::Failed, None));
+        campaign.push(run("ID ones", Lie::Ones, Trouble::Fine, None));
+        campaign.push(run("STATUS ones", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
+        campaign.push(run("STATUS ones at 5", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
+        campaign.push(run("STATUS = 0", Lie::Zero, Trouble::Failed, None));
         campaign
     }
 

@@ -127,7 +127,7 @@ fn replay(text: &str, path: &Path) -> Result<Option<Kept>, StateError> {
             (Line::Ended { experiment, boot, outcome }, Some(kept)) => {
                 kept.open = None;
                 kept.worn = outcome.restart.then_some(boot);
-                kept.campaign.runs.push(Run { experiment, outcome });
+                kept.campaign.push(Run { experiment, outcome });
             }
             (_, None) => {}
         }
@@ -211,7 +211,7 @@ impl State {
         let _ = fs::remove_file(&path);
         let run = Run { experiment, outcome };
         self.ended(&run, &of)?;
-        kept.campaign.runs.push(run);
+        kept.campaign.push(run);
         Ok(())
     }
 
@@ -260,11 +260,11 @@ mod tests {
         state.settle(&mut kept, "boot 2", || Some("unit_wait".into())).unwrap();
         assert_ne!(kept.campaign.next(&bounds), Some(first.clone()));
         assert_eq!(kept.campaign.findings()[0].trouble, Trouble::Died);
-        assert!(kept.campaign.runs[0].outcome.log.contains("Oops"));
-        assert_eq!(kept.campaign.runs[0].outcome.function.as_deref(), Some("unit_wait"));
+        assert!(kept.campaign.runs()[0].outcome.log.contains("Oops"));
+        assert_eq!(kept.campaign.runs()[0].outcome.function.as_deref(), Some("unit_wait"));
         // And it is kept.
         let kept = read(folder.path()).unwrap().unwrap();
-        assert_eq!(kept.campaign.runs[0].experiment, first);
+        assert_eq!(kept.campaign.runs()[0].experiment, first);
         assert!(kept.open.is_none() && kept.limit == LIMIT);
     }
 
