@@ -37,6 +37,15 @@ pub(crate) struct About {
     pub command: Vec<String>,
     /// What random values and choices are made from.
     pub seed: u64,
+    /// Register files that were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registers: Vec<String>,
+    /// How long an experiment may take, in milliseconds, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Whether it was said that the device may be touched though the machine needs it.
+    #[serde(default)]
+    pub yes: bool,
     /// Whether the device can be reset by itself.
     pub can_reset: bool,
 }
@@ -262,6 +271,9 @@ pub(crate) mod tests {
             module: "edu".into(),
             command: vec!["cat".into(), "/dev/edu one".into()],
             seed: 7,
+            registers: Vec::new(),
+            limit: None,
+            yes: false,
             can_reset: false,
         }
     }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use trapline_abi::{Change, Flags};
-use trapline_trace::{Access, Direction, Event, FileError, TraceReader, What};
+use trapline_trace::{Access, Direction, Ending, Event, FileError, TraceReader, What};
 
 use super::experiment::Site;
 
@@ -97,12 +97,22 @@ pub(crate) fn sites(file: &Path) -> Result<Vec<Site>, FileError> {
     Ok(sites.told())
 }
 
-/// The lies in the trace in `file`, and the function that the last one was told to. A trace that is
-/// cut off is read as far as it goes.
-pub(crate) fn lies(file: &Path) -> (u64, Option<String>) {
+/// The lies of a trace.
+#[derive(Debug, Default)]
+pub(crate) struct Lies {
+    /// How many.
+    pub count: u64,
+    /// The function that the last one was told to.
+    pub last: Option<String>,
+    /// Whether nothing is missing in the trace.
+    pub complete: bool,
+}
+
+/// The lies in the trace in `file`. A trace that is cut off is read as far as it goes.
+pub(crate) fn lies(file: &Path) -> Lies {
     let (mut count, mut last) = (0, None);
     // One that could not even begin has none.
-    let _ = each(file, |access| {
+    let ending = each(file, |access| {
         let is_lie = access.change != Change::None
             || access.flags.has(Flags::SUPPLIED)
             || access.flags.has(Flags::DROPPED);
@@ -111,18 +121,19 @@ pub(crate) fn lies(file: &Path) -> (u64, Option<String>) {
             last = access.site.map(|site| site.function.to_owned()).or_else(|| last.take());
         }
     });
-    (count, last)
+    let complete = matches!(ending, Ok(Ending::Whole(totals)) if totals.dropped == 0);
+    Lies { count, last, complete }
 }
 
-fn each(file: &Path, mut take: impl FnMut(&Access<'_>)) -> Result<(), FileError> {
+fn each(file: &Path, mut take: impl FnMut(&Access<'_>)) -> Result<Ending, FileError> {
     let mut reader = TraceReader::open(file)?;
-    let Ok(_) = reader.read(|event: &Event<'_>| {
+    let Ok(ending) = reader.read(|event: &Event<'_>| {
         if let What::Access(access) = &event.what {
             take(access);
         }
         Ok::<(), Infallible>(())
     });
-    Ok(())
+    Ok(ending)
 }
 
 #[cfg(test)]

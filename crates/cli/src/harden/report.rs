@@ -19,7 +19,7 @@ const RULES: usize = 5;
 /// The style of a cell.
 pub(super) fn style(trouble: Option<Trouble>) -> Style {
     match trouble {
-        None | Some(Trouble::Untold) => Style::new(),
+        None | Some(Trouble::Untold | Trouble::Refused) => Style::new(),
         Some(Trouble::Fine | Trouble::Failed) => GOOD,
         Some(Trouble::Late | Trouble::Warning) => WARNING,
         Some(_) => BAD,
@@ -32,6 +32,9 @@ pub(crate) fn command(about: &About, experiment: &Experiment) -> String {
         |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), |word| word.into_owned());
     let mut words = vec!["trapline harden --device".to_owned(), about.device.clone()];
     words.extend(experiment.rules.iter().map(|rule| format!("--try {}", quoted(rule))));
+    words.extend(about.registers.iter().map(|file| format!("--registers {}", quoted(file))));
+    words.extend(about.limit.map(|limit| format!("--limit {limit}ms")));
+    words.extend(about.yes.then(|| "--yes".to_owned()));
     words.push(format!("--seed {} --", about.seed));
     words.extend(about.command.iter().map(|word| quoted(word)));
     words.join(" ")
@@ -141,6 +144,7 @@ fn one(out: &mut impl Write, number: usize, finding: &Finding, about: &About) ->
 /// What a trouble is, in words.
 fn told(trouble: Trouble) -> &'static str {
     match trouble {
+        Trouble::Refused => "the rule was refused",
         Trouble::Untold => "no lie was told",
         Trouble::Fine => "nothing",
         Trouble::Failed => "COMMAND failed",
@@ -168,6 +172,7 @@ pub(crate) fn json(campaign: &Campaign) -> Value {
             "during": outcome.during,
             "status": outcome.status,
             "lies": outcome.lies,
+            "said": outcome.said,
             "milliseconds": outcome.took,
         })
     });
@@ -240,7 +245,9 @@ mod tests {
     fn a_command_that_repeats_is_one_that_a_shell_reads_as_it_was() {
         let experiment =
             Experiment { rules: vec!["A = 0".into(), "* gone".into()], place: None, lie: Lie::Several };
-        let words = shlex::split(&command(&about(), &experiment)).unwrap();
+        let about =
+            About { registers: vec!["my files/x.toml".into()], limit: Some(1500), yes: true, ..about() };
+        let words = shlex::split(&command(&about, &experiment)).unwrap();
         assert_eq!(
             words[2..],
             [
@@ -250,6 +257,11 @@ mod tests {
                 "A = 0",
                 "--try",
                 "* gone",
+                "--registers",
+                "my files/x.toml",
+                "--limit",
+                "1500ms",
+                "--yes",
                 "--seed",
                 "7",
                 "--",
