@@ -130,7 +130,9 @@ pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Ca
         let (before, begun) = (journal.made()?, journal.begun()?);
         let most = options.most.unwrap_or(u64::MAX).min(before + SLICE);
         let outcome = vm::run(&machine(options, &subject, &state, most), output.clone())?;
-        if matches!(outcome.ended, Ended::Interrupted | Ended::TimedOut) {
+        // Not one that has brought down the machine before this one.
+        let is_own = journal.begun()? > begun;
+        if is_own && matches!(outcome.ended, Ended::Interrupted | Ended::TimedOut) {
             journal.leave()?;
         }
         let after = journal.made()?;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use trapline_trace::Registers;
+
 use super::binding::Binding;
 use super::experiment::{Experiment, Site};
 use super::log::{self, Log};
@@ -15,6 +17,7 @@ use super::reads::Lies;
 use super::{HardenError, reads, word};
 use crate::args::Harden;
 use crate::exit::Exit;
+use crate::naming::load_registers;
 use crate::say::say;
 use crate::system::System;
 
@@ -50,6 +53,8 @@ pub(super) struct Experiments<'a> {
     is_limit_given: bool,
     /// Words of `trapline` about the device.
     device: Vec<String>,
+    /// Register files that were given.
+    registers: Vec<PathBuf>,
     trapline: String,
     /// Where the trace, what was said and what is under way are.
     folder: PathBuf,
@@ -124,6 +129,7 @@ impl<'a> Experiments<'a> {
             limit,
             is_limit_given,
             device,
+            registers: args.registers.clone(),
             trapline,
             folder,
             interrupted,
@@ -207,7 +213,10 @@ impl<'a> Experiments<'a> {
         if !round.is_fine() {
             return Err(self.does_not_work(&round));
         }
-        let sites = reads::sites(&trace)?;
+        // `trapline mmio` has told what is wrong with register files.
+        let registers = load_registers(&self.registers).map(|loaded| loaded.registers);
+        let registers = registers.unwrap_or_else(|_| Registers::none());
+        let sites = reads::sites(&trace, &self.binding.device, &registers)?;
         if sites.is_empty() {
             self.restore();
             let (driver, device) = (self.binding.driver.clone(), self.binding.device.clone());

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use trapline_abi::{Change, Flags};
-use trapline_trace::{Access, Direction, Ending, Event, FileError, TraceReader, What};
+use trapline_trace::{Access, Direction, Ending, Event, FileError, Registers, TraceReader, What};
 
 use super::experiment::Site;
 
@@ -90,11 +90,24 @@ fn function_of(access: &Access<'_>) -> Option<String> {
     })
 }
 
-/// What the driver reads by the trace in `file`.
-pub(crate) fn sites(file: &Path) -> Result<Vec<Site>, FileError> {
+/// What the driver of `device` reads by the trace in `file`.
+pub(crate) fn sites(file: &Path, device: &str, registers: &Registers) -> Result<Vec<Site>, FileError> {
     let mut sites = Sites::default();
     each(file, |access| sites.add(access))?;
-    Ok(sites.told())
+    let mut told = sites.told();
+    let reader = TraceReader::open(file)?;
+    let traced = reader.header().devices.iter().find(|traced| traced.address == device);
+    let registers = traced.and_then(|traced| registers.of(&traced.identity()));
+    let width = |place: &str| Some(registers.as_ref()?.named(place)?.width);
+    told.iter_mut().for_each(|site| no_wider(site, width(&site.place)));
+    Ok(told)
+}
+
+/// Has a site no wider than its register is, if that is known: no rule about it may be.
+fn no_wider(site: &mut Site, width: Option<u8>) {
+    let Some(width) = width.filter(|width| *width < site.width.min(8)) else { return };
+    site.width = width;
+    site.seen &= !(u64::MAX << (8 * u32::from(width)));
 }
 
 /// The lies of a trace.
@@ -172,6 +185,13 @@ mod tests {
         let places: Vec<_> =
             told.iter().map(|site| (&*site.place, &*site.function, site.reads, site.polled)).collect();
         assert_eq!(places, [("STATUS", "m:wait", 3, true), ("BAR0+0x24:4", "m:start", 1, false)]);
+        let mut narrow = told[0].clone();
+        no_wider(&mut narrow, Some(8));
+        no_wider(&mut narrow, None);
+        assert_eq!(narrow, told[0]);
+        let mut narrow = Site { seen: 0x1_0080, ..told[0].clone() };
+        no_wider(&mut narrow, Some(2));
+        assert_eq!((narrow.width, narrow.seen), (2, 0x80));
         assert_eq!((told[0].among_all, &*told[0].offsets, told[0].seen), ([1, 2, 5], &[4, 16][..], 0x80));
     }
 }
