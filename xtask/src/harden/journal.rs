@@ -3,8 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 /// A line that says that the experiment which has begun was broken off.
 const LEFT: &str = "{\"kind\":\"left\"}\n";
@@ -45,6 +47,21 @@ impl Journal {
         Ok(self.count("begun")?.saturating_sub(self.count("left")?))
     }
 
+    /// Whether the last experiment has been silent for longer than one can be: its machine hangs.
+    /// Each waits for its limit six times at most, and for what it ends (a minute in all).
+    pub(super) fn is_silent(&self) -> Result<bool> {
+        let text = self.text()?;
+        let reads = text.lines().rev().find(|line| line.starts_with("{\"kind\":\"reads\""));
+        let reads = reads.and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let Some(limit) = reads.and_then(|reads| reads["limit"].as_u64()) else { return Ok(false) };
+        let longest = Duration::from_millis(limit).saturating_mul(6) + Duration::from_secs(60);
+        let age =
+            fs::metadata(&self.path).and_then(|about| about.modified()).map(|written| written.elapsed());
+        let age = age.with_context(|| format!("cannot read {}", self.path.display()))?;
+        // A clock that was set back tells nothing.
+        Ok(age.is_ok_and(|age| age > longest))
+    }
+
     /// If an experiment has begun and not ended, notes that it was broken off: it has not brought
     /// down its machine, which was ended.
     pub(super) fn leave(&self) -> Result<()> {
@@ -82,6 +99,17 @@ mod tests {
         let text = "{\"kind\":\"campaign\"}\n{\"kind\":\"begun\",\"x\":1}\n{\"kind\":\"ended\",\"x\":1}\n{\"kind\":\"begun\"";
         let (_folder, journal) = journal(text);
         assert_eq!(journal.made().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_machine_hangs_that_is_silent_for_longer_than_an_experiment_can_be() {
+        let (folder, journal) = journal("{\"kind\":\"reads\",\"sites\":[],\"limit\":10000}\n");
+        let file = OpenOptions::new().append(true).open(folder.path().join("campaign.jsonl")).unwrap();
+        let ago = |seconds| std::time::SystemTime::now() - Duration::from_secs(seconds);
+        file.set_modified(ago(100)).unwrap();
+        assert!(!journal.is_silent().unwrap());
+        file.set_modified(ago(130)).unwrap();
+        assert!(journal.is_silent().unwrap());
     }
 
     #[test]

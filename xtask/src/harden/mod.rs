@@ -132,7 +132,9 @@ pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Ca
         let outcome = vm::run(&machine(options, &subject, &state, most), output.clone())?;
         // Not one that has brought down the machine before this one.
         let is_own = journal.begun()? > begun;
-        if is_own && matches!(outcome.ended, Ended::Interrupted | Ended::TimedOut) {
+        let hangs = outcome.ended == Ended::TimedOut && journal.is_silent()?;
+        let was_ended = matches!(outcome.ended, Ended::Interrupted | Ended::TimedOut);
+        if is_own && was_ended && !hangs {
             journal.leave()?;
         }
         let after = journal.made()?;
@@ -145,9 +147,10 @@ pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Ca
                     return Ok(Some(Campaign { found, machines }));
                 }
             }
-            Ended::Exited(RESTART) | Ended::TimedOut => {}
+            Ended::TimedOut if !hangs => {}
+            Ended::Exited(RESTART) => {}
             // An experiment that was under way is told by the next machine.
-            Ended::Died => {
+            Ended::Died | Ended::TimedOut => {
                 let words = state.join("last-words");
                 fs::write(&words, outcome.log.text())
                     .with_context(|| format!("cannot write {}", words.display()))?;

@@ -157,7 +157,8 @@ impl Planner {
                 several.iter().filter(|name| !name.is_empty()).map(|name| format!("in {name}")).collect()
             }
         });
-        // Gone, at the moments of each register: the number of the access is among all of the device.
+        // Gone, at the moments of each register: the number of the access is among all of the
+        // device.
         let gone = registers.iter().flat_map(|register| {
             let mut moments = register.among_all.to_vec();
             moments.dedup();
@@ -174,8 +175,8 @@ impl Planner {
         plan
     }
 
-    /// The pair of this number: two lies about two registers, at moments by the seed. `None` if there
-    /// are no two registers.
+    /// The pair of this number: two lies about two registers, at moments by the seed. `None` if
+    /// there are no two registers.
     pub(crate) fn pair(&self, number: u64) -> Option<Experiment> {
         let Self { registers, lies, seed } = self;
         let count = registers.len() as u64;
