@@ -206,7 +206,11 @@ pub(crate) fn json(campaign: &Campaign) -> Value {
 mod tests {
     use expect_test::expect;
 
+    use std::time::Duration;
+
+    use super::super::campaign::Run;
     use super::super::campaign::tests::{about, campaign, run};
+    use super::super::outcome::refused;
     use super::*;
 
     fn found() -> Campaign {
@@ -269,6 +273,21 @@ mod tests {
                 "/dev/edu one"
             ]
         );
+    }
+
+    #[test]
+    fn rules_that_were_refused_have_a_mark_of_their_own_and_are_no_finding() {
+        let mut campaign = found();
+        let refused = refused("no such bit".into(), Duration::ZERO);
+        campaign.push(Run { outcome: refused, ..run("ID = 0", Lie::Zero, Trouble::Fine, None) });
+        let mut text = Vec::new();
+        human(&mut text, &campaign).unwrap();
+        let text = String::from_utf8(anstream::adapter::strip_bytes(&text).into_vec()).unwrap();
+        assert!(text.contains("ID            1  fine   refused\n"), "{text}");
+        let json = json(&campaign);
+        let told = &json["experiments"][4];
+        assert_eq!((&told["result"], &told["said"]), (&"refused".into(), &"no such bit".into()));
+        assert_eq!(json["findings"].as_array().unwrap().len(), 1);
     }
 
     #[test]
