@@ -176,6 +176,8 @@ begun=$(grep -c '\"kind\":\"begun\"' $journal)
 trapline harden --device {EDU} --state /tmp/state -- sh -c \"$slow\" > /tmp/ended 2>&1 &
 harden=$!
 until [ $(grep -c '\"kind\":\"begun\"' $journal) -gt $begun ]; do sleep 0.1; done
+# Between two experiments the device has no driver, and that is what would be told.
+until bound; do sleep 0.1; done
 status 4 trapline harden --device {EDU} --state /tmp/state -- sh -c \"$slow\"
 grep -q 'a campaign is under way in /tmp/state' /tmp/said
 kill -TERM $harden
