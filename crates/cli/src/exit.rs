@@ -251,6 +251,7 @@ fn harden(error: &HardenError) -> Exit {
         | HardenError::Experiment { is_mistake: false, .. }
         | HardenError::Own { .. } => Exit::Failed,
         HardenError::Restart { .. } => Exit::Restart,
+        HardenError::Interrupted => Exit::Interrupted,
     }
 }
 

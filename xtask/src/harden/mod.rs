@@ -5,6 +5,7 @@
 //! written there outlives it. What a machine that died wrote to its console is put beside it, where
 //! `trapline harden` finds the kernel's last words.
 
+mod journal;
 mod subject;
 
 use std::fs;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use subject::{BDF, SUBJECTS, Subject};
+
+use journal::Journal;
 
 use crate::failure::INTERRUPTED;
 use crate::setup::Series;
@@ -55,8 +58,8 @@ pub struct Options {
     /// What random values and choices are made from.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Where the campaign is kept; target/trapline/harden/DRIVER-KERNEL if not given. One that is
-    /// there goes on.
+    /// Where the campaign is kept; target/trapline/harden/DRIVER-KERNEL if not given, with the
+    /// parameters behind it. One that is there goes on.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
     /// Parameters of the module.
@@ -80,7 +83,7 @@ pub struct Campaign {
 pub fn command(options: &Options) -> Result<u8> {
     let state = match &options.state {
         Some(state) => state.clone(),
-        None => workspace::cache_dir("harden")?.join(format!("{}-{}", options.driver, options.kernel)),
+        None => workspace::cache_dir("harden")?.join(folder(options)),
     };
     let Some(campaign) = run(options, &state, &Output::Terminal)? else { return Ok(INTERRUPTED) };
     eprintln!("xtask: {} machines; kept in {}", campaign.machines, state.display());
@@ -94,18 +97,48 @@ pub fn command(options: &Options) -> Result<u8> {
     Ok(if campaign.found { FOUND } else { 0 })
 }
 
+/// The name of the folder that a campaign is kept in: another for other parameters, whatever is in
+/// them.
+fn folder(options: &Options) -> String {
+    let Options { driver, kernel, parameters, .. } = options;
+    let mut name = format!("{driver}-{kernel}");
+    if !parameters.is_empty() {
+        name.push('-');
+    }
+    for byte in parameters.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'=' | b'_' | b',' => name.push(byte.into()),
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    name
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Makes the campaign that is kept in `state`; `None` after Ctrl-C.
 pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Campaign>> {
     let subject = Subject::find(&options.driver)?;
     fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
     let state = state.canonicalize().with_context(|| format!("cannot find {}", state.display()))?;
+    let journal = Journal::of(&state);
     let mut in_vain = 0;
     for machines in 1.. {
-        let before = made(&state)?;
+        let (before, begun) = (journal.made()?, journal.begun()?);
         let most = options.most.unwrap_or(u64::MAX).min(before + SLICE);
         let outcome = vm::run(&machine(options, &subject, &state, most), output.clone())?;
-        let after = made(&state)?;
-        in_vain = if after > before { 0 } else { in_vain + 1 };
+        // Not one that has brought down the machine before this one.
+        let is_own = journal.begun()? > begun;
+        let hangs = outcome.ended == Ended::TimedOut && journal.is_silent()?;
+        let was_ended = matches!(outcome.ended, Ended::Interrupted | Ended::TimedOut);
+        if is_own && was_ended && !hangs {
+            journal.leave()?;
+        }
+        let after = journal.made()?;
+        in_vain = if journal.begun()? > begun { 0 } else { in_vain + 1 };
         match outcome.ended {
             Ended::Exited(0 | FOUND) => {
                 let is_done = after < most || options.most.is_some_and(|all| after >= all);
@@ -114,13 +147,13 @@ pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Ca
                     return Ok(Some(Campaign { found, machines }));
                 }
             }
+            Ended::TimedOut if !hangs => {}
             Ended::Exited(RESTART) => {}
+            // An experiment that was under way is told by the next machine.
             Ended::Died | Ended::TimedOut => {
                 let words = state.join("last-words");
                 fs::write(&words, outcome.log.text())
                     .with_context(|| format!("cannot write {}", words.display()))?;
-                // An experiment that was under way is told by the next machine.
-                in_vain = in_vain.min(1);
             }
             Ended::Interrupted => return Ok(None),
             Ended::Exited(status) => bail!(
@@ -138,19 +171,10 @@ pub fn run(options: &Options, state: &Path, output: &Output) -> Result<Option<Ca
     unreachable!("machines are counted without an end")
 }
 
-/// Experiments that are made.
-fn made(state: &Path) -> Result<u64> {
-    let path = state.join("campaign.jsonl");
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().filter(|line| line.starts_with("{\"kind\":\"ended\"")).count() as u64),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
 /// The machine that goes on with the campaign until `most` experiments are made.
 fn machine(options: &Options, subject: &Subject, state: &Path, most: u64) -> vm::Options {
-    let Options { driver, budget, repeat, seed, parameters, .. } = options;
+    let Options { driver, repeat, seed, parameters, .. } = options;
+    let budget = quoted(&options.budget);
     let script = format!(
         "set -e
 mkdir -p /state
@@ -160,8 +184,8 @@ modprobe trapline
 modprobe {driver} {parameters}
 for i in $(seq 100); do [ -e /sys/bus/pci/devices/{BDF}/driver ] && break; sleep 0.05; done
 trapline harden --device {BDF} --state /state --budget {budget} --most {most} --repeat {repeat} --seed {seed} --format json -- \\
-    sh -c '{}' > /dev/null",
-        subject.command.replace('\'', "'\\''")
+    sh -c {} > /dev/null",
+        quoted(subject.command)
     );
     let shared = [
         "-fsdev".to_owned(),
@@ -190,11 +214,27 @@ mod tests {
     }
 
     #[test]
-    fn experiments_are_counted_by_their_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(made(folder.path()).unwrap(), 0);
-        let text = "{\"kind\":\"campaign\"}\n{\"kind\":\"begun\",\"x\":1}\n{\"kind\":\"ended\",\"x\":1}\n{\"kind\":\"begun\"";
-        fs::write(folder.path().join("campaign.jsonl"), text).unwrap();
-        assert_eq!(made(folder.path()).unwrap(), 1);
+    fn a_folder_is_of_a_driver_a_kernel_and_parameters() {
+        let of = |parameters: &str| {
+            folder(&Options {
+                driver: "nvme".into(),
+                kernel: Series::V6_1,
+                budget: "30m".into(),
+                most: None,
+                repeat: 3,
+                seed: 1,
+                state: None,
+                parameters: parameters.into(),
+                json: false,
+            })
+        };
+        assert_eq!(of(""), format!("nvme-{}", Series::V6_1));
+        assert_eq!(of("a=1 b=../x"), format!("nvme-{}-a=1%20b=%2e%2e%2fx", Series::V6_1));
+        assert_ne!(of("a=1 b=1"), of("a=1_b=1"));
+    }
+
+    #[test]
+    fn a_budget_is_one_word_for_a_shell() {
+        assert_eq!(quoted("1h 30m; it's"), "'1h 30m; it'\\''s'");
     }
 }

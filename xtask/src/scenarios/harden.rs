@@ -167,7 +167,26 @@ grep -q \"$made experiments are made\" /tmp/said
 test $(grep -c '\"kind\":\"ended\"' /tmp/state/campaign.jsonl) = $((made + 1))
 status 4 trapline harden --device {EDU} --state /tmp/state -- true
 grep -q 'is of another campaign: COMMAND was sh' /tmp/said
-bound"
+status 4 trapline harden --device {EDU} --state /tmp/state --seed 4711 -- sh -c \"$slow\"
+grep -q 'is of another campaign: --seed was' /tmp/said
+bound
+# It is told to end in an experiment: that is left, and the driver bound. None else works meanwhile.
+journal=/tmp/state/campaign.jsonl
+begun=$(grep -c '\"kind\":\"begun\"' $journal)
+trapline harden --device {EDU} --state /tmp/state -- sh -c \"$slow\" > /tmp/ended 2>&1 &
+harden=$!
+until [ $(grep -c '\"kind\":\"begun\"' $journal) -gt $begun ]; do sleep 0.1; done
+# Between two experiments the device has no driver, and that is what would be told.
+until bound; do sleep 0.1; done
+status 4 trapline harden --device {EDU} --state /tmp/state -- sh -c \"$slow\"
+grep -q 'a campaign is under way in /tmp/state' /tmp/said
+kill -TERM $harden
+got=0
+wait $harden || got=$?
+test $got = 130 || {{ echo \"it gave $got\"; cat /tmp/ended; exit 1; }}
+tail -n 1 $journal | grep -q '\"kind\":\"left\"'
+bound
+dmesg | grep -q 'trapline: harden begins experiment 1$'"
     );
     succeeds(&Options {
         cpus: 2,

@@ -75,12 +75,20 @@ impl Binding {
         self.folder.join(&self.device).exists()
     }
 
-    /// What a shell runs to have nothing bound, and the device reset if it can be.
-    pub(crate) fn quiet(&self) -> Vec<String> {
+    /// The status of [`quiet`](Self::quiet) where the driver is unbound and the reset fails.
+    pub(crate) const NO_RESET: i32 = 3;
+
+    /// What a shell runs to have nothing bound, and the device reset if it can be and `resets`.
+    pub(crate) fn quiet(&self, resets: bool) -> Vec<String> {
         const SCRIPT: &str = "\
 [ ! -e \"$2/$1\" ] || echo \"$1\" > \"$2/unbind\" || exit 1
-[ -z \"$3\" ] || echo 1 > \"$3\"";
-        let reset = self.reset.as_ref().map(|reset| reset.display().to_string()).unwrap_or_default();
+[ -z \"$3\" ] || echo 1 > \"$3\" || exit 3";
+        let reset = self
+            .reset
+            .as_ref()
+            .filter(|_| resets)
+            .map(|reset| reset.display().to_string())
+            .unwrap_or_default();
         ["sh", "-c", SCRIPT, "sh", &self.device, &self.folder.display().to_string(), &reset]
             .map(str::to_owned)
             .to_vec()
@@ -156,12 +164,18 @@ mod tests {
         assert_eq!(run(&["sh", "-c", "exit 7"]), (Some(7), "done 7".into()));
         assert_eq!(fs::read_to_string(binding.folder.join("bind")).unwrap(), "0000:00:01.0\n");
         assert_eq!(fs::read_to_string(binding.folder.join("unbind")).unwrap(), "0000:00:01.0\n");
-        assert!(shell(binding.quiet()).success());
+        let reset = root.path().join("sys/bus/pci/devices/0000:00:01.0/reset");
+        assert!(shell(binding.quiet(false)).success());
+        assert_eq!(fs::read_to_string(&reset).unwrap(), "");
+        assert!(shell(binding.quiet(true)).success());
         assert_eq!(
             fs::read_to_string(root.path().join("sys/bus/pci/devices/0000:00:01.0/reset")).unwrap(),
             "1\n"
         );
-        // A folder can't be written to: the driver refuses.
+        // A folder can't be written to: the device refuses, then the driver.
+        fs::remove_file(&reset).unwrap();
+        fs::create_dir(&reset).unwrap();
+        assert_eq!(shell(binding.quiet(true)).code(), Some(Binding::NO_RESET));
         fs::remove_file(binding.folder.join("bind")).unwrap();
         fs::create_dir(binding.folder.join("bind")).unwrap();
         assert_eq!(run(&["true"]), (Some(1), "bind".into()));

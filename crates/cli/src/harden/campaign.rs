@@ -1,13 +1,14 @@
 //! A campaign: what was done, what is found, what comes next. Plain data; [`state`](super::state)
 //! keeps it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::experiment::{Experiment, Site};
+use super::experiment::{Experiment, Lie, Site};
 use super::outcome::{Outcome, Trouble};
-use super::plan::{pair, plan};
+use super::plan::Planner;
 use super::reduce::shorter;
 
 /// Oopses at one register after which what is left of it comes last: likely they are of one
@@ -36,6 +37,15 @@ pub(crate) struct About {
     pub command: Vec<String>,
     /// What random values and choices are made from.
     pub seed: u64,
+    /// Register files that were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registers: Vec<String>,
+    /// How long an experiment may take, in milliseconds, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Whether it was said that the device may be touched though the machine needs it.
+    #[serde(default)]
+    pub yes: bool,
     /// Whether the device can be reset by itself.
     pub can_reset: bool,
 }
@@ -67,9 +77,18 @@ pub(crate) struct Campaign {
     pub about: About,
     /// What the driver reads.
     pub sites: Vec<Site>,
-    /// What was done.
-    pub runs: Vec<Run>,
+    runs: Vec<Run>,
+    planner: Planner,
     plan: Vec<Experiment>,
+    /// Those of the plan that were all tried, from its beginning on.
+    begun: usize,
+    /// How often rules were tried.
+    tried: HashMap<Vec<String>, usize>,
+    /// Crashes by register.
+    crashes: HashMap<String, usize>,
+    /// The number of the first pair that was not tried.
+    pair: u64,
+    spent: Duration,
 }
 
 /// Something that a driver should not do, whatever its device says.
@@ -92,13 +111,38 @@ pub(crate) struct Finding {
 impl Campaign {
     /// Of what the driver reads.
     pub(crate) fn new(about: About, sites: Vec<Site>) -> Self {
-        let plan = plan(&sites, about.seed);
-        Self { about, sites, runs: Vec::new(), plan }
+        let planner = Planner::new(&sites, about.seed);
+        let plan = planner.plan();
+        let (tried, crashes) = (HashMap::new(), HashMap::new());
+        let (runs, begun, pair, spent) = (Vec::new(), 0, 0, Duration::ZERO);
+        Self { about, sites, runs, planner, plan, begun, tried, crashes, pair, spent }
+    }
+
+    /// What was done.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// An experiment was made.
+    pub(crate) fn push(&mut self, run: Run) {
+        let Run { experiment, outcome } = &run;
+        self.spent += outcome.took();
+        *self.tried.entry(experiment.rules.clone()).or_default() += 1;
+        let is_crash = outcome.trouble >= Trouble::Stuck && experiment.lie != Lie::Gone;
+        if let Some(place) = experiment.place.as_ref().filter(|_| is_crash) {
+            *self.crashes.entry(place.clone()).or_default() += 1;
+        }
+        let is_tried = |experiment: &Experiment| self.tried.contains_key(&experiment.rules);
+        self.begun += self.plan.iter().skip(self.begun).take_while(|next| is_tried(next)).count();
+        while self.pair < MOST_PAIRS && self.planner.pair(self.pair).is_some_and(|pair| is_tried(&pair)) {
+            self.pair += 1;
+        }
+        self.runs.push(run);
     }
 
     /// Time that experiments took so far.
     pub(crate) fn spent(&self) -> Duration {
-        self.runs.iter().map(|run| run.outcome.took()).sum()
+        self.spent
     }
 
     /// Experiments that are planned, without pairs.
@@ -107,7 +151,7 @@ impl Campaign {
     }
 
     fn tried(&self, rules: &[String]) -> usize {
-        self.runs.iter().filter(|run| run.experiment.rules == rules).count()
+        self.tried.get(rules).copied().unwrap_or(0)
     }
 
     /// What was found, the worst first.
@@ -169,14 +213,11 @@ impl Campaign {
     /// The next of the plan.
     fn planned_next(&self) -> Option<Experiment> {
         let is_worn = |experiment: &Experiment| {
-            let of_place = self.runs.iter().filter(|run| {
-                run.experiment.place.is_some()
-                    && run.experiment.place == experiment.place
-                    && run.experiment.lie != super::experiment::Lie::Gone
-            });
-            of_place.filter(|run| run.outcome.trouble >= Trouble::Stuck).count() >= ENOUGH
+            let place = experiment.place.as_ref();
+            place.and_then(|place| self.crashes.get(place)).is_some_and(|count| *count >= ENOUGH)
         };
-        let left = || self.plan.iter().filter(|experiment| self.tried(&experiment.rules) == 0);
+        let left =
+            || self.plan.iter().skip(self.begun).filter(|experiment| self.tried(&experiment.rules) == 0);
         left().find(|experiment| !is_worn(experiment)).or_else(|| left().next()).cloned()
     }
 
@@ -193,12 +234,11 @@ impl Campaign {
     }
 
     fn next_pair(&self) -> Option<Experiment> {
-        let pairs = (0..MOST_PAIRS).map_while(|number| pair(&self.sites, self.about.seed, number));
-        pairs.into_iter().find(|experiment| self.tried(&experiment.rules) == 0)
+        (self.pair < MOST_PAIRS).then(|| self.planner.pair(self.pair))?
     }
 
     /// The worst that came of a kind of lie about a register.
-    pub(crate) fn worst(&self, place: &str, lie: super::experiment::Lie) -> Option<Trouble> {
+    pub(crate) fn worst(&self, place: &str, lie: Lie) -> Option<Trouble> {
         let of_cell =
             |run: &&Run| run.experiment.place.as_deref() == Some(place) && run.experiment.lie == lie;
         self.runs.iter().filter(of_cell).map(|run| run.outcome.trouble).max()
@@ -219,7 +259,6 @@ fn is_same(finding: &Finding, run: &Run) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::experiment::Lie;
     use super::*;
 
     pub(crate) fn about() -> About {
@@ -232,6 +271,9 @@ pub(crate) mod tests {
             module: "edu".into(),
             command: vec!["cat".into(), "/dev/edu one".into()],
             seed: 7,
+            registers: Vec::new(),
+            limit: None,
+            yes: false,
             can_reset: false,
         }
     }
@@ -275,7 +317,7 @@ pub(crate) mod tests {
             let trouble = if experiment.text() == "ID = 0" { Trouble::Oops } else { Trouble::Fine };
             let outcome = Outcome { trouble, took: 1000, ..Outcome::default() };
             texts.push(experiment.text());
-            campaign.runs.push(Run { experiment, outcome });
+            campaign.push(Run { experiment, outcome });
         }
         assert_eq!(texts.len(), 200, "a second each");
         assert_eq!(texts.iter().filter(|text| *text == "ID = 0").count(), 2);
@@ -287,10 +329,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_comes_next_is_found_at_once_after_thousands_of_experiments() {
+        let sites =
+            (0..150).map(|number| Site { place: format!("R{number}"), ..campaign().sites[1].clone() });
+        let mut campaign = Campaign::new(about(), sites.collect());
+        let begun = std::time::Instant::now();
+        let most = campaign.planned() + 1000;
+        let bounds = Bounds { most: Some(most as u64), ..bounds(1_000_000) };
+        while let Some(experiment) = campaign.next(&bounds) {
+            campaign.push(Run { experiment, outcome: Outcome { took: 1000, ..Outcome::default() } });
+        }
+        assert_eq!((campaign.runs().len(), campaign.spent().as_secs()), (most, most as u64));
+        let known: std::collections::HashSet<_> =
+            campaign.runs().iter().map(|run| &run.experiment.rules).collect();
+        assert_eq!(known.len(), most, "none is made twice");
+        // By looking through all runs each time it took many minutes.
+        assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    }
+
+    #[test]
     fn what_crashes_again_and_again_comes_last() {
         let mut campaign = campaign();
-        campaign.runs.push(run("ID ones", Lie::Ones, Trouble::Oops, Some("f")));
-        campaign.runs.push(run("ID = 0", Lie::Zero, Trouble::Oops, Some("f")));
+        campaign.push(run("ID ones", Lie::Ones, Trouble::Oops, Some("f")));
+        campaign.push(run("ID = 0", Lie::Zero, Trouble::Oops, Some("f")));
         let next = campaign.next(&bounds(1000)).unwrap();
         assert_eq!(next.place.as_deref(), Some("STATUS"), "{next:?}");
     }
@@ -298,12 +359,12 @@ pub(crate) mod tests {
     #[test]
     fn findings_are_one_for_each_function_and_trouble_with_their_shortest_rule() {
         let mut campaign = campaign();
-        campaign.runs.push(run("STATUS ones at 5", Lie::Ones, Trouble::Oops, Some("f")));
-        campaign.runs.push(run("STATUS ones", Lie::Ones, Trouble::Oops, Some("f")));
-        campaign.runs.push(run("STATUS ones", Lie::Ones, Trouble::Fine, None));
-        campaign.runs.push(run("STATUS = 0", Lie::Zero, Trouble::Late, Some("f")));
-        campaign.runs.push(run("ID = 0", Lie::Zero, Trouble::Failed, None));
-        campaign.runs.push(run("ID random", Lie::Random, Trouble::Died, None));
+        campaign.push(run("STATUS ones at 5", Lie::Ones, Trouble::Oops, Some("f")));
+        campaign.push(run("STATUS ones", Lie::Ones, Trouble::Oops, Some("f")));
+        campaign.push(run("STATUS ones", Lie::Ones, Trouble::Fine, None));
+        campaign.push(run("STATUS = 0", Lie::Zero, Trouble::Late, Some("f")));
+        campaign.push(run("ID = 0", Lie::Zero, Trouble::Failed, None));
+        campaign.push(run("ID random", Lie::Random, Trouble::Died, None));
         let findings = campaign.findings();
         let told: Vec<_> =
             findings.iter().map(|f| (f.trouble, f.shortest.experiment.text(), f.shown, f.tried)).collect();

@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use trapline_trace::Registers;
+
 use super::binding::Binding;
 use super::experiment::{Experiment, Site};
-use super::log::Log;
-use super::outcome::{Outcome, Seen, judge};
+use super::log::{self, Log};
+use super::outcome::{Outcome, Seen, is_reported, judge, refused};
 use super::process::{self, Ended};
+use super::reads::Lies;
 use super::{HardenError, reads, word};
 use crate::args::Harden;
 use crate::exit::Exit;
+use crate::naming::load_registers;
 use crate::say::say;
+use crate::system::System;
 
 /// How long everything may take in the first run, if that is not said: nothing is known yet.
 const FIRST: Duration = Duration::from_secs(300);
@@ -48,10 +53,23 @@ pub(super) struct Experiments<'a> {
     is_limit_given: bool,
     /// Words of `trapline` about the device.
     device: Vec<String>,
+    /// Register files that were given.
+    registers: Vec<PathBuf>,
     trapline: String,
     /// Where the trace, what was said and what is under way are.
     folder: PathBuf,
     interrupted: &'a AtomicBool,
+    system: &'a System,
+    /// The kernel log since the campaign was begun or gone on with.
+    log: Log,
+    /// Whether the device is reset.
+    pub(super) resets: bool,
+    /// Whether rules that are refused end it all.
+    is_trial: bool,
+    /// Whether it goes on whatever the device is like.
+    go_on: bool,
+    /// Whether the kernel warns again of what it warns of once.
+    warns_again: bool,
 }
 
 /// How a run of the driver and COMMAND ended.
@@ -86,6 +104,7 @@ impl Round {
 
 impl<'a> Experiments<'a> {
     pub(super) fn new(
+        system: &'a System,
         args: &Harden,
         binding: &'a Binding,
         command: Vec<String>,
@@ -102,7 +121,25 @@ impl<'a> Experiments<'a> {
         let folder = fs::canonicalize(folder).map_err(HardenError::own("find the folder of the campaign"))?;
         let limit = args.limit.unwrap_or(FIRST);
         let (trapline, is_limit_given) = (word(&trapline), args.limit.is_some());
-        Ok(Self { binding, command, seed, limit, is_limit_given, device, trapline, folder, interrupted })
+        let log = Log::from_now().map_err(HardenError::own("read the kernel log"))?;
+        Ok(Self {
+            binding,
+            command,
+            seed,
+            limit,
+            is_limit_given,
+            device,
+            registers: args.registers.clone(),
+            trapline,
+            folder,
+            interrupted,
+            system,
+            log,
+            resets: binding.can_reset(),
+            is_trial: !args.rules.is_empty(),
+            go_on: args.go_on,
+            warns_again: true,
+        })
     }
 
     fn beside(&self, name: &str) -> PathBuf {
@@ -137,26 +174,49 @@ impl<'a> Experiments<'a> {
         if text.is_empty() { "(nothing)".into() } else { text }
     }
 
-    /// Has the driver unbound and the device reset; whether that went well.
-    fn quiet(&self) -> Result<bool, HardenError> {
-        let ended = self.process(&self.binding.quiet(), self.interrupted)?;
-        Ok(ended.status == Some(0) && !ended.remains)
+    /// Has the driver unbound and the device reset.
+    fn quiet(&self) -> Result<Quiet, HardenError> {
+        let ended = self.process(&self.binding.quiet(self.resets), self.interrupted)?;
+        Ok(Quiet::of(&ended))
+    }
+
+    /// The same before anything is injected: a device that can't be reset is none for resets.
+    fn quiet_at_first(&mut self) -> Result<(), HardenError> {
+        if self.quiet()? == Quiet::NoReset {
+            self.resets = false;
+            say!("{} can't be reset although it says so: its driver is only bound anew", self.binding.device);
+        }
+        Ok(())
+    }
+
+    /// That what was run without lies went wrong, or was interrupted.
+    fn does_not_work(&self, round: &Round) -> HardenError {
+        let (what, said) = (round.wrong(), self.said());
+        self.restore();
+        if self.is_interrupted() { HardenError::Interrupted } else { HardenError::Command { what, said } }
+    }
+
+    /// Whether it was said that all should end.
+    pub(super) fn is_interrupted(&self) -> bool {
+        // Relaxed: nothing else is read that was written before it.
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// The first run, without lies: what the driver reads, and how long it took.
     pub(super) fn first(&mut self) -> Result<(Vec<Site>, Duration), HardenError> {
         let trace = self.beside("first.trace");
-        self.quiet()?;
+        self.quiet_at_first()?;
         let mut words = vec![self.trapline.clone(), "mmio".into()];
         words.extend(self.device.iter().cloned());
         words.extend(["--output".into(), word(&trace), "--".into()]);
         let round = self.round(words)?;
         if !round.is_fine() {
-            let (what, said) = (round.wrong(), self.said());
-            self.restore();
-            return Err(HardenError::Command { what, said });
+            return Err(self.does_not_work(&round));
         }
-        let sites = reads::sites(&trace)?;
+        // `trapline mmio` has told what is wrong with register files.
+        let registers = load_registers(&self.registers).map(|loaded| loaded.registers);
+        let registers = registers.unwrap_or_else(|_| Registers::none());
+        let sites = reads::sites(&trace, &self.binding.device, &registers)?;
         if sites.is_empty() {
             self.restore();
             let (driver, device) = (self.binding.driver.clone(), self.binding.device.clone());
@@ -169,39 +229,70 @@ impl<'a> Experiments<'a> {
         Ok((sites, took))
     }
 
-    /// Has the device work without lies; how long that took.
-    pub(super) fn must_work(&self) -> Result<Duration, HardenError> {
-        self.quiet()?;
-        let round = self.round(Vec::new())?;
-        if round.is_fine() {
-            return Ok(round.ended.took);
+    /// Has the device work without lies, in the second try at the latest; how long that took.
+    pub(super) fn must_work(&mut self) -> Result<Duration, HardenError> {
+        self.quiet_at_first()?;
+        let mut round = self.round(Vec::new())?;
+        if !round.is_fine() && !round.ended.remains && !self.is_interrupted() {
+            self.quiet()?;
+            round = self.round(Vec::new())?;
         }
-        let (what, said) = (round.wrong(), self.said());
-        self.restore();
-        Err(HardenError::Command { what, said })
+        if round.is_fine() { Ok(round.ended.took) } else { Err(self.does_not_work(&round)) }
     }
 
-    /// Whether the device works without lies; `None` if something that still runs forbids trying.
-    fn works(&self) -> Result<Option<bool>, HardenError> {
+    /// Whether the device works without lies.
+    fn works(&self) -> Result<bool, HardenError> {
         for _ in 0..TRIES {
-            if self.quiet()? {
+            if self.quiet()? == Quiet::Done {
                 let round = self.round(Vec::new())?;
                 if round.ended.remains {
-                    return Ok(Some(false));
+                    return Ok(false);
                 }
                 if round.is_fine() {
-                    return Ok(Some(true));
+                    return Ok(true);
                 }
             }
         }
-        Ok(Some(false))
+        Ok(false)
     }
 
-    /// Makes an experiment; `None` if it was interrupted.
-    pub(super) fn run(&self, experiment: &Experiment) -> Result<Option<Outcome>, HardenError> {
+    /// Has the kernel ready for the experiment of this number: the device quiet, its driver
+    /// unbound. `false` if it was interrupted.
+    fn prepare(&mut self, number: usize) -> Result<bool, HardenError> {
+        let quiet = self.quiet()?;
+        if self.is_interrupted() {
+            return Ok(false);
+        }
+        if quiet != Quiet::Done && !self.go_on {
+            let why = quiet.wrong(&self.binding.device);
+            return Err(HardenError::Restart { why, may_go_on: true });
+        }
+        if self.warns_again && fs::write(self.system.path("sys/kernel/debug/clear_warn_once"), "1").is_err() {
+            self.warns_again = false;
+            say!("a warning that the kernel gives only once is seen in one experiment at most: no debugfs");
+        }
+        // Without it the log of a machine that dies is told all the same.
+        let _ = log::mark(number);
+        Ok(true)
+    }
+
+    /// Whether this kernel has oopsed.
+    fn has_oopsed(&self) -> bool {
+        super::has_oopsed(self.system)
+    }
+
+    /// Makes the experiment of this number; `None` if it was interrupted.
+    pub(super) fn run(
+        &mut self,
+        number: usize,
+        experiment: &Experiment,
+    ) -> Result<Option<Outcome>, HardenError> {
         let trace = self.beside(TRACE);
         let _ = fs::remove_file(&trace);
-        let mut log = Log::from_now().map_err(HardenError::own("read the kernel log"))?;
+        let had_oopsed = self.has_oopsed();
+        if !self.prepare(number)? {
+            return Ok(None);
+        }
         let mut words = vec![self.trapline.clone(), "inject".into()];
         words.extend(self.device.iter().cloned());
         words.extend(experiment.rules.iter().cloned());
@@ -210,48 +301,102 @@ impl<'a> Experiments<'a> {
         words.extend(["--output".into(), word(&trace), "--".into()]);
         let round = self.round(words)?;
         let Round { ended, during: Some(during), status } = round else {
-            // It may have been told to end before it began.
-            if round.ended.interrupted {
-                return Ok(None);
-            }
-            if round.ended.late || round.ended.remains {
-                let why = "trapline inject itself hangs on this machine".into();
-                return Err(HardenError::Restart { why, may_go_on: false });
-            }
-            let (rules, said) = (experiment.text(), self.said());
-            self.restore();
-            let is_mistake = round.ended.status == Some(Exit::Usage as i32);
-            return Err(HardenError::Experiment { rules, said, is_mistake });
+            return self.not_begun(experiment, &round.ended);
         };
         if ended.interrupted {
             return Ok(None);
         }
         let begun = Instant::now();
-        let is_fine = status == Some(0) && during.is_empty() && !ended.late && !ended.remains;
-        let works = match (is_fine, ended.remains) {
-            (true, _) => Some(true),
-            (_, true) => None,
-            (..) => self.works()?,
+        let mut log = self.log.read();
+        let is_fine = status == Some(0) && during.is_empty() && !ended.late && !is_reported(&log);
+        let works = match (ended.remains, is_fine) {
+            (true, _) => None,
+            (_, true) => Some(true),
+            (..) => Some(self.works()?),
         };
-        if self.interrupted.load(Ordering::Relaxed) {
+        if self.is_interrupted() {
             return Ok(None);
         }
-        let (lies, last) = reads::lies(&trace);
+        log.push_str(&self.log.read());
+        let Lies { count: lies, last, complete } = reads::lies(&trace);
+        let oopsed = !had_oopsed && self.has_oopsed();
         let Ended { late, stuck, remains, took, .. } = ended;
-        let seen = Seen { lies, status, during, late, stuck, remains, works, log: log.read(), last };
+        let seen = Seen { lies, complete, status, during, late, stuck, remains, works, oopsed, log, last };
         Ok(Some(judge(seen, &self.binding.module, took + begun.elapsed())))
     }
 
-    /// Leaves the driver bound, as it was found.
-    pub(super) fn restore(&self) {
-        if self.binding.is_bound() {
-            return;
+    /// What an experiment comes to in which not even the driver was bound.
+    fn not_begun(&self, experiment: &Experiment, ended: &Ended) -> Result<Option<Outcome>, HardenError> {
+        // It may have been told to end before it began.
+        if ended.interrupted {
+            return Ok(None);
         }
+        if ended.late || ended.remains {
+            let why = "trapline inject itself hangs on this machine".into();
+            return Err(HardenError::Restart { why, may_go_on: false });
+        }
+        let said = self.said();
+        let is_mistake = ended.status == Some(Exit::Usage as i32);
+        if is_mistake && !self.is_trial {
+            return Ok(Some(refused(said, ended.took)));
+        }
+        Err(HardenError::Experiment { rules: experiment.text(), said, is_mistake })
+    }
+
+    /// Leaves the driver bound, as it was found. It may have been lied to, and the device be in any
+    /// state: all begins anew.
+    pub(super) fn restore(&self) {
         // Also when we are told to end.
-        let bound = self.process(&self.binding.bind(), &AtomicBool::new(false));
+        let never = AtomicBool::new(false);
+        // What fails here shows in the next step.
+        let _ = self.process(&self.binding.quiet(self.resets), &never);
+        let bound = self.process(&self.binding.bind(), &never);
         if bound.is_err() || !self.binding.is_bound() {
             let (driver, device) = (&self.binding.driver, &self.binding.device);
             say!("trapline: {driver} could not be bound to {device} again");
         }
+    }
+}
+
+/// What came of unbinding the driver and resetting the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quiet {
+    /// Both.
+    Done,
+    /// The driver is unbound, and the device can't be reset.
+    NoReset,
+    /// The driver could not be unbound.
+    Bound,
+}
+
+impl Quiet {
+    fn of(ended: &Ended) -> Self {
+        match ended.status {
+            Some(0) if !ended.remains => Self::Done,
+            Some(Binding::NO_RESET) if !ended.remains => Self::NoReset,
+            _ => Self::Bound,
+        }
+    }
+
+    /// What is wrong with `device`.
+    fn wrong(self, device: &str) -> String {
+        match self {
+            Self::NoReset => format!("{device} can't be reset any more"),
+            _ => format!("{device} can't be unbound from its driver any more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_that_fails_is_no_unbind_that_fails() {
+        let of = |status, remains| Quiet::of(&Ended { status, remains, ..Ended::default() });
+        assert_eq!(of(Some(0), false), Quiet::Done);
+        assert_eq!(of(Some(Binding::NO_RESET), false), Quiet::NoReset);
+        assert_eq!(of(Some(1), false), Quiet::Bound);
+        assert_eq!((of(None, false), of(Some(0), true)), (Quiet::Bound, Quiet::Bound));
     }
 }

@@ -135,6 +135,9 @@ pub(crate) enum HardenError {
         /// Whether it can go on all the same.
         may_go_on: bool,
     },
+    /// Ctrl-C, before anything was injected.
+    #[error("interrupted")]
+    Interrupted,
     /// It can't be printed.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -236,7 +239,9 @@ fn announce(asked: &Asked) {
     }
 }
 
-fn about(system: &System, asked: &Asked, seed: u64) -> About {
+fn about(system: &System, args: &Harden, asked: &Asked, seed: u64) -> About {
+    // The command that repeats a finding may be typed anywhere.
+    let whole = |file: &PathBuf| word(&file.canonicalize().unwrap_or_else(|_| file.clone()));
     let Binding { device, driver, module, .. } = asked.binding.clone();
     About {
         trapline: env!("CARGO_PKG_VERSION").into(),
@@ -247,6 +252,9 @@ fn about(system: &System, asked: &Asked, seed: u64) -> About {
         module,
         command: asked.command.clone(),
         seed,
+        registers: args.registers.iter().map(whole).collect(),
+        limit: args.limit.map(|limit| limit.as_millis() as u64),
+        yes: args.yes,
         can_reset: asked.binding.can_reset(),
     }
 }
@@ -266,67 +274,65 @@ fn campaign(
 ) -> Result<Exit, HardenError> {
     let folder =
         args.state.clone().unwrap_or_else(|| PathBuf::from(format!("harden-{}", asked.binding.device)));
+    let mut state = State::open(&folder)?;
     let kept = state::read(&folder)?;
     let seed =
         args.seed.or_else(|| kept.as_ref().map(|kept| kept.campaign.about.seed)).unwrap_or_else(any_seed);
-    let about = about(system, asked, seed);
-    if let Some(kept) = &kept {
-        state::is_of(&kept.campaign.about, &about, &folder)?;
-    }
+    let about = about(system, args, asked, seed);
     let bounds = Bounds { budget: args.budget, most: args.most, repeat: args.repeat as usize };
-    if kept.is_none() {
-        refuse_oopsed(system, args)?;
-    }
-    let mut state = State::open(&folder)?;
-    let command = asked.command.clone();
-    let mut experiments = Experiments::new(args, &asked.binding, command, seed, state.folder(), interrupted)?;
-    let mut campaign = match kept {
-        Some(mut kept) => {
-            let last = || reads::lies(&folder.join(experiments::TRACE)).1;
-            state.settle(&mut kept, boot, last)?;
-            experiments.limit = args.limit.unwrap_or(kept.limit);
-            say!("going on with {}: {} experiments are made", folder.display(), kept.campaign.runs.len());
-            if kept.campaign.next(&bounds).is_some() {
-                if kept.worn.as_deref() == Some(boot) && !args.go_on {
-                    let why =
-                        "the last experiment has left this machine as nothing should be tried on".into();
-                    return Err(HardenError::Restart { why, may_go_on: true });
-                }
-                refuse_oopsed(system, args)?;
-                experiments.must_work()?;
+    let (mut experiments, mut campaign);
+    if let Some(mut kept) = kept {
+        state::is_of(&kept.campaign.about, &about, &folder)?;
+        state.trim()?;
+        let last = || reads::lies(&folder.join(experiments::TRACE)).last;
+        state.settle(&mut kept, boot, last)?;
+        let command = asked.command.clone();
+        experiments =
+            Experiments::new(system, args, &asked.binding, command, seed, state.folder(), interrupted)?;
+        experiments.limit = args.limit.unwrap_or(kept.limit);
+        experiments.resets &= kept.campaign.about.can_reset;
+        say!("going on with {}: {} experiments are made", folder.display(), kept.campaign.runs().len());
+        if kept.campaign.next(&bounds).is_some() {
+            if kept.worn.as_deref() == Some(boot) && !args.go_on {
+                let why = "the last experiment has left this machine as nothing should be tried on".into();
+                return Err(HardenError::Restart { why, may_go_on: true });
             }
-            kept.campaign
+            refuse_oopsed(system, args)?;
+            experiments.must_work()?;
         }
-        None => {
-            // What was written before anything was learnt is of no use.
-            let sites = first(args, &mut experiments).inspect_err(|_| state.discard())?;
+        campaign = kept.campaign;
+    } else {
+        let learn = || -> Result<(Experiments<'_>, Campaign), HardenError> {
+            refuse_oopsed(system, args)?;
+            state.trim()?;
+            let command = asked.command.clone();
+            let mut experiments =
+                Experiments::new(system, args, &asked.binding, command, seed, &folder, interrupted)?;
+            let sites = first(args, &mut experiments)?;
+            let about = About { can_reset: experiments.resets, ..about };
             state.begin(&about, &sites, experiments.limit)?;
-            Campaign::new(about, sites)
-        }
-    };
-    say!("{} experiments are planned, and pairs after them", campaign.planned());
-    let mut must_restart = false;
-    while !interrupted.load(Ordering::Relaxed)
-        && let Some(experiment) = campaign.next(&bounds)
-    {
-        state.begun(&experiment, boot)?;
-        let Some(outcome) = experiments.run(&experiment)? else { break };
-        tell(campaign.runs.len() + 1, &experiment, &outcome);
-        must_restart = outcome.restart;
-        let run = Run { experiment, outcome };
-        state.ended(&run, boot)?;
-        campaign.runs.push(run);
-        if must_restart && !args.go_on {
-            break;
-        }
+            Ok((experiments, Campaign::new(about, sites)))
+        };
+        // What was written before anything was learnt is of no use.
+        let learnt = learn();
+        (experiments, campaign) = learnt.inspect_err(|_| state.discard())?;
     }
-    let was_interrupted = interrupted.load(Ordering::Relaxed);
+    say!("{} experiments are planned, and pairs after them", campaign.planned());
+    let went = go(args, &mut campaign, &mut experiments, &mut state, boot, &bounds);
+    // Also after a mistake, which is what is told then.
+    let left = state.left();
+    let must_restart = match &went {
+        Ok(must_restart) => *must_restart,
+        Err(error) => matches!(error, HardenError::Restart { .. }),
+    };
     if !must_restart {
         experiments.restore();
     }
+    went?;
+    left?;
     let is_done = campaign.next(&bounds).is_none();
     print(&campaign, args.format)?;
-    if was_interrupted {
+    if interrupted.load(Ordering::Relaxed) {
         return Ok(Exit::Interrupted);
     }
     if !is_done {
@@ -334,6 +340,35 @@ fn campaign(
         return Err(HardenError::Restart { why, may_go_on: !args.go_on });
     }
     Ok(if campaign.findings().is_empty() { Exit::Success } else { Exit::Found })
+}
+
+/// Makes experiments until all within `bounds` are made, or no more can be; whether the machine has
+/// to be started anew.
+fn go(
+    args: &Harden,
+    campaign: &mut Campaign,
+    experiments: &mut Experiments<'_>,
+    state: &mut State,
+    boot: &str,
+    bounds: &Bounds,
+) -> Result<bool, HardenError> {
+    let mut must_restart = false;
+    while !experiments.is_interrupted()
+        && let Some(experiment) = campaign.next(bounds)
+    {
+        let number = campaign.runs().len() + 1;
+        state.begun(&experiment, boot)?;
+        let Some(outcome) = experiments.run(number, &experiment)? else { break };
+        tell(number, &experiment, &outcome);
+        must_restart = outcome.restart;
+        let run = Run { experiment, outcome };
+        state.ended(&run, boot)?;
+        campaign.push(run);
+        if must_restart && !args.go_on {
+            break;
+        }
+    }
+    Ok(must_restart)
 }
 
 /// The first run of a campaign: what the driver reads.
@@ -359,18 +394,35 @@ fn trial(
     refuse_oopsed(system, args)?;
     let seed = args.seed.unwrap_or_else(any_seed);
     let folder = tempfile::tempdir().map_err(HardenError::own("make a temporary folder"))?;
-    let mut experiments =
-        Experiments::new(args, &asked.binding, asked.command.clone(), seed, folder.path(), interrupted)?;
+    let mut experiments = Experiments::new(
+        system,
+        args,
+        &asked.binding,
+        asked.command.clone(),
+        seed,
+        folder.path(),
+        interrupted,
+    )?;
     let took = experiments.must_work()?;
     experiments.limit = args.limit.unwrap_or_else(|| experiments::limit(took));
-    let mut campaign = Campaign::new(about(system, asked, seed), Vec::new());
+    let about = About { can_reset: experiments.resets, ..about(system, args, asked, seed) };
+    let mut campaign = Campaign::new(about, Vec::new());
     let experiment = Experiment { rules: args.rules.clone(), place: None, lie: Lie::Several };
     let mut must_restart = false;
     for number in 1..=args.repeat as usize {
-        let Some(outcome) = experiments.run(&experiment)? else { break };
+        let outcome = match experiments.run(number, &experiment) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => break,
+            Err(error) => {
+                if !matches!(error, HardenError::Restart { .. }) {
+                    experiments.restore();
+                }
+                return Err(error);
+            }
+        };
         tell(number, &experiment, &outcome);
         must_restart = outcome.restart;
-        campaign.runs.push(Run { experiment: experiment.clone(), outcome });
+        campaign.push(Run { experiment: experiment.clone(), outcome });
         if must_restart && !args.go_on {
             break;
         }
@@ -387,10 +439,15 @@ fn trial(
 
 /// Refuses a kernel that has oopsed already (`D` of its taint flags, kernel/panic.c).
 fn refuse_oopsed(system: &System, args: &Harden) -> Result<(), HardenError> {
+    if has_oopsed(system) && !args.go_on { Err(HardenError::Oopsed) } else { Ok(()) }
+}
+
+/// Whether the kernel says that it has oopsed since it was started.
+fn has_oopsed(system: &System) -> bool {
     const OOPSED: u64 = 1 << 7;
     let taint: u64 =
         system.read("proc/sys/kernel/tainted").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    if taint & OOPSED != 0 && !args.go_on { Err(HardenError::Oopsed) } else { Ok(()) }
+    taint & OOPSED != 0
 }
 
 /// Says what came of an experiment.

@@ -9,6 +9,8 @@ use trapline_explain::{Kind, Report, Reports};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Trouble {
+    /// `trapline inject` refused the rules.
+    Refused,
     /// No lie was told: there was no such access.
     Untold,
     /// Nothing.
@@ -43,6 +45,7 @@ impl Trouble {
     /// What it is called.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Refused => "refused",
             Self::Untold => "-",
             Self::Fine => "fine",
             Self::Failed => "failed",
@@ -89,6 +92,9 @@ pub(crate) struct Outcome {
     /// What the kernel wrote to its log that reports something.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// What was said of rules that were refused.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub said: String,
     /// Whether the machine has to be started anew before anything else is tried.
     pub restart: bool,
     /// Milliseconds.
@@ -107,6 +113,8 @@ impl Outcome {
 pub(crate) struct Seen {
     /// Lies told.
     pub lies: u64,
+    /// Whether the trace has all of them.
+    pub complete: bool,
     /// COMMAND's status, if it ended by itself.
     pub status: Option<i32>,
     /// What was under way at the end.
@@ -119,6 +127,8 @@ pub(crate) struct Seen {
     pub remains: bool,
     /// Whether the device works afterwards; `None` if that could not be tried.
     pub works: Option<bool>,
+    /// Whether the kernel's taint flags say that it has oopsed meanwhile.
+    pub oopsed: bool,
     /// What the kernel wrote meanwhile.
     pub log: String,
     /// The function that the last lie was told to.
@@ -170,7 +180,12 @@ pub(crate) fn judge(seen: Seen, module: &str, took: Duration) -> Outcome {
     if let Some((reported, _)) = reported {
         at_least(reported);
     }
-    if seen.lies == 0 && trouble <= Trouble::Failed {
+    if seen.oopsed {
+        at_least(Trouble::Oops);
+    }
+    // Nobody was lied to: whatever came of it, it came without.
+    let nothing_by_lies = if seen.complete { Trouble::Broken } else { Trouble::Failed };
+    if seen.lies == 0 && trouble <= nothing_by_lies {
         trouble = Trouble::Untold;
     }
     let function = reported.and_then(|(_, report)| function_of(report, module));
@@ -182,8 +197,19 @@ pub(crate) fn judge(seen: Seen, module: &str, took: Duration) -> Outcome {
         during: seen.during,
         status: seen.status,
         lies: seen.lies,
+        said: String::new(),
         took: took.as_millis() as u64,
     }
+}
+
+/// Whether `log` reports something of the kernel.
+pub(crate) fn is_reported(log: &str) -> bool {
+    worst(&trapline_explain::read(log)).is_some()
+}
+
+/// What an experiment amounts to whose rules were refused, and what was `said` then.
+pub(crate) fn refused(said: String, took: Duration) -> Outcome {
+    Outcome { trouble: Trouble::Refused, said, took: took.as_millis() as u64, ..Outcome::default() }
 }
 
 /// What an experiment amounts to that the kernel did not outlive. `log` is what it wrote last, if
@@ -233,6 +259,7 @@ mod tests {
         assert_eq!(trouble(Seen { status: Some(1), ..seen() }), (Trouble::Failed, false));
         assert_eq!(trouble(Seen { during: "bind".into(), ..seen() }), (Trouble::Failed, false));
         assert_eq!(trouble(Seen { lies: 0, ..seen() }), (Trouble::Untold, false));
+        assert!(!refused(String::new(), Duration::ZERO).trouble.is_finding());
         assert_eq!(trouble(Seen { status: None, late: true, ..seen() }), (Trouble::Late, false));
         assert_eq!(trouble(Seen { late: true, stuck: true, ..seen() }), (Trouble::Stuck, false));
         assert_eq!(trouble(Seen { works: Some(false), ..seen() }), (Trouble::Broken, true));
@@ -241,6 +268,24 @@ mod tests {
             (Trouble::Stuck, true)
         );
         assert!(!Trouble::Failed.is_finding() && Trouble::Late.is_finding());
+    }
+
+    #[test]
+    fn what_happens_without_any_lie_is_none_of_their_findings() {
+        let untold = Seen { lies: 0, complete: true, ..seen() };
+        assert_eq!(trouble(Seen { late: true, ..untold.clone() }), (Trouble::Untold, false));
+        assert_eq!(trouble(Seen { works: Some(false), ..untold.clone() }), (Trouble::Untold, true));
+        let log = "[  1.0] WARNING: CPU: 1 PID: 9 at mm/x.c:1 other+0x1/0x2\n".to_owned();
+        assert_eq!(trouble(Seen { log, ..untold.clone() }), (Trouble::Untold, false));
+        // Where the trace lacks its end, lies may be in what it lacks.
+        let cut = Seen { complete: false, ..untold.clone() };
+        assert_eq!(trouble(Seen { late: true, ..cut }), (Trouble::Late, false));
+        assert_eq!(trouble(Seen { log: OOPS.into(), ..untold }), (Trouble::Oops, true));
+    }
+
+    #[test]
+    fn an_oops_that_only_the_taint_flags_tell_is_one() {
+        assert_eq!(trouble(Seen { oopsed: true, ..seen() }), (Trouble::Oops, true));
     }
 
     #[test]

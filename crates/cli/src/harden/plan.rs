@@ -1,6 +1,6 @@
 //! From what a driver reads to the experiments, those first that tell most: each register with each
 //! kind of lie, all the time; then from, or at, the first, a middle and the last read; then each
-//! function that reads it by itself. Pairs follow without an end ([`pair`]).
+//! function that reads it by itself. Pairs follow without an end ([`Planner::pair`]).
 
 use super::experiment::{Experiment, Lie, Site};
 
@@ -9,19 +9,19 @@ const BITS: usize = 4;
 
 /// A register, and who reads it.
 #[derive(Debug)]
-struct Register<'a> {
-    place: &'a str,
+struct Register {
+    place: String,
     width: u8,
     reads: u64,
     among_all: [u64; 3],
     seen: u64,
     polled: bool,
-    functions: Vec<&'a str>,
+    functions: Vec<String>,
 }
 
 /// The registers of `sites`, in the order in which they were first read.
-fn registers(sites: &[Site]) -> Vec<Register<'_>> {
-    let mut all: Vec<Register<'_>> = Vec::new();
+fn registers(sites: &[Site]) -> Vec<Register> {
+    let mut all: Vec<Register> = Vec::new();
     for site in sites {
         let [first, middle, last] = site.among_all;
         match all.iter_mut().find(|known| known.place == site.place) {
@@ -32,16 +32,16 @@ fn registers(sites: &[Site]) -> Vec<Register<'_>> {
                 known.polled |= site.polled;
                 known.among_all[0] = known.among_all[0].min(first);
                 known.among_all[2] = known.among_all[2].max(last);
-                known.functions.push(&site.function);
+                known.functions.push(site.function.clone());
             }
             None => all.push(Register {
-                place: &site.place,
+                place: site.place.clone(),
                 width: site.width,
                 reads: site.reads,
                 among_all: [first, middle, last],
                 seen: site.seen,
                 polled: site.polled,
-                functions: vec![&site.function],
+                functions: vec![site.function.clone()],
             }),
         }
     }
@@ -58,7 +58,7 @@ fn scatter(seed: u64, what: u64) -> u64 {
 
 /// Bits of a register worth a lie: one that was seen set, the lowest, the highest, others by the
 /// seed.
-fn bits(register: &Register<'_>, seed: u64) -> Vec<u32> {
+fn bits(register: &Register, seed: u64) -> Vec<u32> {
     let count = 8 * u32::from(register.width.clamp(1, 8));
     let set = (register.seen != 0).then(|| register.seen.trailing_zeros());
     let by_seed = register.place.bytes().fold(seed, |word, byte| scatter(word, byte.into()));
@@ -73,7 +73,7 @@ fn bits(register: &Register<'_>, seed: u64) -> Vec<u32> {
 }
 
 /// The lies about a register: the kind, and what a rule says after WHERE.
-fn lies(register: &Register<'_>, seed: u64) -> Vec<(Lie, String)> {
+fn lies(register: &Register, seed: u64) -> Vec<(Lie, String)> {
     let mut all = vec![(Lie::Ones, "ones".to_owned()), (Lie::Zero, "= 0".into())];
     if register.polled {
         all.push((Lie::Never, "withhold".into()));
@@ -96,7 +96,7 @@ fn lies(register: &Register<'_>, seed: u64) -> Vec<(Lie, String)> {
 }
 
 /// All ones of a register's width.
-fn all_ones(register: &Register<'_>) -> u64 {
+fn all_ones(register: &Register) -> u64 {
     u64::MAX >> (64 - 8 * u32::from(register.width.clamp(1, 8)))
 }
 
@@ -114,75 +114,104 @@ fn moments(reads: u64) -> Vec<String> {
     all
 }
 
-/// All experiments but pairs.
-pub(crate) fn plan(sites: &[Site], seed: u64) -> Vec<Experiment> {
-    let registers = registers(sites);
-    let all_lies: Vec<Vec<(Lie, String)>> = registers.iter().map(|register| lies(register, seed)).collect();
-    let longest = all_lies.iter().map(Vec::len).max().unwrap_or(0);
-    let mut plan = Vec::new();
-    // The same kind for each register before the next kind: a budget that ends early has told
-    // something of each.
-    let mut add = |when: &dyn Fn(&Register<'_>) -> Vec<String>| {
-        for number in 0..longest {
-            for (register, lies) in registers.iter().zip(&all_lies) {
-                let Some((lie, what)) = lies.get(number) else { continue };
-                for when in when(register) {
-                    let rule = format!("{} {what} {when}", register.place);
-                    plan.push(Experiment::of(register.place, *lie, rule.trim_end().to_owned()));
-                }
-            }
-        }
-    };
-    add(&|_| vec![String::new()]);
-    add(&|register| moments(register.reads));
-    add(&|register| match &register.functions[..] {
-        [_] => Vec::new(),
-        several => several.iter().filter(|name| !name.is_empty()).map(|name| format!("in {name}")).collect(),
-    });
-    // Gone, at the moments of each register: the number of the access is among all of the device.
-    let gone = registers.iter().flat_map(|register| {
-        let mut moments = register.among_all.to_vec();
-        moments.dedup();
-        moments
-            .into_iter()
-            .map(|from| Experiment::of(register.place, Lie::Gone, format!("* gone from {from}")))
-    });
-    let gone: Vec<Experiment> = gone.collect();
-    let after = registers.len() * 2;
-    let at = after.min(plan.len());
-    plan.splice(at..at, gone);
-    let mut known = std::collections::HashSet::new();
-    plan.retain(|experiment| known.insert(experiment.rules.clone()));
-    plan
+/// Makes experiments from what a driver reads.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    registers: Vec<Register>,
+    /// The lies about each.
+    lies: Vec<Vec<(Lie, String)>>,
+    seed: u64,
 }
 
-/// The pair of this number: two lies about two registers, at moments by the seed. `None` if there
-/// are no two registers.
-pub(crate) fn pair(sites: &[Site], seed: u64, number: u64) -> Option<Experiment> {
-    let registers = registers(sites);
-    let count = registers.len() as u64;
-    if count < 2 {
-        return None;
+impl Planner {
+    /// Of the reads at `sites`; `seed` decides bits and pairs.
+    pub(crate) fn new(sites: &[Site], seed: u64) -> Self {
+        let registers = registers(sites);
+        let lies = registers.iter().map(|register| lies(register, seed)).collect();
+        Self { registers, lies, seed }
     }
-    let choose =
-        |what: u64, of: usize| (scatter(seed ^ 0x7061_6972, number * 16 + what) % of.max(1) as u64) as usize;
-    let first = choose(0, registers.len());
-    let second = (first + 1 + choose(1, registers.len() - 1)) % registers.len();
-    let rule = |at: usize, what: u64| {
-        let register = registers.get(at)?;
-        let lies = lies(register, seed);
-        let (_, lie) = lies.get(choose(what, lies.len()))?;
-        let mut moments = moments(register.reads);
-        moments.extend(["".to_owned(), "chance 10%".to_owned()]);
-        let when = moments.get(choose(what + 1, moments.len()))?;
-        Some(format!("{} {lie} {when}", register.place).trim_end().to_owned())
-    };
-    Some(Experiment { rules: vec![rule(first, 2)?, rule(second, 4)?], place: None, lie: Lie::Several })
+
+    /// All experiments but pairs.
+    pub(crate) fn plan(&self) -> Vec<Experiment> {
+        let Self { registers, lies: all_lies, .. } = self;
+        let longest = all_lies.iter().map(Vec::len).max().unwrap_or(0);
+        let mut plan = Vec::new();
+        // The same kind for each register before the next kind: a budget that ends early has told
+        // something of each.
+        let mut add = |when: &dyn Fn(&Register) -> Vec<String>| {
+            for number in 0..longest {
+                for (register, lies) in registers.iter().zip(all_lies) {
+                    let Some((lie, what)) = lies.get(number) else { continue };
+                    for when in when(register) {
+                        let rule = format!("{} {what} {when}", register.place);
+                        plan.push(Experiment::of(&register.place, *lie, rule.trim_end().to_owned()));
+                    }
+                }
+            }
+        };
+        add(&|_| vec![String::new()]);
+        add(&|register| moments(register.reads));
+        add(&|register| match &register.functions[..] {
+            [_] => Vec::new(),
+            several => {
+                several.iter().filter(|name| !name.is_empty()).map(|name| format!("in {name}")).collect()
+            }
+        });
+        // Gone, at the moments of each register: the number of the access is among all of the
+        // device.
+        let gone = registers.iter().flat_map(|register| {
+            let mut moments = register.among_all.to_vec();
+            moments.dedup();
+            moments
+                .into_iter()
+                .map(|from| Experiment::of(&register.place, Lie::Gone, format!("* gone from {from}")))
+        });
+        let gone: Vec<Experiment> = gone.collect();
+        let after = registers.len() * 2;
+        let at = after.min(plan.len());
+        plan.splice(at..at, gone);
+        let mut known = std::collections::HashSet::new();
+        plan.retain(|experiment| known.insert(experiment.rules.clone()));
+        plan
+    }
+
+    /// The pair of this number: two lies about two registers, at moments by the seed. `None` if
+    /// there are no two registers.
+    pub(crate) fn pair(&self, number: u64) -> Option<Experiment> {
+        let Self { registers, lies, seed } = self;
+        let count = registers.len() as u64;
+        if count < 2 {
+            return None;
+        }
+        let choose = |what: u64, of: usize| {
+            (scatter(seed ^ 0x7061_6972, number * 16 + what) % of.max(1) as u64) as usize
+        };
+        let first = choose(0, registers.len());
+        let second = (first + 1 + choose(1, registers.len() - 1)) % registers.len();
+        let rule = |at: usize, what: u64| {
+            let register = registers.get(at)?;
+            let lies = lies.get(at)?;
+            let (_, lie) = lies.get(choose(what, lies.len()))?;
+            let mut moments = moments(register.reads);
+            moments.extend(["".to_owned(), "chance 10%".to_owned()]);
+            let when = moments.get(choose(what + 1, moments.len()))?;
+            Some(format!("{} {lie} {when}", register.place).trim_end().to_owned())
+        };
+        Some(Experiment { rules: vec![rule(first, 2)?, rule(second, 4)?], place: None, lie: Lie::Several })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn plan(sites: &[Site], seed: u64) -> Vec<Experiment> {
+        Planner::new(sites, seed).plan()
+    }
+
+    fn pair(sites: &[Site], seed: u64, number: u64) -> Option<Experiment> {
+        Planner::new(sites, seed).pair(number)
+    }
 
     pub(crate) fn site(place: &str, function: &str, reads: u64, polled: bool) -> Site {
         let among_all = [1, reads.div_ceil(2), reads];

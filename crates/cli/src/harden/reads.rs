@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use trapline_abi::{Change, Flags};
-use trapline_trace::{Access, Direction, Event, FileError, TraceReader, What};
+use trapline_trace::{Access, Direction, Ending, Event, FileError, Registers, TraceReader, What};
 
 use super::experiment::Site;
 
@@ -90,19 +90,42 @@ fn function_of(access: &Access<'_>) -> Option<String> {
     })
 }
 
-/// What the driver reads by the trace in `file`.
-pub(crate) fn sites(file: &Path) -> Result<Vec<Site>, FileError> {
+/// What the driver of `device` reads by the trace in `file`.
+pub(crate) fn sites(file: &Path, device: &str, registers: &Registers) -> Result<Vec<Site>, FileError> {
     let mut sites = Sites::default();
     each(file, |access| sites.add(access))?;
-    Ok(sites.told())
+    let mut told = sites.told();
+    let reader = TraceReader::open(file)?;
+    let traced = reader.header().devices.iter().find(|traced| traced.address == device);
+    let registers = traced.and_then(|traced| registers.of(&traced.identity()));
+    let width = |place: &str| Some(registers.as_ref()?.named(place)?.width);
+    told.iter_mut().for_each(|site| no_wider(site, width(&site.place)));
+    Ok(told)
 }
 
-/// The lies in the trace in `file`, and the function that the last one was told to. A trace that is
-/// cut off is read as far as it goes.
-pub(crate) fn lies(file: &Path) -> (u64, Option<String>) {
+/// Has a site no wider than its register is, if that is known: no rule about it may be.
+fn no_wider(site: &mut Site, width: Option<u8>) {
+    let Some(width) = width.filter(|width| *width < site.width.min(8)) else { return };
+    site.width = width;
+    site.seen &= !(u64::MAX << (8 * u32::from(width)));
+}
+
+/// The lies of a trace.
+#[derive(Debug, Default)]
+pub(crate) struct Lies {
+    /// How many.
+    pub count: u64,
+    /// The function that the last one was told to.
+    pub last: Option<String>,
+    /// Whether nothing is missing in the trace.
+    pub complete: bool,
+}
+
+/// The lies in the trace in `file`. A trace that is cut off is read as far as it goes.
+pub(crate) fn lies(file: &Path) -> Lies {
     let (mut count, mut last) = (0, None);
     // One that could not even begin has none.
-    let _ = each(file, |access| {
+    let ending = each(file, |access| {
         let is_lie = access.change != Change::None
             || access.flags.has(Flags::SUPPLIED)
             || access.flags.has(Flags::DROPPED);
@@ -111,18 +134,19 @@ pub(crate) fn lies(file: &Path) -> (u64, Option<String>) {
             last = access.site.map(|site| site.function.to_owned()).or_else(|| last.take());
         }
     });
-    (count, last)
+    let complete = matches!(ending, Ok(Ending::Whole(totals)) if totals.dropped == 0);
+    Lies { count, last, complete }
 }
 
-fn each(file: &Path, mut take: impl FnMut(&Access<'_>)) -> Result<(), FileError> {
+fn each(file: &Path, mut take: impl FnMut(&Access<'_>)) -> Result<Ending, FileError> {
     let mut reader = TraceReader::open(file)?;
-    let Ok(_) = reader.read(|event: &Event<'_>| {
+    let Ok(ending) = reader.read(|event: &Event<'_>| {
         if let What::Access(access) = &event.what {
             take(access);
         }
         Ok::<(), Infallible>(())
     });
-    Ok(())
+    Ok(ending)
 }
 
 #[cfg(test)]
@@ -161,6 +185,13 @@ mod tests {
         let places: Vec<_> =
             told.iter().map(|site| (&*site.place, &*site.function, site.reads, site.polled)).collect();
         assert_eq!(places, [("STATUS", "m:wait", 3, true), ("BAR0+0x24:4", "m:start", 1, false)]);
+        let mut narrow = told[0].clone();
+        no_wider(&mut narrow, Some(8));
+        no_wider(&mut narrow, None);
+        assert_eq!(narrow, told[0]);
+        let mut narrow = Site { seen: 0x1_0080, ..told[0].clone() };
+        no_wider(&mut narrow, Some(2));
+        assert_eq!((narrow.width, narrow.seen), (2, 0x80));
         assert_eq!((told[0].among_all, &*told[0].offsets, told[0].seen), ([1, 2, 5], &[4, 16][..], 0x80));
     }
 }

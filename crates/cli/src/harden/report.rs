@@ -19,7 +19,7 @@ const RULES: usize = 5;
 /// The style of a cell.
 pub(super) fn style(trouble: Option<Trouble>) -> Style {
     match trouble {
-        None | Some(Trouble::Untold) => Style::new(),
+        None | Some(Trouble::Untold | Trouble::Refused) => Style::new(),
         Some(Trouble::Fine | Trouble::Failed) => GOOD,
         Some(Trouble::Late | Trouble::Warning) => WARNING,
         Some(_) => BAD,
@@ -32,6 +32,9 @@ pub(crate) fn command(about: &About, experiment: &Experiment) -> String {
         |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), |word| word.into_owned());
     let mut words = vec!["trapline harden --device".to_owned(), about.device.clone()];
     words.extend(experiment.rules.iter().map(|rule| format!("--try {}", quoted(rule))));
+    words.extend(about.registers.iter().map(|file| format!("--registers {}", quoted(file))));
+    words.extend(about.limit.map(|limit| format!("--limit {limit}ms")));
+    words.extend(about.yes.then(|| "--yes".to_owned()));
     words.push(format!("--seed {} --", about.seed));
     words.extend(about.command.iter().map(|word| quoted(word)));
     words.join(" ")
@@ -55,7 +58,7 @@ pub(crate) fn human(out: &mut impl Write, campaign: &Campaign) -> io::Result<()>
     writeln!(
         out,
         "{} in {}; {}",
-        plural(campaign.runs.len(), "experiment"),
+        plural(campaign.runs().len(), "experiment"),
         humantime::format_duration(std::time::Duration::from_secs(campaign.spent().as_secs())),
         plural(findings.len(), "finding"),
     )?;
@@ -141,6 +144,7 @@ fn one(out: &mut impl Write, number: usize, finding: &Finding, about: &About) ->
 /// What a trouble is, in words.
 fn told(trouble: Trouble) -> &'static str {
     match trouble {
+        Trouble::Refused => "the rule was refused",
         Trouble::Untold => "no lie was told",
         Trouble::Fine => "nothing",
         Trouble::Failed => "COMMAND failed",
@@ -157,7 +161,7 @@ fn told(trouble: Trouble) -> &'static str {
 
 /// All of it, for programs.
 pub(crate) fn json(campaign: &Campaign) -> Value {
-    let experiments = campaign.runs.iter().map(|run| {
+    let experiments = campaign.runs().iter().map(|run| {
         let outcome = &run.outcome;
         json!({
             "rules": run.experiment.rules,
@@ -168,6 +172,7 @@ pub(crate) fn json(campaign: &Campaign) -> Value {
             "during": outcome.during,
             "status": outcome.status,
             "lies": outcome.lies,
+            "said": outcome.said,
             "milliseconds": outcome.took,
         })
     });
@@ -201,15 +206,19 @@ pub(crate) fn json(campaign: &Campaign) -> Value {
 mod tests {
     use expect_test::expect;
 
+    use std::time::Duration;
+
+    use super::super::campaign::Run;
     use super::super::campaign::tests::{about, campaign, run};
+    use super::super::outcome::refused;
     use super::*;
 
     fn found() -> Campaign {
         let mut campaign = campaign();
-        campaign.runs.push(run("ID ones", Lie::Ones, Trouble::Fine, None));
-        campaign.runs.push(run("STATUS ones", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
-        campaign.runs.push(run("STATUS ones at 5", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
-        campaign.runs.push(run("STATUS = 0", Lie::Zero, Trouble::Failed, None));
+        campaign.push(run("ID ones", Lie::Ones, Trouble::Fine, None));
+        campaign.push(run("STATUS ones", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
+        campaign.push(run("STATUS ones at 5", Lie::Ones, Trouble::Stuck, Some("unit_wait")));
+        campaign.push(run("STATUS = 0", Lie::Zero, Trouble::Failed, None));
         campaign
     }
 
@@ -240,7 +249,9 @@ mod tests {
     fn a_command_that_repeats_is_one_that_a_shell_reads_as_it_was() {
         let experiment =
             Experiment { rules: vec!["A = 0".into(), "* gone".into()], place: None, lie: Lie::Several };
-        let words = shlex::split(&command(&about(), &experiment)).unwrap();
+        let about =
+            About { registers: vec!["my files/x.toml".into()], limit: Some(1500), yes: true, ..about() };
+        let words = shlex::split(&command(&about, &experiment)).unwrap();
         assert_eq!(
             words[2..],
             [
@@ -250,6 +261,11 @@ mod tests {
                 "A = 0",
                 "--try",
                 "* gone",
+                "--registers",
+                "my files/x.toml",
+                "--limit",
+                "1500ms",
+                "--yes",
                 "--seed",
                 "7",
                 "--",
@@ -257,6 +273,21 @@ mod tests {
                 "/dev/edu one"
             ]
         );
+    }
+
+    #[test]
+    fn rules_that_were_refused_have_a_mark_of_their_own_and_are_no_finding() {
+        let mut campaign = found();
+        let refused = refused("no such bit".into(), Duration::ZERO);
+        campaign.push(Run { outcome: refused, ..run("ID = 0", Lie::Zero, Trouble::Fine, None) });
+        let mut text = Vec::new();
+        human(&mut text, &campaign).unwrap();
+        let text = String::from_utf8(anstream::adapter::strip_bytes(&text).into_vec()).unwrap();
+        assert!(text.contains("ID            1  fine   refused\n"), "{text}");
+        let json = json(&campaign);
+        let told = &json["experiments"][4];
+        assert_eq!((&told["result"], &told["said"]), (&"refused".into(), &"no such bit".into()));
+        assert_eq!(json["findings"].as_array().unwrap().len(), 1);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! written to the disk, before and after each experiment. A campaign that was interrupted goes on
 //! from there; one that brought down the kernel finds there what was under way.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::campaign::{About, Campaign, Run};
 use super::experiment::{Experiment, Site};
+use super::log::{of_experiment, shortened};
 use super::outcome::{Outcome, died};
 
 /// The file's name.
@@ -18,6 +19,9 @@ const FILE: &str = "campaign.jsonl";
 
 /// What the kernel wrote last, if somebody has kept that: a serial console's log, say.
 const LAST_WORDS: &str = "last-words";
+
+/// Bytes of its end that are read.
+const WORDS: u64 = 4 << 20;
 
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,12 @@ pub(crate) enum StateError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process goes on with it.
+    #[error("a campaign is under way in {}: let it end, or name another folder with --state", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It is of something else.
     #[error("{} is of another campaign: {what} was {was} there and is {is} here; name another folder with --state", path.display())]
     Other {
@@ -72,6 +82,8 @@ enum Line {
     Reads { sites: Vec<Site>, limit: u64 },
     /// An experiment begins, in the boot with this id.
     Begun { experiment: Experiment, boot: String },
+    /// It was broken off, and is made again.
+    Left,
     /// It has ended.
     Ended { experiment: Experiment, boot: String, outcome: Outcome },
 }
@@ -81,6 +93,8 @@ enum Line {
 pub(crate) struct State {
     folder: PathBuf,
     file: File,
+    /// Where the line of an experiment that has begun and not ended is.
+    open: Option<u64>,
 }
 
 /// What the file holds.
@@ -124,10 +138,11 @@ fn replay(text: &str, path: &Path) -> Result<Option<Kept>, StateError> {
                 kept = Some(Kept { campaign: Campaign::new(about, sites), limit, worn: None, open: None });
             }
             (Line::Begun { experiment, boot }, Some(kept)) => kept.open = Some((experiment, boot)),
+            (Line::Left, Some(kept)) => kept.open = None,
             (Line::Ended { experiment, boot, outcome }, Some(kept)) => {
                 kept.open = None;
                 kept.worn = outcome.restart.then_some(boot);
-                kept.campaign.runs.push(Run { experiment, outcome });
+                kept.campaign.push(Run { experiment, outcome });
             }
             (_, None) => {}
         }
@@ -137,13 +152,20 @@ fn replay(text: &str, path: &Path) -> Result<Option<Kept>, StateError> {
 
 /// Whether what is kept is of what is asked for.
 pub(crate) fn is_of(kept: &About, asked: &About, folder: &Path) -> Result<(), StateError> {
-    let words = |about: &About| about.command.join(" ");
+    let words = |words: &[String]| {
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+    };
+    let files = |about: &About| {
+        if about.registers.is_empty() { "none".to_owned() } else { words(&about.registers) }
+    };
     for (what, was, is) in [
         ("the device", kept.device.clone(), asked.device.clone()),
         ("its ids", kept.ids.clone(), asked.ids.clone()),
         ("the driver", kept.driver.clone(), asked.driver.clone()),
         ("the kernel", kept.kernel.clone(), asked.kernel.clone()),
-        ("COMMAND", words(kept), words(asked)),
+        ("COMMAND", words(&kept.command), words(&asked.command)),
+        ("--seed", kept.seed.to_string(), asked.seed.to_string()),
+        ("--registers", files(kept), files(asked)),
     ] {
         if was != is {
             return Err(StateError::Other { path: folder.into(), what, was, is });
@@ -153,7 +175,7 @@ pub(crate) fn is_of(kept: &About, asked: &About, folder: &Path) -> Result<(), St
 }
 
 impl State {
-    /// Opens the folder, and makes it if it is not there.
+    /// Opens the folder, makes it if it is not there, and keeps others from it.
     pub(crate) fn open(folder: &Path) -> Result<Self, StateError> {
         let wrong = |what, path: &Path| {
             let path = path.to_owned();
@@ -161,19 +183,39 @@ impl State {
         };
         fs::create_dir_all(folder).map_err(wrong("make", folder))?;
         let path = folder.join(FILE);
-        // What was cut off is none, and must not be the beginning of the next line.
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong("write", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::Busy { path: folder.into() }),
+            // A file system without locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(wrong("lock", &path)(error)),
+        }
+        Ok(Self { folder: folder.into(), file, open: None })
+    }
+
+    /// Takes away a last line that was cut off: it must not be the beginning of the next one.
+    pub(crate) fn trim(&mut self) -> Result<(), StateError> {
+        let path = self.folder.join(FILE);
         let whole = fs::read(&path)
             .map_or(0, |text| text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(wrong("write", &path))?;
-        file.set_len(whole as u64).map_err(wrong("write", &path))?;
-        Ok(Self { folder: folder.into(), file })
+        self.file.set_len(whole as u64).map_err(|source| StateError::File { what: "write", path, source })
+    }
+
+    fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |about| about.len())
     }
 
     fn add(&mut self, line: &Line) -> Result<(), StateError> {
         let wrong = |source| StateError::File { what: "write", path: self.folder.join(FILE), source };
         let mut text = serde_json::to_string(line).map_err(|error| wrong(error.into()))?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all()).map_err(wrong)
+        let before = self.length();
+        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all()).map_err(|error| {
+            // Half a line is none, and what is written next must not stand behind it.
+            let _ = self.file.set_len(before);
+            wrong(error)
+        })
     }
 
     /// A campaign begins; each run of COMMAND may take `limit`.
@@ -184,13 +226,28 @@ impl State {
 
     /// An experiment begins.
     pub(crate) fn begun(&mut self, experiment: &Experiment, boot: &str) -> Result<(), StateError> {
-        self.add(&Line::Begun { experiment: experiment.clone(), boot: boot.into() })
+        let at = self.length();
+        self.add(&Line::Begun { experiment: experiment.clone(), boot: boot.into() })?;
+        self.open = Some(at);
+        Ok(())
     }
 
     /// It has ended.
     pub(crate) fn ended(&mut self, run: &Run, boot: &str) -> Result<(), StateError> {
         let Run { experiment, outcome } = run.clone();
-        self.add(&Line::Ended { experiment, boot: boot.into(), outcome })
+        self.add(&Line::Ended { experiment, boot: boot.into(), outcome })?;
+        self.open = None;
+        Ok(())
+    }
+
+    /// If an experiment has begun and not ended, notes that it was broken off: when the machine is
+    /// started anew, that must not look as if the experiment had brought it down.
+    pub(crate) fn left(&mut self) -> Result<(), StateError> {
+        let Some(at) = self.open.take() else { return Ok(()) };
+        self.add(&Line::Left).or_else(|error| {
+            // On a full disk its beginning goes; that needs no room.
+            self.file.set_len(at).map_err(|_| error)
+        })
     }
 
     /// If an experiment brought down the kernel of another boot than `boot`, notes that. `last`
@@ -201,17 +258,22 @@ impl State {
         boot: &str,
         last: impl FnOnce() -> Option<String>,
     ) -> Result<(), StateError> {
-        let Some((experiment, of)) = kept.open.take().filter(|(_, of)| of != boot) else { return Ok(()) };
         let path = self.folder.join(LAST_WORDS);
-        let log =
-            fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        let mut outcome = died(&log, &kept.campaign.about.module, kept.limit);
-        outcome.function = outcome.function.or_else(last);
+        let words = end_of(&path, WORDS);
         // Words of one death are not those of the next.
         let _ = fs::remove_file(&path);
+        let Some((experiment, of)) = kept.open.take() else { return Ok(()) };
+        if of == boot {
+            // It was killed: what it had begun is made again, and not in doubt after a restart.
+            return self.add(&Line::Left);
+        }
+        let number = kept.campaign.runs().len() + 1;
+        let log = shortened(of_experiment(&words, number));
+        let mut outcome = died(&log, &kept.campaign.about.module, kept.limit);
+        outcome.function = outcome.function.or_else(last);
         let run = Run { experiment, outcome };
         self.ended(&run, &of)?;
-        kept.campaign.runs.push(run);
+        kept.campaign.push(run);
         Ok(())
     }
 
@@ -229,6 +291,19 @@ impl State {
         // Not if it holds anything else.
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// At most `most` bytes of a file's end; nothing if there is none.
+fn end_of(path: &Path, most: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
@@ -254,18 +329,41 @@ mod tests {
         let mut kept = read(folder.path()).unwrap().unwrap();
         state.settle(&mut kept, "boot 1", || None).unwrap();
         assert_eq!(kept.campaign.next(&bounds), Some(first.clone()));
+        // So it is of a machine that was started anew since.
+        let mut kept = read(folder.path()).unwrap().unwrap();
+        state.settle(&mut kept, "boot 2", || None).unwrap();
+        assert_eq!(kept.campaign.next(&bounds), Some(first.clone()));
+        // Broken off: it is made again too, whatever boot that was in.
+        state.begun(&first, "boot 1").unwrap();
+        state.left().unwrap();
+        fs::write(folder.path().join(LAST_WORDS), "[ 1.0] Oops: 0002 [#1] SMP\n").unwrap();
+        let mut kept = read(folder.path()).unwrap().unwrap();
+        assert!(kept.open.is_none());
+        state.settle(&mut kept, "boot 2", || None).unwrap();
+        assert_eq!(kept.campaign.next(&bounds), Some(first.clone()));
+        assert!(!folder.path().join(LAST_WORDS).exists(), "of nothing that was made");
+        state.begun(&first, "boot 1").unwrap();
         // The kernel died: that is the finding.
         fs::write(folder.path().join(LAST_WORDS), "[ 1.0] Oops: 0002 [#1] SMP\n").unwrap();
         let mut kept = read(folder.path()).unwrap().unwrap();
         state.settle(&mut kept, "boot 2", || Some("unit_wait".into())).unwrap();
         assert_ne!(kept.campaign.next(&bounds), Some(first.clone()));
         assert_eq!(kept.campaign.findings()[0].trouble, Trouble::Died);
-        assert!(kept.campaign.runs[0].outcome.log.contains("Oops"));
-        assert_eq!(kept.campaign.runs[0].outcome.function.as_deref(), Some("unit_wait"));
+        assert!(kept.campaign.runs()[0].outcome.log.contains("Oops"));
+        assert_eq!(kept.campaign.runs()[0].outcome.function.as_deref(), Some("unit_wait"));
         // And it is kept.
         let kept = read(folder.path()).unwrap().unwrap();
-        assert_eq!(kept.campaign.runs[0].experiment, first);
+        assert_eq!(kept.campaign.runs()[0].experiment, first);
         assert!(kept.open.is_none() && kept.limit == LIMIT);
+    }
+
+    #[test]
+    fn a_folder_is_of_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        assert!(matches!(State::open(folder.path()), Err(StateError::Busy { .. })));
+        drop(state);
+        State::open(folder.path()).unwrap();
     }
 
     #[test]
@@ -277,7 +375,7 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{{\"kind\":\"ended\",\"exp")).unwrap();
         assert!(read(folder.path()).unwrap().is_some());
-        State::open(folder.path()).unwrap();
+        state.trim().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
         fs::write(&path, format!("{whole}none\n")).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
@@ -304,8 +402,14 @@ mod tests {
         let error = is_of(&about(), &other, Path::new("x")).unwrap_err().to_string();
         assert_eq!(
             error,
-            "x is of another campaign: COMMAND was cat /dev/edu one there and is true here; name another folder with --state"
+            "x is of another campaign: COMMAND was cat '/dev/edu one' there and is true here; name another folder with --state"
         );
+        let words = ["cat", "/dev/edu", "one"].map(str::to_owned).to_vec();
+        let other = About { command: words, ..about() };
+        assert!(is_of(&about(), &other, Path::new("x")).is_err(), "other words of the same letters");
+        let other = About { seed: 8, ..about() };
+        let error = is_of(&about(), &other, Path::new("x")).unwrap_err().to_string();
+        assert!(error.contains("--seed was 7 there and is 8 here"), "{error}");
         assert!(is_of(&about(), &about(), Path::new("x")).is_ok());
     }
 }
