@@ -7,6 +7,7 @@
 
 mod binding;
 mod campaign;
+mod error;
 mod experiment;
 mod experiments;
 mod log;
@@ -27,127 +28,24 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use trapline_trace::{FileError, write_json_line};
+use trapline_trace::write_json_line;
 
 use crate::args::{Harden, HardenFormat};
 use crate::exit::Exit;
 use crate::held;
-use crate::module::{self, ModuleError};
+use crate::module;
 use crate::output::{self, OutputError};
 use crate::say::say;
-use crate::sources::{AccessesError, InjectError, devices_called, refuse_held};
+use crate::sources::{devices_called, refuse_held};
 use crate::style::{STRONG, WARNING};
 use crate::system::System;
 use binding::Binding;
 pub(crate) use binding::BindingError;
 use campaign::{About, Bounds, Campaign, Run};
+pub(crate) use error::HardenError;
 use experiment::{Experiment, Lie, Site};
 use experiments::Experiments;
 use state::{State, StateError};
-
-/// Why there is no campaign, or not all of it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HardenError {
-    /// There is no such device.
-    #[error(transparent)]
-    Device(#[from] AccessesError),
-    /// There are several.
-    #[error("{name} is {count} devices: {addresses}; name one of them")]
-    Several {
-        /// What was asked for.
-        name: String,
-        /// How many there are.
-        count: usize,
-        /// Which.
-        addresses: String,
-    },
-    /// The machine needs the device.
-    #[error(transparent)]
-    Inject(#[from] InjectError),
-    /// Its driver can't be bound anew.
-    #[error(transparent)]
-    Binding(#[from] BindingError),
-    /// There is no module to work with.
-    #[error(transparent)]
-    Module(#[from] ModuleError),
-    /// What is kept can't be.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The kernel is not what it was.
-    #[error(
-        "this kernel has oopsed since it was started, and what is found now may come of that; start the machine anew, or say --go-on"
-    )]
-    Oopsed,
-    /// It fails without any lie.
-    #[error(
-        "{what} although nothing was injected, and a campaign needs a COMMAND that works; it said:\n{said}"
-    )]
-    Command {
-        /// What went wrong.
-        what: String,
-        /// What it said.
-        said: String,
-    },
-    /// There is nothing to lie about.
-    #[error(
-        "{driver} read nothing of {device} that can be traced while it was bound and COMMAND ran: there is nothing to lie about"
-    )]
-    Reads {
-        /// The driver.
-        driver: String,
-        /// The device.
-        device: String,
-    },
-    /// There is no time.
-    #[error("a budget of {} is too small for one experiment: the driver and COMMAND took {} without lies; give --budget {} or more", humantime::format_duration(*.budget), humantime::format_duration(*.took), humantime::format_duration(Duration::from_secs(took.as_secs() * 10 + 10)))]
-    Budget {
-        /// What there is.
-        budget: Duration,
-        /// What one run took.
-        took: Duration,
-    },
-    /// The first run's trace can't be read.
-    #[error(transparent)]
-    Trace(#[from] FileError),
-    /// An experiment could not be made.
-    #[error("the experiment `{rules}` could not be made; trapline inject said:\n{said}")]
-    Experiment {
-        /// Its rules.
-        rules: String,
-        /// What was said.
-        said: String,
-        /// Whether the rules are wrong.
-        is_mistake: bool,
-    },
-    /// Something of the system that all needs.
-    #[error("can't {what}: {source}")]
-    Own {
-        /// What.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The machine is worn.
-    #[error("{why}: start the machine anew, then the same command goes on{}", if *.may_go_on { "; or say --go-on" } else { "" })]
-    Restart {
-        /// What is wrong.
-        why: String,
-        /// Whether it can go on all the same.
-        may_go_on: bool,
-    },
-    /// Ctrl-C, before anything was injected.
-    #[error("interrupted")]
-    Interrupted,
-    /// It can't be printed.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-}
-
-impl HardenError {
-    fn own(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Own { what, source }
-    }
-}
 
 /// Has this process end when process `parent` does, which has started it.
 pub(crate) fn end_with_parent(parent: u32) -> Result<(), HardenError> {
