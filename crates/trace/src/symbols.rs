@@ -287,8 +287,8 @@ impl Symbols {
     }
 }
 
-/// What `read` gives, and what `modules` were before and after that: `now`, or what they have become
-/// since.
+/// What `read` gives, and what `modules` were before and after that: `now`, or what they have
+/// become since.
 ///
 /// The kernel finds its place in `/proc/kallsyms` again by number, so symbols are left out or told
 /// twice if a module comes, goes, or frees what it began with meanwhile. After the last try what is

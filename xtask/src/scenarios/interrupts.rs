@@ -54,9 +54,9 @@ struct Way {
     handlers: &'static [&'static str],
 }
 
-/// QEMU 10.0's card fails the test that its driver makes of MSI, without Trapline too ("MSI interrupt
-/// test failed, using legacy interrupt"), and the driver takes the line after that. So MSI is the
-/// USB controller's; of the card either will do.
+/// QEMU 10.0's card fails the test that its driver makes of MSI, without Trapline too ("MSI
+/// interrupt test failed, using legacy interrupt"), and the driver takes the line after that. So
+/// MSI is the USB controller's; of the card either will do.
 const WAYS: [Way; 3] = [
     Way { mode: 0, threads: 0, signals: &["line"], handlers: &["e1000_intr"] },
     Way { mode: 1, threads: 1, signals: &["line", "msi"], handlers: &["e1000_intr"] },
@@ -195,8 +195,8 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     let counted = |when: &str| Ok::<_, anyhow::Error>(counts(&read(when)?));
     let (before, after) =
         ([counted("before1")?, counted("before2")?], [counted("after1")?, counted("after2")?]);
-    // The card's driver tests its message and then requests it again, from when on the kernel counts
-    // anew.
+    // The card's driver tests its message and then requests it again, from when on the kernel
+    // counts anew.
     let is_anew = |event: &&&Value| event["device"] == CARD && event["signal"] == "msi";
     let anew = interrupts.iter().filter(is_anew).map(|event| number(event, "irq"));
     let anew: BTreeSet<u32> = anew.collect::<Result<_>>()?;
