@@ -1,11 +1,11 @@
 //! What lies at the address of a fault: heap, stack, file mapping, or a region of the kernel's.
 //!
 //! A process's memory is read from its `/proc/PID/maps` as soon as a fault of it arrives, and again
-//! when an address is not in what was read, or that is old. By then the fault is over: a mapping
-//! may have grown, come or gone since, and a process that has ended can't be asked, so what is said
-//! is what is known a moment later.
+//! when an address is not in what was read, or that is old, or a page is not present that was
+//! touched since. By then the fault is over: a mapping may have grown, come or gone since, and a
+//! process that has ended can't be asked, so what is said is what is known a moment later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ const STALE: Duration = Duration::from_millis(1);
 
 /// Processes remembered; when there are more all are forgotten.
 const PROCESSES: usize = 4096;
+
+/// Bits of an address within its page.
+const PAGE: u32 = 12;
 
 /// One mapping of a process: a line of `/proc/PID/maps` (fs/proc/task_mmu.c).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,11 @@ fn short(name: &str) -> &str {
 struct Process {
     areas: Vec<Area>,
     read: Instant,
+    /// Pages that faulted since it was read, by number.
+    touched: HashSet<u64>,
+    /// Those of them that were not present later: something was done to them that what was read
+    /// does not tell, and the process was gone before it could be read again.
+    changed: HashSet<u64>,
 }
 
 /// The memory of the processes that faulted.
@@ -113,14 +121,16 @@ impl Memory {
             areas.iter().any(|area| area.holds(address) && allows(area, fault))
                 && (!user || areas.iter().any(|area| area.holds(fault.ip)))
         };
-        let known = self.processes.get(&tgid).is_some_and(|known| explains(&known.areas));
+        let changed = |known: &Process| known.changed.contains(&(address >> PAGE));
+        let known = self.processes.get(&tgid).is_some_and(|known| !changed(known) && explains(&known.areas));
         // What was read before the fault can't tell that nothing is there.
         let current = !known && self.read(tgid);
-        let Some(Process { areas, .. }) = self.processes.get(&tgid) else {
+        let Some(process) = self.processes.get(&tgid) else {
             return Described { memory: None, site: None };
         };
+        let (areas, changed) = (&process.areas, changed(process));
         let memory = match areas.iter().find(|area| area.holds(address)) {
-            Some(area) if current || allows(area, fault) => Some(purpose(area, fault)),
+            Some(area) if current || !changed && allows(area, fault) => Some(purpose(area, fault)),
             None if current => Some(nowhere(areas, address).into()),
             _ => None,
         };
@@ -130,9 +140,19 @@ impl Memory {
     }
 
     /// A fault of this process will have to be described: it may not live until then.
-    pub(super) fn expect(&mut self, tgid: u32) {
-        if self.processes.get(&tgid).is_none_or(|known| known.read.elapsed() > STALE) {
-            self.read(tgid);
+    pub(super) fn expect(&mut self, tgid: u32, address: u64, error_code: ErrorCode) {
+        let page = address >> PAGE;
+        let known = self.processes.get(&tgid);
+        // It was there, since a fault on it was served: it was taken away, or access to it.
+        let changed =
+            !error_code.has(ErrorCode::PRESENT) && known.is_some_and(|known| known.touched.contains(&page));
+        let stale = known.is_none_or(|known| known.read.elapsed() > STALE);
+        let current = (changed || stale) && self.read(tgid);
+        if let Some(known) = self.processes.get_mut(&tgid) {
+            known.touched.insert(page);
+            if changed && !current {
+                known.changed.insert(page);
+            }
         }
     }
 
@@ -144,12 +164,18 @@ impl Memory {
         }
         let text = fs::read_to_string(self.proc.join(format!("{tgid}/maps"))).unwrap_or_default();
         let areas: Vec<_> = text.lines().filter_map(Area::parse).collect();
-        let known =
-            self.processes.entry(tgid).or_insert_with(|| Process { areas: Vec::new(), read: Instant::now() });
+        let known = self.processes.entry(tgid).or_insert_with(|| Process {
+            areas: Vec::new(),
+            read: Instant::now(),
+            touched: HashSet::new(),
+            changed: HashSet::new(),
+        });
         known.read = Instant::now();
         let current = !areas.is_empty();
         if current {
             known.areas = areas;
+            known.touched.clear();
+            known.changed.clear();
         }
         current
     }
@@ -289,5 +315,45 @@ mod tests {
         let mut memory = Memory::new(&system);
         let described = memory.describe(5, &fault);
         assert!(described.memory.is_none() && described.site.is_none());
+    }
+
+    #[test]
+    fn a_page_that_was_touched_and_is_not_present_any_more_is_not_told_by_what_was_read_before() {
+        const AREA: &str = "7f1000000000-7f1000021000 rw-p 00000000 00:00 0\n\
+                            00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/busybox\n";
+        let (folder, system) = with(&[("proc/5/maps", AREA)]);
+        let address = 0x7f10_0000_00ab;
+        let fault = |code| PageFault {
+            address,
+            error_code: ErrorCode(code),
+            ip: 0x400010,
+            stack: 0,
+            flags: Flags(0),
+            took: None,
+            memory: None,
+            site: None,
+        };
+        let mut memory = Memory::new(&system);
+        memory.expect(5, address, ErrorCode(6));
+        assert_eq!(memory.describe(5, &fault(6)).memory.unwrap(), "first touch, anonymous");
+        // It has taken the rights away, within the time for which nothing is read again.
+        let maps = folder.path().join("proc/5/maps");
+        fs::write(&maps, AREA.replace("rw-p", "---p")).unwrap();
+        memory.expect(5, address, ErrorCode(4));
+        assert_eq!(memory.describe(5, &fault(4)).memory.unwrap(), "guard page, anonymous");
+        // The same of one that is gone before anybody can look: nothing is known.
+        fs::write(&maps, AREA).unwrap();
+        let mut memory = Memory::new(&system);
+        memory.expect(5, address, ErrorCode(6));
+        fs::remove_file(&maps).unwrap();
+        memory.expect(5, address, ErrorCode(4));
+        assert_eq!(memory.describe(5, &fault(4)).memory, None);
+        // A write to what was only read before has nothing to do with that.
+        fs::write(&maps, AREA).unwrap();
+        let mut memory = Memory::new(&system);
+        memory.expect(5, address, ErrorCode(4));
+        fs::remove_file(&maps).unwrap();
+        memory.expect(5, address, ErrorCode(7));
+        assert_eq!(memory.describe(5, &fault(7)).memory.unwrap(), "copy on write, anonymous");
     }
 }

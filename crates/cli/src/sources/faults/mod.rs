@@ -203,9 +203,9 @@ struct Describe {
 impl Prepare for Describe {
     fn ahead(&mut self, records: &[Record]) {
         for record in records.iter().filter(|record| record.kind == Kind::Fault as u8) {
-            let process = FaultPayload::from_words(record.payload).process;
+            let FaultPayload { process, address, error_code, .. } = FaultPayload::from_words(record.payload);
             if process != self.own {
-                self.memory.expect(process);
+                self.memory.expect(process, address, ErrorCode(error_code));
             }
         }
     }
