@@ -60,13 +60,18 @@ impl Interrupt<'_> {
         self.flags.has(INTERRUPT_THREAD)
     }
 
-    /// `line`, `MSI 0`, `MSI-X 3`.
+    /// Which vector it is, as a person reads it.
     pub(crate) fn vector(&self) -> String {
-        match self.signal {
-            Signal::Line => "line".into(),
-            Signal::Msi => format!("MSI {}", self.index),
-            Signal::MsiX => format!("MSI-X {}", self.index),
-        }
+        vector_name(self.signal, self.index)
+    }
+}
+
+/// `line`, `MSI 0`, `MSI-X 3`.
+fn vector_name(signal: Signal, index: u16) -> String {
+    match signal {
+        Signal::Line => "line".into(),
+        Signal::Msi => format!("MSI {index}"),
+        Signal::MsiX => format!("MSI-X {index}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use hashbrown::HashMap;
 use trapline_abi::{INTERRUPT_FIRST, INTERRUPT_LAST, Signal};
 
-use super::{Interrupt, Outcome};
+use super::{Interrupt, Outcome, vector_name};
 use crate::PciAddress;
 use crate::kinds::EventKind;
 use crate::report::{Activity, Code, Count, Latency, Page, Section, Seen, Texts, counted, function, plain};
@@ -54,8 +54,6 @@ impl Rate {
 /// What is counted of one vector.
 #[derive(Debug, Default)]
 struct Vector {
-    /// As a person reads it: `MSI-X 1`.
-    name: String,
     all: Rate,
     count: u64,
     unclaimed: Rate,
@@ -103,9 +101,6 @@ impl Tally {
         let key = (interrupt.device, interrupt.irq, interrupt.signal, interrupt.index);
         let vector = self.vectors.entry(key).or_default();
         if interrupt.flags.has(INTERRUPT_FIRST) {
-            if vector.count == 0 {
-                vector.name = interrupt.vector();
-            }
             self.interrupts += 1;
             vector.count += 1;
             vector.all.add(event.time);
@@ -134,8 +129,8 @@ impl Tally {
             .vectors
             .iter()
             .filter(|(_, vector)| vector.count > 0)
-            .map(|((device, irq, ..), vector)| {
-                let mut name = format!("{} irq {irq}, {}", device.short(), vector.name);
+            .map(|((device, irq, signal, index), vector)| {
+                let mut name = format!("{} irq {irq}, {}", device.short(), vector_name(*signal, *index));
                 if vector.nobodys > 0 {
                     name += &format!(": {} claimed by no handler", grouped(vector.nobodys));
                 }
@@ -149,7 +144,7 @@ impl Tally {
     /// What must not be overlooked, a sentence each.
     pub(crate) fn storms(&self) -> Vec<String> {
         let mut storms = Vec::new();
-        for ((device, irq, ..), vector) in &self.vectors {
+        for ((device, irq, signal, index), vector) in &self.vectors {
             for (rate, least, what) in
                 [(&vector.all, STORM, ""), (&vector.unclaimed, UNCLAIMED_STORM, ", claimed by no handler")]
             {
@@ -159,7 +154,7 @@ impl Tally {
                     storms.push(format!(
                         "INTERRUPT STORM: irq {irq} of {}, {}, came {} times within {} from {seconds:.1} s on{what}",
                         device.short(),
-                        vector.name,
+                        vector_name(*signal, *index),
                         grouped(count),
                         duration(WINDOW),
                     ));
@@ -226,7 +221,7 @@ impl Section for Tally {
 
 #[cfg(test)]
 mod tests {
-    use trapline_abi::{Flags, PciFunction, Signal};
+    use trapline_abi::{Flags, PciFunction};
 
     use super::*;
     use crate::{Event, What};
@@ -277,6 +272,29 @@ mod tests {
         let handlers = tally.handlers(&texts);
         assert_eq!(handlers[0], ("0x1002: not its own 3".into(), 3));
         assert!(handlers.contains(&("0x1004 (thread): handled 1".into(), 1)), "{handlers:?}");
+    }
+
+    #[test]
+    fn a_number_that_is_given_to_another_message_is_another_vector() {
+        let (mut tally, mut texts) = tally([(1, ONE, Some(Outcome::Handled))]);
+        let message = Interrupt {
+            device: PciFunction::new(0, 0, 3, 0).into(),
+            irq: 11,
+            signal: Signal::MsiX,
+            index: 2,
+            flags: Flags(ONE),
+            handler: 0x1000,
+            site: None,
+            outcome: Some(Outcome::Handled),
+            took: Some(800),
+        };
+        for time in [2, 3] {
+            let what = What::Interrupt(message.clone());
+            let event = Event { time, cpu: 1, pid: 0, tgid: 0, comm: "swapper/1", what };
+            Tally::add(&mut tally, &Seen { event: &event, nth: 0 }, &message, &mut texts);
+        }
+        let expected = [("00:03.0 irq 11, MSI-X 2".into(), 2), ("00:03.0 irq 11, line".into(), 1)];
+        assert_eq!(tally.vectors(), expected);
     }
 
     #[test]
