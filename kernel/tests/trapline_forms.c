@@ -97,9 +97,9 @@ struct run {
 	const char *form;
 	/*
 	 * Three pages: a window at any offset of the second. They follow each other in physical memory
-	 * too: QEMU from 9.1 on reads an fldt that crosses into another page as if they did, with
-	 * Trapline or without it. What would be wrong then is the truth that the device is compared
-	 * with.
+	 * too: QEMU (7.2.22 and 10.0.2 were tried) reads an fldt that crosses into another page as if
+	 * they did, with Trapline or without it. What would be wrong then is the truth that the device
+	 * is compared with.
 	 */
 	u8 *twin;
 	char what[40], place[40];
