@@ -13,6 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Site;
+use modules::{Listed, Module};
+
+mod modules;
 
 /// No function is this long: an address further from the function before it belongs to none.
 const LONGEST: u64 = 1 << 20;
@@ -27,7 +30,7 @@ const TRIES: usize = 4;
 #[derive(Debug, Default)]
 pub struct Symbols {
     proc: PathBuf,
-    /// `/proc/modules` without its use counts, to see whether it changed.
+    /// Modules that are loaded.
     loaded: Vec<Module>,
     /// Modules that are gone, where nothing else is now.
     gone: Vec<Module>,
@@ -64,15 +67,6 @@ pub struct Symbol<'a> {
     pub is_code: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Module {
-    name: String,
-    size: u64,
-    base: u64,
-    /// Whether it has begun: what it had to begin with, which has names too, is freed then.
-    is_live: bool,
-}
-
 impl Symbols {
     /// The table of the system whose proc file system is at `proc` (`/proc`).
     ///
@@ -101,7 +95,7 @@ impl Symbols {
     /// As for [`load`](Self::load); the table is then as before.
     pub fn refresh(&mut self) -> io::Result<bool> {
         let loaded = self.read_modules()?;
-        if loaded == self.loaded {
+        if loaded.iter().eq(self.loaded.iter().map(|module| &module.listed)) {
             return Ok(false);
         }
         self.reload(loaded)?;
@@ -117,9 +111,8 @@ impl Symbols {
         let function = &self.functions[first];
         let offset = ip - function.address;
         // Behind the last function of a module lies what belongs to nobody, or to one that is gone.
-        let own = |module: &&Module| {
-            Some(module.name.as_str()) == self.module(function) && module.holds(function.address)
-        };
+        let own =
+            |module: &&Module| Some(module.name()) == self.module(function) && module.holds(function.address);
         let whose = self.loaded.iter().find(own).or_else(|| self.gone.iter().find(own));
         if offset >= self.longest(function) || whose.is_some_and(|module| !module.holds(ip)) {
             return None;
@@ -193,8 +186,8 @@ impl Symbols {
         };
         let end = || {
             let name = self.module(entry)?;
-            let module = self.loaded.iter().find(|module| module.name == name)?;
-            module.base.checked_add(module.size).filter(|end| *end > entry.address)
+            let module = self.loaded.iter().find(|module| module.name() == name)?;
+            Some(module.limit).filter(|end| *end > entry.address)
         };
         let next = next(&self.functions).into_iter().chain(next(&self.objects)).min().or_else(end)?;
         Some(next - entry.address)
@@ -213,46 +206,47 @@ impl Symbols {
         entry.module.map(|module| self.modules[module as usize].as_str())
     }
 
-    fn read_modules(&self) -> io::Result<Vec<Module>> {
+    fn read_modules(&self) -> io::Result<Vec<Listed>> {
         match fs::read_to_string(self.proc.join("modules")) {
-            Ok(text) => Ok(text.lines().filter_map(module_line).collect()),
+            Ok(text) => Ok(text.lines().filter_map(Listed::from_line).collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
     /// Reads the table, with modules as in `now` or as they have become since.
-    fn reload(&mut self, now: Vec<Module>) -> io::Result<()> {
+    fn reload(&mut self, now: Vec<Listed>) -> io::Result<()> {
         let kallsyms = || fs::read_to_string(self.proc.join("kallsyms"));
-        let (loaded, text) = read_at_rest(now, kallsyms, || self.read_modules())?;
-        let before = std::mem::replace(&mut self.loaded, loaded);
-        self.gone.extend(before);
-        self.gone.retain(|gone| !self.loaded.iter().any(|now| now.overlaps(gone)));
-        self.gone.sort_by_key(|gone| gone.base);
-        self.gone.dedup();
-        let (proc, loaded, gone) = (self.proc.clone(), self.loaded.clone(), self.gone.clone());
-        let mut fresh = Self { proc, loaded, gone, ..Self::default() };
-        for line in text.lines() {
-            if let Some((address, is_code, name, module)) = symbol_line(line) {
-                if is_code && module.is_some_and(|module| fresh.is_freed(address, module)) {
-                    continue;
-                }
-                let entry = fresh.entry(address, name, module);
-                if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
+        let (listed, text) = read_at_rest(now, kallsyms, || self.read_modules())?;
+        let lines = || text.lines().filter_map(symbol_line);
+        let loaded = modules::measure(&self.loaded, listed, lines);
+        // Of one that is gone no more is kept than what it had in any case: others may be behind it.
+        let left = |module: &Module| Module { limit: module.occupied, ..module.clone() };
+        let mut gone: Vec<Module> = self.gone.drain(..).chain(self.loaded.iter().map(left)).collect();
+        gone.retain(|gone| !loaded.iter().any(|now| now.took(gone)));
+        gone.sort_by_key(|gone| gone.listed.base);
+        gone.dedup();
+        let mut fresh = Self { proc: self.proc.clone(), loaded, gone, ..Self::default() };
+        for (address, is_code, name, module) in lines() {
+            if is_code && module.is_some_and(|module| fresh.is_freed(address, module)) {
+                continue;
             }
+            let entry = fresh.entry(address, name, module);
+            if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
         }
-        // What modules left behind: functions of this table that lie in no module that is loaded
-        // now.
-        let gone = |function: &&Entry| match function.module {
+        // What modules left behind: functions of this table where no module that is loaded now has
+        // its own.
+        let is_left = |function: &&Entry| match function.module {
             None => false,
             Some(module) => {
                 let name = &self.modules[module as usize];
-                !is_made(name)
-                    && !self.loaded.iter().any(|now| now.name == *name || now.holds(function.address))
+                let took = |now: &Module| now.name() == name || now.occupies(function.address);
+                !is_made(name) && !fresh.loaded.iter().any(took)
             }
         };
-        for function in self.functions.iter().filter(gone) {
-            let entry = fresh.entry(function.address, self.name(function), self.module(function));
+        let left: Vec<Entry> = self.functions.iter().filter(is_left).copied().collect();
+        for function in left {
+            let entry = fresh.entry(function.address, self.name(&function), self.module(&function));
             fresh.functions.push(entry);
         }
         // Stable: kallsyms' order decides between names for one address.
@@ -265,8 +259,8 @@ impl Symbols {
     /// Whether code that `module` began with was at `address`, and another module is there now, or
     /// was and is gone: ftrace keeps its names (kernel/trace/ftrace.c, `ftrace_mod_get_kallsym()`).
     fn is_freed(&self, address: u64, module: &str) -> bool {
-        let may_have = |one: &Module| one.name == module && (one.holds(address) || !one.is_live);
-        let is_others = |other: &Module| other.name != module && other.holds(address);
+        let may_have = |one: &Module| one.name() == module && (one.holds(address) || !one.listed.is_live);
+        let is_others = |other: &Module| other.name() != module && other.holds(address);
         !is_made(module)
             && !self.loaded.iter().any(may_have)
             && self.loaded.iter().chain(&self.gone).any(is_others)
@@ -294,10 +288,10 @@ impl Symbols {
 /// twice if a module comes, goes, or frees what it began with meanwhile. After the last try what is
 /// returned may not be what `modules` gives now, which the next refresh sees.
 fn read_at_rest(
-    mut now: Vec<Module>,
+    mut now: Vec<Listed>,
     read: impl Fn() -> io::Result<String>,
-    modules: impl Fn() -> io::Result<Vec<Module>>,
-) -> io::Result<(Vec<Module>, String)> {
+    modules: impl Fn() -> io::Result<Vec<Listed>>,
+) -> io::Result<(Vec<Listed>, String)> {
     for _ in 1..TRIES {
         let text = read()?;
         let after = modules()?;
@@ -314,24 +308,6 @@ fn read_at_rest(
 /// ftrace, pages of kprobes' (`__builtin__ftrace`, `__builtin__kprobes`), programs of BPF.
 fn is_made(module: &str) -> bool {
     module.starts_with("__builtin__") || module == "bpf"
-}
-
-impl Module {
-    fn overlaps(&self, other: &Self) -> bool {
-        self.holds(other.base) || other.holds(self.base)
-    }
-
-    fn holds(&self, address: u64) -> bool {
-        address.checked_sub(self.base).is_some_and(|offset| offset < self.size)
-    }
-}
-
-/// `nvme 65536 3 - Live 0xffffffffc0400000` (kernel/module/procfs.c, `m_show`).
-fn module_line(line: &str) -> Option<Module> {
-    let mut words = line.split_whitespace();
-    let (name, size, state, base) = (words.next()?, words.next()?, words.nth(2)?, words.next()?);
-    let base = u64::from_str_radix(base.strip_prefix("0x")?, 16).ok()?;
-    Some(Module { name: name.into(), size: size.parse().ok()?, base, is_live: state == "Live" })
 }
 
 /// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is

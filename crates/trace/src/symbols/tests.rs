@@ -162,9 +162,38 @@ fn names_of_freed_code_are_not_told_of_the_module_that_lies_there_now() {
 }
 
 #[test]
+fn a_module_has_what_follows_its_code_only_until_another_lies_there() {
+    // From 6.13 on (execmem's cache) code of modules lies side by side, and /proc/modules gives the
+    // size of all parts of one, its data among them, which lie elsewhere.
+    let trapline = "ffffffffc03ff000 t trap\t[trapline]\n";
+    let (own, driver) =
+        ("trapline 65536 0 - Live 0xffffffffc03ff000\n", "e1000e 65536 0 - Live 0xffffffffc0400000\n");
+    let proc = Proc::new(&format!("{KERNEL}{trapline}{E1000E}"), &format!("{driver}{own}"));
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_c03f_f123).unwrap(), "trap+0x123 trapline");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e");
+    proc.set(&format!("{KERNEL}{trapline}"), own);
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e", "gone");
+    // What another began with lay there before, and one that lies before it does not reach so far.
+    let freed = "ffffffffc0400120 t trap_init\t[trapline]\n";
+    let other = "ffffffffc03f0000 t other\t[other]\n";
+    proc.set(
+        &format!("{KERNEL}{other}{trapline}{freed}"),
+        &format!("other 131072 0 - Live 0xffffffffc03f0000\n{own}"),
+    );
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "e1000_probe+0x23 e1000e", "still");
+    // One that is loaded there takes its place, as far as its functions reach.
+    proc.set(&format!("{KERNEL}{trapline}{NVME}"), &format!("nvme 65536 0 - Live 0xffffffffc0400000\n{own}"));
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0123).unwrap(), "nvme_reset_work+0xa3 nvme");
+}
+
+#[test]
 fn the_table_is_read_again_if_modules_came_while_it_was_read() {
     let states = ["", "nvme 20480 0 - Loading 0xffffffffc0400000", "nvme 20480 0 - Live 0xffffffffc0400000"];
-    let at = |state: usize| module_line(states[state]).into_iter().collect::<Vec<_>>();
+    let at = |state: usize| Listed::from_line(states[state]).into_iter().collect::<Vec<_>>();
     let reads = std::cell::Cell::new(0);
     // Each reading takes until the next state, as long as there is one.
     let read = || {
@@ -177,7 +206,7 @@ fn the_table_is_read_again_if_modules_came_while_it_was_read() {
     reads.set(0);
     let never = || {
         let size = reads.get() as u64;
-        Ok(vec![Module { name: "x".into(), size, base: 0, is_live: true }])
+        Ok(vec![Listed { name: "x".into(), size, base: 0, is_live: true }])
     };
     let (modules, text) = read_at_rest(at(0), read, never).unwrap();
     assert_eq!(text, format!("reading {TRIES}"));

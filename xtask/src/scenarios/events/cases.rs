@@ -139,7 +139,7 @@ pub(super) const CASES: &[Case] = &[
         spec: "vfs_read",
         fetch: "'who=$comm' 'name=file->f_path.dentry->d_name.name:string' 'length=file->f_path.dentry->d_name.len' \
             'flags=file->f_flags' 'mode=file->f_mode:x32' 'inode=file->f_inode->i_ino' 'operations=file->f_op' count buf:x64 \
-            'file->f_pos:s64' 'short=file->f_path.dentry->d_iname:string'",
+            'file->f_pos:s64' \"short=file->f_path.dentry->$short:string\"",
         older: Some(
             "'who=$comm' 'name=+0(+40(+24(%di))):string' 'length=+36(+24(%di)):u32' 'flags=+64(%di):u32' \
             'mode=+68(%di):x32' 'inode=+64(+32(%di)):u64' 'operations=+40(%di)' 'count=%dx:u64' 'buf=%si:x64' '+104(%di):s64' \
