@@ -45,16 +45,8 @@ fn sources(folder: &Path) -> Result<()> {
     setup::host::ensure()?;
     let step = Step::new("fetching Debian's package lists");
     let apt = Apt::update(Release::Bookworm)?;
-    drop(step);
-    let step = Step::new(format!("downloading {SOURCES} (about 150 MB)"));
-    let downloads = tempfile::tempdir_in(workspace::cache())?;
-    apt.download(&[SOURCES.to_owned()], downloads.path())?;
-    drop(step);
-    let _step = Step::new(format!("unpacking {SOURCES}"));
     let unpacked = tempfile::tempdir_in(workspace::cache())?;
-    for package in fs::read_dir(downloads.path())? {
-        exec::output(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(unpacked.path()))?;
-    }
+    apt.unpack(&[SOURCES.to_owned()], unpacked.path(), &format!("{SOURCES} (about 150 MB)"), &step)?;
     let archive = unpacked.path().join("usr/src").join(format!("{SOURCES}.tar.xz"));
     let mut unpack = Command::new("tar");
     unpack.arg("--extract").arg("--file").arg(archive).args(["--strip-components=1", "--directory"]);

@@ -68,7 +68,7 @@ const TABLE: &[Row] = {
         row(&hotplug::SURVIVED, Ends, "which lock waits for which in the kernel"),
         row(&sources::SHARED, Oldest, "the module's own sessions"),
         row(&probes::STARTED_AND_STOPPED, Newest, "how the kernel patches code"),
-        row(&probes::THOUSANDS, Ends, "how the kernel patches code"),
+        row(&probes::THOUSANDS, Newest, "how the kernel patches code"),
         row(&forms::EQUAL, Oldest, "the decoder's and the engine's work, whatever the kernel"),
         row(&forms::BESIDE, Oldest, "the decoder's and the engine's work, whatever the kernel"),
         row(&forms::STEPPED, Newest, "the kernel's single step and debug exception"),

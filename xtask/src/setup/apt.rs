@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::release::{Archive, Release};
+use crate::progress::Step;
 use crate::{exec, workspace};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -66,10 +67,18 @@ impl Apt {
             .collect())
     }
 
-    /// Downloads packages, each `NAME` or `NAME=VERSION`, into a folder.
-    pub fn download(&self, packages: &[String], folder: &Path) -> Result<()> {
+    /// Downloads packages, each `NAME` or `NAME=VERSION`, and unpacks them below a folder; `what`
+    /// they are, and how large, is told to who waits for the step.
+    pub(crate) fn unpack(&self, packages: &[String], folder: &Path, what: &str, step: &Step) -> Result<()> {
+        step.tell(&format!("downloading {what}"));
+        let downloads = tempfile::tempdir_in(workspace::cache())?;
         let mut command = self.command("apt-get");
-        exec::output(command.args(["-q", "download"]).args(packages).current_dir(folder)).map(drop)
+        exec::output(command.args(["-q", "download"]).args(packages).current_dir(downloads.path()))?;
+        step.tell(&format!("unpacking {what}"));
+        for package in fs::read_dir(downloads.path())? {
+            exec::output(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(folder))?;
+        }
+        Ok(())
     }
 
     /// Installs packages on the machine itself, as new as the release's backports have them. The

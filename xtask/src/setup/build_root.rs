@@ -24,6 +24,8 @@ const ROOM: u64 = 2 << 30;
 /// What is needed besides the headers: what runs their Makefiles, and the assembler under the name
 /// that the compiler calls it by.
 const TOOLS: &str = "make,binutils";
+/// What the names of packages of kernels begin with.
+const IMAGES: &str = "linux-image-";
 
 /// A root, by its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +39,21 @@ impl BuildRoot {
         Self { folder }
     }
 
-    /// Makes it, with the packages that `headers` names and depends on.
+    /// Makes it, with the package `headers` and what that depends on but the kernel's image: Debian
+    /// 13's headers depend on it, and it would bring its modules and make an initial RAM disk.
     pub(super) fn make(&self, release: Release, apt: &Apt, headers: &str) -> Result<()> {
         host::ensure_for_a_build_root()?;
         let parent = self.folder.parent().context("a root lies in a folder")?;
         room::ensure(parent, ROOM, "a build root")?;
-        let _step = Step::new(format!("making a build root of {} with {headers} (400 MB)", release.name()));
+        let step = Step::new(format!("making a build root of {} with {headers} (400 MB)", release.name()));
+        let records = apt.show(headers)?;
+        let record = records.first().with_context(|| format!("no package {headers}"))?;
+        let needed: Vec<&str> =
+            record.depends().map(|(name, _)| name).filter(|name| !name.starts_with(IMAGES)).collect();
         let archive = self.folder.with_extension("tar");
         let mut make = Command::new("mmdebstrap");
-        make.args(["--quiet", "--variant=apt", &format!("--include={TOOLS},{headers}"), release.name()])
+        make.args(["--quiet", "--variant=apt", &format!("--include={TOOLS},{}", needed.join(","))])
+            .arg(release.name())
             .arg(&archive)
             .arg(apt.sources());
         exec::output(&mut make).with_context(
@@ -62,6 +70,7 @@ impl BuildRoot {
         tar.args(["--extract", "--no-same-owner", "--exclude=./dev/*", "--file"]).arg(&archive);
         exec::output(tar.arg("--directory").arg(&partial))?;
         fs::remove_file(&archive)?;
+        apt.unpack(&[headers.to_owned()], &partial, headers, &step)?;
         fs::rename(&partial, &self.folder).with_context(|| format!("cannot name {}", self.folder.display()))
     }
 

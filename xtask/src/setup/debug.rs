@@ -56,13 +56,9 @@ pub(super) fn build(root: &Path) -> Result<Kernel> {
 fn fetch(source: &Path) -> Result<()> {
     let step = Step::new("fetching Debian's package lists");
     let apt = Apt::update(Release::Bookworm)?;
-    step.tell(&format!("downloading {PACKAGE} (140 MB)"));
     let folder = tempfile::tempdir_in(workspace::cache())?;
-    apt.download(&[PACKAGE.to_owned()], folder.path())?;
+    apt.unpack(&[PACKAGE.to_owned()], folder.path(), &format!("{PACKAGE} (140 MB)"), &step)?;
     step.tell("unpacking the kernel's source (1.4 GB)");
-    let packages: Vec<_> = fs::read_dir(folder.path())?.collect::<std::io::Result<_>>()?;
-    let [package] = &packages[..] else { bail!("apt-get downloaded {} files for {PACKAGE}", packages.len()) };
-    exec::output(Command::new("dpkg-deb").arg("--extract").arg(package.path()).arg(folder.path()))?;
     // Under another name until it is whole.
     let partial = source.with_extension("partial");
     if partial.exists() {

@@ -38,7 +38,7 @@ impl Series {
     /// Debian's own, the oldest first.
     pub const STOCK: [Self; 5] = [Self::V6_1, Self::V6_12, Self::V6_12OfTrixie, Self::V7_2, Self::V7_3];
     /// Those that the suite runs on, the oldest first.
-    pub const SUITE: [Self; 2] = [Self::V6_1, Self::V6_12];
+    pub const SUITE: [Self; 3] = [Self::V6_1, Self::V6_12OfTrixie, Self::V7_3];
 
     /// As a person types it.
     pub fn name(self) -> &'static str {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::apt::Apt;
 use super::kernel::{Kernel, Series};
+use crate::exec;
 use crate::progress::Step;
-use crate::{exec, workspace};
 
 /// Fetches the newest kernel of a series, and unpacks it below `root`; its headers too, or where a
 /// build root is needed, that with the headers in it.
@@ -22,7 +22,6 @@ pub(super) fn fetch(series: Series, root: &Path) -> Result<Kernel> {
 
     let step = Step::new("fetching Debian's package lists");
     let apt = Apt::update(series.release())?;
-    drop(step);
 
     let image = Image::newest(&apt, series)?;
     let kernel = Kernel { series, release: image.release.clone(), root: root.to_owned() };
@@ -31,15 +30,7 @@ pub(super) fn fetch(series: Series, root: &Path) -> Result<Kernel> {
     if build_root.is_none() {
         packages.extend(headers(&apt, &kernel.headers_package())?);
     }
-    let step = Step::new(format!("downloading kernel {} (about 100 MB)", kernel.release));
-    let downloads = tempfile::tempdir_in(workspace::cache())?;
-    apt.download(&packages, downloads.path())?;
-    drop(step);
-
-    let step = Step::new(format!("unpacking kernel {}", kernel.release));
-    for package in fs::read_dir(downloads.path())? {
-        exec::output(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(root))?;
-    }
+    apt.unpack(&packages, root, &format!("kernel {} (about 100 MB)", kernel.release), &step)?;
     put_where_older_ones_are(&kernel)?;
     extract_elf(&kernel.bzimage(), &kernel.elf())?;
     exec::output(Command::new(exec::find("depmod")?).arg("-b").arg(root).arg(&kernel.release))?;
