@@ -219,6 +219,12 @@ impl Symbols {
         let kallsyms = || fs::read_to_string(self.proc.join("kallsyms"));
         let (listed, text) = read_at_rest(now, kallsyms, || self.read_modules())?;
         let lines = || text.lines().filter_map(symbol_line);
+        let code = KernelCode::of(lines());
+        let lines = || {
+            lines().map(|(address, is_code, name, module)| {
+                (address, is_code && (module.is_some() || code.may_hold(address)), name, module)
+            })
+        };
         let loaded = modules::measure(&self.loaded, listed, lines);
         // Of one that is gone no more is kept than what it had in any case: others may be behind it.
         let left = |module: &Module| Module { limit: module.occupied, ..module.clone() };
@@ -302,6 +308,37 @@ fn read_at_rest(
     }
     let text = read()?;
     Ok((now, text))
+}
+
+/// Where the kernel's own code lies. From 7.2 or so on (7.3 was seen), kallsyms gives what is data
+/// the type of code.
+#[derive(Clone, Copy, Debug, Default)]
+struct KernelCode {
+    /// The end of what stays: `_etext`.
+    end: Option<u64>,
+    /// What it began with and has freed, of which the type is the better guess: `_sinittext` to
+    /// `__init_end`. Functions that nothing calls in a kernel without modules are there too.
+    init: (u64, u64),
+}
+
+impl KernelCode {
+    fn of<'a>(lines: impl Iterator<Item = (u64, bool, &'a str, Option<&'a str>)>) -> Self {
+        let mut code = Self::default();
+        for (address, _, name, module) in lines {
+            match (name, module) {
+                ("_etext", None) => code.end = Some(address),
+                ("_sinittext", None) => code.init.0 = address,
+                ("__init_end", None) => code.init.1 = address,
+                _ => {}
+            }
+        }
+        code
+    }
+
+    /// Whether code may be there. All may be where no table tells an end.
+    fn may_hold(&self, address: u64) -> bool {
+        self.end.is_none_or(|end| address < end) || (self.init.0..self.init.1).contains(&address)
+    }
 }
 
 /// Whether what kallsyms tells as a module is code that the kernel made as it ran: trampolines of

@@ -85,6 +85,22 @@ fn a_symbol_is_described_as_the_kernel_prints_it_data_too() {
 }
 
 #[test]
+fn what_lies_behind_the_kernels_code_is_data_whatever_its_type_is() {
+    // Types as 7.3 has them.
+    let kallsyms = "ffffffff81000000 T _text\nffffffff81001000 T memcpy_fromio\n\
+        ffffffff81800000 T _etext\nffffffff82000000 T jiffies\nffffffff82000008 T loops\n\
+        ffffffff83000000 T _sinittext\nffffffff83000010 t init_module_loader\n\
+        ffffffff83001000 t packet_exit\nffffffff83002000 T __init_end\n\
+        ffffffff83002000 T loops_too\n";
+    let symbols = Symbols::load(Proc::new(kallsyms, "").0.path()).unwrap();
+    let is_code = |name| symbols.named(name).next().unwrap().is_code;
+    assert!(is_code("memcpy_fromio") && is_code("init_module_loader") && is_code("packet_exit"));
+    assert!(!is_code("jiffies") && !is_code("loops_too"));
+    assert_eq!(name(&symbols, 0xffff_ffff_8200_0004), None);
+    assert_eq!(symbols.describe(0xffff_ffff_8200_0004).unwrap(), "jiffies+0x4/0x8");
+}
+
+#[test]
 fn all_symbols_of_one_name_are_found_with_their_modules() {
     let proc = Proc::new(&format!("{KERNEL}{E1000E}ffffffffc0400200 t memcpy_fromio\t[e1000e]\n"), "");
     let symbols = Symbols::load(proc.0.path()).unwrap();

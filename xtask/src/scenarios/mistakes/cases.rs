@@ -33,7 +33,8 @@ pub(super) const MADE: &[Row] = &[
         status: 1,
         says: &["busy"],
         after: "rmmod trapline",
-        ..NOTHING
+        // Later kernels don't let it be switched off at all.
+        until: Some(Series::V6_12OfTrixie),
     },
     Row {
         name: "a file that is no module",
@@ -319,7 +320,7 @@ pub(super) const MADE: &[Row] = &[
             rm /lib/modules/$(uname -r)/extra/trapline.ko && depmod",
         command: "trapline mmio --device 00:01.0",
         status: 3,
-        says: &["kernel module is not loaded and kernel 6.", "run: sudo trapline module build", "TRAPLINE_MODULE=PATH"],
+        says: &["kernel module is not loaded and kernel ", "run: sudo trapline module build", "TRAPLINE_MODULE=PATH"],
         ..NOTHING
     },
 ];
