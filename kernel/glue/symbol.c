@@ -20,3 +20,16 @@ void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH])
 	if (end)
 		memcpy(name, begin + 1, min_t(size_t, end - begin - 1, GLUE_MODULE_LENGTH - 1));
 }
+
+/* How many bytes the function at an address has, or 0: the other figure of the same text. */
+u64 glue_function_size(u64 address)
+{
+	char symbol[KSYM_SYMBOL_LEN];
+	u64 offset, size;
+
+	sprint_symbol(symbol, address);
+	/* Names have no blanks and no plus sign. */
+	if (sscanf(strchrnul(symbol, '+'), "+%llx/%llx", &offset, &size) != 2)
+		return 0;
+	return size;
+}

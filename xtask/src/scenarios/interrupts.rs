@@ -225,7 +225,8 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     Ok(())
 }
 
-fn has(event: &Value, flag: &str) -> bool {
+/// Whether an interrupt is told with a flag.
+pub(super) fn has(event: &Value, flag: &str) -> bool {
     event["flags"].as_array().is_some_and(|flags| flags.iter().any(|known| known == flag))
 }
 

@@ -12,6 +12,7 @@ mod drivers;
 mod events;
 mod examples;
 mod faults;
+mod forced;
 mod forms;
 mod gate;
 mod hammer;

@@ -1,6 +1,9 @@
 //! What the threads of interrupts run: calls and returns of the kernel's `irq_thread_fn()` and
 //! `irq_forced_thread_fn()`, one of which each such thread calls for each time that it is woken.
 //!
+//! Newer kernels (7.3 was looked at) have the second call the first, which is told once, as a call
+//! of the second.
+//!
 //! The kernel has no tracepoint there. Both are followed by return probes like any other, and
 //! `trapline list` shows them. A kernel without functions of these names does not tell what threads
 //! do; then the command says so.
@@ -11,6 +14,7 @@ use crate::glue;
 use crate::locks::PatchingLock;
 use crate::names::text;
 use core::ffi::{CStr, c_void};
+use core::ops::Range;
 use core::ptr::NonNull;
 use trapline_abi::Kind;
 use trapline_engine::code::CodeHandlers;
@@ -21,7 +25,7 @@ use trapline_insn::Registers;
 /// the machine. More are not told of.
 const ACTIVE: u32 = 1024;
 
-/// What threads call.
+/// What threads call; the last may call the others.
 const FUNCTIONS: [&CStr; 2] = [c"irq_thread_fn", c"irq_forced_thread_fn"];
 
 /// What is carried from a call to its return.
@@ -31,10 +35,12 @@ struct Carried {
     interrupt: glue::Interrupt,
 }
 
-/// What a probe's handlers are given: the watch. One for each probe, since a registry tells an
-/// owner's probes apart by what they are given.
+/// What a probe's handlers are given. One for each probe, since a registry tells an owner's probes
+/// apart by what they are given.
 struct Given {
     watch: NonNull<c_void>,
+    /// Where the function lies whose calls of this one are not told.
+    outer: Range<u64>,
 }
 
 /// Probes of the returns, until [`Threads::end`].
@@ -58,13 +64,17 @@ impl Threads {
         ids: [u64; 2],
         owner: u32,
     ) -> Result<Self, Errno> {
-        let given = Owned::new([Given { watch }, Given { watch }]).map_err(|_| Errno::NO_MEMORY)?;
+        let [inner, outer] = FUNCTIONS.map(address_of);
+        let (inner, outer) = (inner?, outer?);
+        let extent = outer..outer.saturating_add(glue::glue_function_size(outer));
+        let given = Owned::new([Given { watch, outer: extent }, Given { watch, outer: 0..0 }])
+            .map_err(|_| Errno::NO_MEMORY)?;
         // INVARIANT: `end` removes the probes, and whoever has this calls it.
         let threads = Self { ids, given };
-        for ((function, id), given) in FUNCTIONS.into_iter().zip(ids).zip(&*threads.given) {
+        for ((address, id), given) in [inner, outer].into_iter().zip(ids).zip(&*threads.given) {
             // SAFETY: `begin` asks for the watch to stay; what is given stays where it is, on the
             // heap, until `end` has removed the probe.
-            if let Err(errno) = unsafe { add(patching, function, given, id, owner) } {
+            if let Err(errno) = unsafe { add(patching, address, given, id, owner) } {
                 threads.end(patching);
                 return Err(errno);
             }
@@ -78,23 +88,26 @@ impl Threads {
     }
 }
 
+/// Where a function begins.
+fn address_of(function: &CStr) -> Result<u64, Errno> {
+    let mut address = 0;
+    // SAFETY: text. Only `begin` calls this, which was given the patching lock: so the control lock
+    // is not held.
+    let status = unsafe { glue::glue_kprobe_address(function.as_ptr(), 0, &mut address) };
+    if status == 0 { Ok(address) } else { Err(Errno::from_status(status)) }
+}
+
 /// Follows one.
 ///
 /// # Safety
 /// `given`, and its watch, stay until the probe was removed.
 unsafe fn add(
     patching: &mut PatchingLock<'_>,
-    function: &CStr,
+    address: u64,
     given: &Given,
     id: u64,
     owner: u32,
 ) -> Result<(), Errno> {
-    let mut address = 0;
-    // SAFETY: text; the control lock is not held, since `patching` is there.
-    let status = unsafe { glue::glue_kprobe_address(function.as_ptr(), 0, &mut address) };
-    if status != 0 {
-        return Err(Errno::from_status(status));
-    }
     let registration = Registration {
         id,
         address,
@@ -116,15 +129,21 @@ unsafe fn add(
 ///
 /// # Safety
 /// `given` is a [`Given`] whose watch has not ended; `carried` is room for a [`Carried`];
-/// `registers` are those of the call.
+/// `registers` are those of the call, whose return address is still the caller's.
 unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
     // SAFETY: `called` asks for that.
-    let watch = unsafe { (*given.cast::<Given>()).watch.as_ptr().cast_const() };
+    let Given { watch, outer } = unsafe { &*given.cast::<Given>() };
+    let watch = watch.as_ptr().cast_const();
+    // SAFETY: the registers are those at the function's first instruction, where the stack's top is
+    // where it returns to.
+    let caller = unsafe { (registers.rsp as *const u64).read() };
     let mut interrupt = glue::Interrupt { handler: 0, device: 0, irq: 0, index: 0, signal: 0, flags: 0 };
     // SAFETY: `called` asks for the watch; the function's arguments are a descriptor and an action,
     // which stay while it runs; `interrupt` is room for one. In a trap, interrupts are off.
     unsafe {
-        if glue::glue_interrupt_of_thread(watch, registers.rdi, registers.rsi, &mut interrupt) {
+        if !outer.contains(&caller)
+            && glue::glue_interrupt_of_thread(watch, registers.rdi, registers.rsi, &mut interrupt)
+        {
             let sink = glue::glue_interrupts_sink(watch).cast();
             super::record(sink, Kind::Interrupt, super::called(&interrupt));
         } else {
