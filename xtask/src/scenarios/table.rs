@@ -7,7 +7,7 @@
 //! hand and before a release.
 
 use super::{
-    Run, Scenario, code, conformance, drivers, events, examples, faults, forms, gate, hammer, harden,
+    Run, Scenario, code, config, conformance, drivers, events, examples, faults, forms, gate, hammer, harden,
     hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence,
     sources, together, uses,
 };
@@ -91,6 +91,7 @@ const TABLE: &[Row] = {
         row(&machine::TOLD, Oldest, "the machine's own behaviour, without Trapline"),
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
         row(&interrupts::EQUAL, Every, "whose an interrupt is, the kernel's own data say"),
+        row(&config::EQUAL, Ends, "which functions of the kernel access configuration space"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
         row(&harden::REFUSED, Oldest, "what the command does and says"),
