@@ -88,8 +88,8 @@ impl<'a> Looking<'a> {
         // Without files that were given, registers are called what they were called when traced.
         let is_given = !selection.registers.is_empty();
         let header = reader.header();
-        let names = is_given
-            .then(|| Names::new(&header.devices, &loaded.registers, None).with_spaces(header));
+        let names =
+            is_given.then(|| Names::new(&header.devices, &loaded.registers, None).with_spaces(header));
         let span = Span::new(selection.begin.as_deref(), selection.end.as_deref());
         Ok(Reading { file, reader, names, wrong: loaded.wrong.clone(), span })
     }

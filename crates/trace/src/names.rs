@@ -49,7 +49,8 @@ impl Names {
     pub fn with_spaces(mut self, header: &Header) -> Self {
         for source in &header.sources {
             if let Source::Config(spaces) = source {
-                let named = |space: &crate::Space| (space.device.clone(), ConfigRegisters::new(&space.layout));
+                let named =
+                    |space: &crate::Space| (space.device.clone(), ConfigRegisters::new(&space.layout));
                 self.spaces.extend(spaces.devices.iter().map(named));
             }
         }

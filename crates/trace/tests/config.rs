@@ -14,7 +14,8 @@ const DEVICE: PciFunction = PciFunction::new(0, 0, 5, 0);
 /// Of a card with MSI-X and error reporting.
 fn header() -> Header {
     let capability = |offset, id, extended| Capability { offset, id, extended, detail: 4 };
-    let layout = Layout { header: 0, capabilities: vec![capability(0xa0, 0x11, false), capability(0x100, 1, true)] };
+    let layout =
+        Layout { header: 0, capabilities: vec![capability(0xa0, 0x11, false), capability(0x100, 1, true)] };
     let devices = vec![Space { device: "0000:00:05.0".into(), layout }];
     let not_followed = vec!["pci_mmcfg_write".into()];
     Header { sources: vec![Source::Config(Spaces { devices, not_followed })], ..Header::default() }
@@ -23,7 +24,8 @@ fn header() -> Header {
 /// What a driver and a program access; one access fails, and one has no answer.
 fn records() -> Vec<Record> {
     let task = TaskPayload { name: *b"modprobe\0\0\0\0\0\0\0\0", process: 80 }.to_words();
-    let mut records = vec![Record { time: 1, kind: Kind::Task as u8, task: 80, payload: task, ..Record::EMPTY }];
+    let mut records =
+        vec![Record { time: 1, kind: Kind::Task as u8, task: 80, payload: task, ..Record::EMPTY }];
     let mut access = |time, write, offset, width, value, result, frames: &[u64]| {
         let way = if offset < 0x100 { ConfigWay::Ports } else { ConfigWay::Memory } as u8;
         let payload = ConfigPayload { device: DEVICE, value, result, offset, way, took: 700 }.to_words();
@@ -52,7 +54,8 @@ fn events(mut each: impl FnMut(&Event<'_>)) {
     merge.push(0, &records(), true);
     let Ok(()) = merge.finish(|mut event| {
         if let What::Config(ConfigAccess { stack, .. }) = &mut event.what {
-            let functions = [("pci_read", None), ("pci_bus_read_config_word", None), ("__pci_set_master", None)];
+            let functions =
+                [("pci_read", None), ("pci_bus_read_config_word", None), ("__pci_set_master", None)];
             let module = ("e1000_probe", Some("e1000e"));
             for (frame, (function, module)) in stack.iter_mut().zip(functions.into_iter().chain([module])) {
                 *frame = Frame { ip: frame.ip, site: Some(Site { function, offset: 0x5e, module }) };

@@ -10,9 +10,10 @@ use serde_json::Value as Json;
 use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, WatchError, Way};
 use trapline_registers::config::{Capability, Layout as ConfigLayout};
 use trapline_trace::{
-    Access, Argument, Bar, ConfigAccess, Device, Direction, Event, Followed, Format, Frame, Header, Hit, Injected,
-    Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault, Place,
-    Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
+    Access, Argument, Bar, ConfigAccess, Device, Direction, Event, Followed, Format, Frame, Header, Hit,
+    Injected, Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault,
+    Place, Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap, Value, Watched,
+    WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =

@@ -243,7 +243,8 @@ fn as_recorded(events: &[Value], theirs: &Accesses) -> Result<()> {
 
 /// Registers, and who accessed them.
 fn named(events: &[Value]) -> Result<()> {
-    let is = |event: &Value, fields: &[(&str, &str)]| fields.iter().all(|(field, text)| event[*field] == *text);
+    let is =
+        |event: &Value, fields: &[(&str, &str)]| fields.iter().all(|(field, text)| event[*field] == *text);
     for fields in [
         &[("device", CARD), ("register", "COMMAND"), ("op", "W")][..],
         &[("device", CARD), ("register", "MSIX_FLAGS"), ("op", "W")],
@@ -263,9 +264,9 @@ fn named(events: &[Value]) -> Result<()> {
     let unknown = events.iter().find(passing);
     ensure!(unknown.is_none(), "it is not known who asked for {unknown:?}");
     let is_e1000e = |frame: &Value| frame["module"] == "e1000e" || frame["module"] == "nvme";
-    let by_drivers = events.iter().filter(|event| {
-        event["stack"].as_array().is_some_and(|frames| frames.iter().any(is_e1000e))
-    });
+    let by_drivers = events
+        .iter()
+        .filter(|event| event["stack"].as_array().is_some_and(|frames| frames.iter().any(is_e1000e)));
     let by_drivers = by_drivers.count();
     ensure!(by_drivers > 50, "{by_drivers} accesses are known to be drivers'");
     Ok(())

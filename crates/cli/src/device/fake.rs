@@ -5,8 +5,9 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch,
-    LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
+    CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts,
+    InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step,
+    Watch, WatchError,
 };
 
 use super::Control;
@@ -141,7 +142,7 @@ impl Control for Module {
         if let Some(errno) = self.no_config {
             return Err(errno.into());
         }
-        watch.followed = (1 << CONFIG_FUNCTIONS.len()) - 1 & !self.not_followed;
+        watch.followed = ((1 << CONFIG_FUNCTIONS.len()) - 1) & !self.not_followed;
         watch.probes = [200, 201, 202, 203];
         self.config.borrow_mut().push(*watch);
         Ok(())

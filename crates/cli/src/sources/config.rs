@@ -101,7 +101,10 @@ impl Source for Config {
             if !arming.quiet {
                 say!("recording the configuration space of {}", device.name);
                 if let Some(broken) = device.broken {
-                    say!("registers in the configuration space of {} may have no name: {broken}", device.name);
+                    say!(
+                        "registers in the configuration space of {} may have no name: {broken}",
+                        device.name
+                    );
                 }
             }
             armed.push(device);

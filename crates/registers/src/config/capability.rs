@@ -28,8 +28,8 @@ const STANDARD: [&str; 0x16] = [
 const EXTENDED: [&str; 0x2f] = [
     "NULL", "ERR", "VC", "DSN", "PWR", "RCLD", "RCILC", "RCEC", "MFVC", "VC9", "RCRB", "VSEC", "CAC", "ACS",
     "ARI", "ATS", "SRIOV", "MRIOV", "MCAST", "PRI", "AMD_XXX", "REBAR", "DPA", "TPH", "LTR", "SECPCI",
-    "PMUX", "PASID", "LNR", "DPC", "L1SS", "PTM", "MPHY", "FRSQ", "RTR", "DVSEC", "VF_REBAR", "DLF", "PL_16GT",
-    "LMR", "HID", "NPEM", "PL_32GT", "AP", "SFI", "SHADOW", "DOE",
+    "PMUX", "PASID", "LNR", "DPC", "L1SS", "PTM", "MPHY", "FRSQ", "RTR", "DVSEC", "VF_REBAR", "DLF",
+    "PL_16GT", "LMR", "HID", "NPEM", "PL_32GT", "AP", "SFI", "SHADOW", "DOE",
 ];
 
 /// What PCI Express is called among the standard ones, and MSI.
@@ -79,9 +79,13 @@ impl Capability {
         let (name, offset) = (self.name(), u64::from(self.offset));
         if self.extended {
             let mut header = Register::new(format!("{name}_HEADER"), offset, 4);
-            header.fields = vec![Field::new("NEXT", 31, 20), Field::new("VERSION", 19, 16), Field::new("ID", 15, 0)];
+            header.fields =
+                vec![Field::new("NEXT", 31, 20), Field::new("VERSION", 19, 16), Field::new("ID", 15, 0)];
             return vec![header];
         }
-        vec![Register::new(format!("{name}_ID"), offset, 1), Register::new(format!("{name}_NEXT"), offset + 1, 1)]
+        vec![
+            Register::new(format!("{name}_ID"), offset, 1),
+            Register::new(format!("{name}_NEXT"), offset + 1, 1),
+        ]
     }
 }

@@ -22,12 +22,11 @@ pub use capability::Capability;
 pub use walk::{Broken, Walked, walk};
 
 /// The register file.
-static FILE: LazyLock<RegisterFile> = LazyLock::new(|| {
-    match RegisterFile::parse("pci", include_str!("../../shipped/pci.toml")) {
+static FILE: LazyLock<RegisterFile> =
+    LazyLock::new(|| match RegisterFile::parse("pci", include_str!("../../shipped/pci.toml")) {
         Ok(file) => file,
         Err(error) => unreachable!("a shipped register file is wrong, which a test would have told: {error}"),
-    }
-});
+    });
 
 /// Where a device's configuration space has what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +81,10 @@ impl ConfigRegisters {
             file.registers.extend(capability.list_registers());
         }
         let registers = DeviceRegisters::new(&file);
-        let elements = file.registers.iter().flat_map(|register| {
-            register.elements().map(|(_, offset)| (offset, register.width))
-        });
+        let elements = file
+            .registers
+            .iter()
+            .flat_map(|register| register.elements().map(|(_, offset)| (offset, register.width)));
         let within = elements.filter_map(|(offset, width)| Some((u16::try_from(offset).ok()?, width)));
         let widths: BTreeMap<u16, u8> = within.collect();
         let mut names = BTreeMap::new();
@@ -128,9 +128,8 @@ pub const SIZE: u16 = 4096;
 /// The names of what an access touches, the first wherever it begins, others where they begin.
 fn name_of(registers: &DeviceRegisters, offset: u16, width: u8) -> Option<String> {
     let first = registers.name(0, offset.into());
-    let others = (offset + 1..offset + u16::from(width)).filter_map(|at| {
-        registers.name(0, at.into()).filter(|name| !name.contains("+0x"))
-    });
+    let others = (offset + 1..offset + u16::from(width))
+        .filter_map(|at| registers.name(0, at.into()).filter(|name| !name.contains("+0x")));
     let names: Vec<&str> = first.into_iter().chain(others).collect();
     (!names.is_empty()).then(|| names.join(" "))
 }

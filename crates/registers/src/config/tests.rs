@@ -35,9 +35,9 @@ fn card() -> Vec<u8> {
 fn capabilities_are_found_where_the_lists_lead() {
     let Walked { layout, broken } = walked(&card());
     assert_eq!((layout.header, broken), (0, None));
-    let found: Vec<(u16, String)> =
-        layout.capabilities.iter().map(|one| (one.offset, one.name())).collect();
-    let expected = [(0xc8, "PM"), (0xd0, "MSI"), (0xe0, "EXP"), (0xa0, "MSIX"), (0x100, "ERR"), (0x140, "DSN")];
+    let found: Vec<(u16, String)> = layout.capabilities.iter().map(|one| (one.offset, one.name())).collect();
+    let expected =
+        [(0xc8, "PM"), (0xd0, "MSI"), (0xe0, "EXP"), (0xa0, "MSIX"), (0x100, "ERR"), (0x140, "DSN")];
     assert_eq!(found, expected.map(|(offset, name)| (offset, name.to_owned())));
 }
 
@@ -69,7 +69,11 @@ fn an_access_is_called_by_what_it_touches_with_the_fields_of_what_it_has_whole()
     let both = registers.fields(0x04, 4, 0x0010_0106);
     assert!(both.starts_with(&command) && both.contains("CAP_LIST=1"), "{both}");
     assert_eq!(registers.fields(0x05, 1, 1), "", "half of a register");
-    assert!(registers.fields(0xcc, 2, 0x8103).starts_with("STATE=3 (D3hot)"), "{}", registers.fields(0xcc, 2, 3));
+    assert!(
+        registers.fields(0xcc, 2, 0x8103).starts_with("STATE=3 (D3hot)"),
+        "{}",
+        registers.fields(0xcc, 2, 3)
+    );
     assert!(registers.fields(0xa2, 2, 0xc004).contains("MASKALL=1 ENABLE=1"));
 }
 
@@ -78,7 +82,10 @@ fn a_bridge_has_the_registers_of_one() {
     let bridge = walked(&space(&[(0x00, &[0x36, 0x1b, 0x0c, 0x00]), (0x0e, &[0x81])])).layout;
     assert_eq!(bridge.header, 1);
     let registers = ConfigRegisters::new(&bridge);
-    assert_eq!(registers.name(0x18, 4).unwrap(), "PRIMARY_BUS SECONDARY_BUS SUBORDINATE_BUS SEC_LATENCY_TIMER");
+    assert_eq!(
+        registers.name(0x18, 4).unwrap(),
+        "PRIMARY_BUS SECONDARY_BUS SUBORDINATE_BUS SEC_LATENCY_TIMER"
+    );
     assert_eq!(registers.name(0x3e, 2), Some("BRIDGE_CONTROL"));
 }
 
