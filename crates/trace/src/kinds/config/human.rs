@@ -13,7 +13,7 @@ pub(super) fn write(access: &ConfigAccess<'_>, event: &Event<'_>, line: &mut Lin
     line.paint(style, &format!("CFG {}", access.direction.letter()))?;
     let place = format!("{} {}", access.device.short(), access.place());
     write!(line, " {place:20} ")?;
-    line.paint(REGISTER, &format!("{:18}", access.register.unwrap_or_default()))?;
+    line.paint(REGISTER, &format!("{:18}", register(access.register.unwrap_or_default())))?;
     let value = access.digits().map_or_else(|| format!("{:#x}", access.value), |value| value.to_string());
     line.write_char(' ')?;
     line.paint(style, &format!("{value:>18}"))?;
@@ -36,4 +36,15 @@ pub(super) fn write(access: &ConfigAccess<'_>, event: &Event<'_>, line: &mut Lin
         line.paint(DIM, &fields)?;
     }
     Ok(())
+}
+
+/// Bytes of the column of registers.
+const COLUMN: usize = 18;
+
+/// What an access touches: of more registers than there is room for, the first and how many others.
+fn register(names: &str) -> String {
+    match names.split_once(' ') {
+        Some((first, rest)) if names.len() > COLUMN => format!("{first} +{}", rest.split(' ').count()),
+        _ => names.into(),
+    }
 }
