@@ -203,7 +203,7 @@ bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descripto
 const void *glue_interrupts_sink(const struct glue_interrupts *watch);
 
 /* config.c */
-int glue_config_space(u64 function);
+int glue_config_touch(u64 function);
 
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);

@@ -12,7 +12,8 @@ use crate::PciFunction;
 ///
 /// `ENOENT` if there is no such device; `E2BIG` if there are too many; `EEXIST` if the session has
 /// it already; `EINVAL` if what must be zero is not; `ENOMEM`; `EOPNOTSUPP` if the kernel reaches
-/// this device's configuration space by other functions; `ENOSYS` if it has none of the functions.
+/// this device's configuration space by other functions, which two reads of it tell; `ENOSYS` if it
+/// has none of the functions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConfigWatch {

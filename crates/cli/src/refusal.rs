@@ -169,7 +169,7 @@ fn config_text(source: &io::Error) -> String {
             "one trace can be of the configuration space of {MAX_CONFIG_DEVICES} devices: name fewer of them"
         ),
         Some(Errno::OPNOTSUPP) => {
-            "the kernel reaches it by functions of the bridge above it (as Intel's VMD and Hyper-V have), which are not followed".into()
+            "the kernel reaches it by other functions than those that are followed, as those of Intel's VMD and of Hyper-V".into()
         }
         Some(Errno::NOSYS) => {
             "this kernel has none of the functions that can be followed: pci_conf1_read() and its like".into()

@@ -17,10 +17,13 @@ use crate::errno::Errno;
 use crate::glue;
 use crate::platform::Kernel;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use probes::Probes;
 use trapline_abi::{ConfigWatch, MAX_CONFIG_DEVICES, PciFunction};
 use trapline_engine::{Engine, Owned, Sink};
+
+/// No device's number: those have 48 bits.
+const NO_DEVICE: u64 = u64::MAX;
 
 /// Which devices' accesses are recorded, and where to.
 ///
@@ -29,6 +32,9 @@ use trapline_engine::{Engine, Owned, Sink};
 /// more.
 struct Watch {
     sink: NonNull<Sink>,
+    /// The device of which is looked whether its accesses come to the probes, and how many have.
+    tried: AtomicU64,
+    seen: AtomicU32,
     count: AtomicUsize,
     devices: [AtomicU64; MAX_CONFIG_DEVICES],
 }
@@ -44,6 +50,28 @@ impl Watch {
         // Acquire pairs with the release in `add`: who sees the count sees the devices.
         let known = self.devices.get(..self.count.load(Ordering::Acquire)).unwrap_or(&[]);
         known.iter().any(|known| known.load(Ordering::Relaxed) == device.0)
+    }
+
+    /// Whether an access to this device is to be recorded, which was seen.
+    fn sees(&self, device: PciFunction) -> bool {
+        // Relaxed: only who makes an access looks whether it was seen, after it has.
+        if self.tried.load(Ordering::Relaxed) == device.0 {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+        }
+        self.has(device)
+    }
+
+    /// Whether accesses to this device come to the probes: makes some.
+    fn try_out(&self, device: PciFunction) -> Result<(), Errno> {
+        self.seen.store(0, Ordering::Relaxed);
+        self.tried.store(device.0, Ordering::Relaxed);
+        let touched = glue::glue_config_touch(device.0);
+        self.tried.store(NO_DEVICE, Ordering::Relaxed);
+        match u32::try_from(touched) {
+            Ok(touched) if self.seen.load(Ordering::Relaxed) >= touched => Ok(()),
+            Ok(_) => Err(Errno::NOT_SUPPORTED),
+            Err(_) => Err(Errno::from_status(touched)),
+        }
     }
 
     /// Records those to this device too. Called with the sessions lock held, by nobody else.
@@ -80,8 +108,13 @@ impl ConfigAccesses {
 
     /// Begins a watch of no device.
     fn begin(host: &mut Host<'_>) -> Result<Running, Errno> {
-        let watch =
-            Watch { sink: host.sink, count: AtomicUsize::new(0), devices: [const { AtomicU64::new(0) }; _] };
+        let watch = Watch {
+            sink: host.sink,
+            tried: AtomicU64::new(NO_DEVICE),
+            seen: AtomicU32::new(0),
+            count: AtomicUsize::new(0),
+            devices: [const { AtomicU64::new(0) }; _],
+        };
         let watch = Owned::new(watch).map_err(|_| Errno::NO_MEMORY)?;
         let control = &mut host.unlocked.control().control;
         let ids = [(); 4].map(|()| control.next_id());
@@ -99,16 +132,13 @@ impl Source for ConfigAccesses {
     /// Says in the request which functions are followed, and by which probes.
     fn start(&mut self, host: &mut Host<'_>, request: &mut ConfigWatch) -> Result<(), Errno> {
         (request.followed, request.probes) = Default::default();
-        match glue::glue_config_space(request.device.0) {
-            0 => {}
-            status => return Err(Errno::from_status(status)),
-        }
         let running = match self.running.take() {
             Some(running) => running,
             None => Self::begin(host)?,
         };
         let Running { probes, watch } = self.running.insert(running);
         (request.followed, request.probes) = (probes.followed(), probes.ids());
+        watch.try_out(request.device)?;
         watch.add(request.device)
     }
 

@@ -174,7 +174,7 @@ unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers, carried: *
     // SAFETY: a `Given` whose watch stays, and room for a `Carried`, which the kernel aligns as
     // pointers are: `called` asks for that.
     unsafe {
-        let is_watched = (*given.cast::<Given>()).watch.as_ref().has(device);
+        let is_watched = (*given.cast::<Given>()).watch.as_ref().sees(device);
         (&raw mut (*carried).is_watched).write(is_watched);
         if !is_watched {
             return;
