@@ -39,8 +39,8 @@ const MSI: u16 = 0x05;
 /// Of MSI's message control: addresses have 64 bits.
 const MSI_64: u16 = 1 << 7;
 
-/// Where the registers of version 1 of PCI Express end: of an endpoint, and of what has a slot or is
-/// a root.
+/// Where the registers of version 1 of PCI Express end: of an endpoint, and of what has a slot or
+/// is a root.
 const EXP_OF_ENDPOINT: u16 = 0x14;
 const EXP_VERSION_1: u16 = 0x24;
 

@@ -62,7 +62,7 @@ fn an_access_is_called_by_what_it_touches_with_the_fields_of_what_it_has_whole()
     ] {
         assert_eq!(registers.name(offset, width), Some(name), "{offset:#x} {width}");
     }
-    // Of an endpoint's PCI Express capability of version 1 nothing lies there; nor of no capability.
+    // An endpoint's PCI Express capability of version 1 has nothing there; and there is none.
     assert_eq!((registers.name(0xe0 + 0x18, 2), registers.name(0x308, 4)), (None, None));
     let command = registers.fields(0x04, 2, 0x0106);
     assert!(command.starts_with("IO=0 MEMORY=1 MASTER=1 "), "{command}");
