@@ -86,6 +86,8 @@ for cpu in 0 1 2 3; do
     ) &
 done
 wait
+# The command learns of modules once a second while it writes to a file.
+sleep 3
 ip link set eth0 down
 rmmod nvme
 rmmod e1000e
