@@ -203,6 +203,9 @@ bool glue_interrupt_of(const struct glue_interrupts *watch, u32 irq, const struc
 bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descriptor, u64 action, struct glue_interrupt *told);
 const void *glue_interrupts_sink(const struct glue_interrupts *watch);
 
+/* config.c */
+int glue_config_touch(u64 function);
+
 /* page_table.c */
 u64 *glue_lookup_address(u64 address, u32 *level);
 u64 glue_entry_not_present(u64 entry, u32 level);

@@ -15,9 +15,9 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, CodeProbe, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO, INJECT,
-    INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST, ListEntry, MARK,
-    MAX_RULES, MAX_STEPS, Mark, PROBE, START, STOP, Start, Step, WATCH, Watch,
+    ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO,
+    INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
+    ListEntry, MARK, MAX_RULES, MAX_STEPS, Mark, PROBE, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -95,6 +95,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         INJECT => inject(engine, file, argument),
         INJECT_COUNTS => inject_counts(engine, file, argument),
         INTERRUPTS => interrupts(engine, file, argument),
+        CONFIG => config(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -217,6 +218,18 @@ fn interrupts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Resu
     }
     let result =
         in_session(engine, file, |sources, mut host| sources.interrupts.start(&mut host, &mut watch));
+    argument.write(&watch)?;
+    result
+}
+
+#[inline(never)]
+fn config(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: ConfigWatch = unsafe { argument.read() }?;
+    if watch.reserved != 0 {
+        return Err(Errno::INVALID);
+    }
+    let result = in_session(engine, file, |sources, mut host| sources.config.start(&mut host, &mut watch));
     argument.write(&watch)?;
     result
 }

@@ -16,6 +16,7 @@ impl Errno {
     pub(crate) const EXISTS: Errno = Errno(17);
     pub(crate) const INVALID: Errno = Errno(22);
     pub(crate) const NOT_A_COMMAND: Errno = Errno(25);
+    pub(crate) const NO_FUNCTION: Errno = Errno(38);
     pub(crate) const ILLEGAL_SEQUENCE: Errno = Errno(84);
     pub(crate) const NOT_SUPPORTED: Errno = Errno(95);
 

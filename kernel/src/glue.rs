@@ -124,6 +124,9 @@ unsafe extern "C" {
     ) -> bool;
     pub(crate) fn glue_interrupts_sink(watch: *const c_void) -> *const c_void;
 
+    // config.c
+    pub(crate) safe fn glue_config_touch(function: u64) -> i32;
+
     // page_table.c
     pub(crate) fn glue_lookup_address(address: Linear, level: *mut u32) -> *mut u64;
     pub(crate) safe fn glue_entry_not_present(entry: u64, level: u32) -> u64;

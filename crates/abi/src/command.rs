@@ -8,7 +8,8 @@
 //! [`FAULTS`] of another is refused with `EBUSY`, and told whose they are.
 
 use crate::{
-    CodeProbe, FaultCounts, FaultWatch, Inject, InjectCounts, InterruptWatch, ListEntry, RingGeometry,
+    CodeProbe, ConfigWatch, FaultCounts, FaultWatch, Inject, InjectCounts, InterruptWatch, ListEntry,
+    RingGeometry,
 };
 
 /// The character device.
@@ -51,6 +52,8 @@ pub const INJECT: u32 = iowr(10, size_of::<Inject>());
 pub const INJECT_COUNTS: u32 = iowr(11, size_of::<InjectCounts>());
 /// Begins to record the interrupts of a device: [`InterruptWatch`].
 pub const INTERRUPTS: u32 = iowr(12, size_of::<InterruptWatch>());
+/// Begins to record the accesses to a device's configuration space: [`ConfigWatch`].
+pub const CONFIG: u32 = iowr(13, size_of::<ConfigWatch>());
 
 /// What [`INFO`] tells.
 #[repr(C)]
@@ -255,8 +258,9 @@ mod tests {
             INJECT,
             INJECT_COUNTS,
             INTERRUPTS,
+            CONFIG,
         ];
-        assert_eq!(all.map(|command| command & 0xff), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(all.map(|command| command & 0xff), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         assert_eq!((START >> 16 & 0x3fff) as usize, size_of::<Start>());
     }
 

@@ -8,6 +8,7 @@
 
 mod code;
 mod command;
+mod config;
 mod error_code;
 mod faults;
 mod inject;
@@ -19,6 +20,7 @@ mod ring;
 
 pub use code::*;
 pub use command::*;
+pub use config::*;
 pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
@@ -29,4 +31,4 @@ pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;

@@ -131,6 +131,11 @@ pub enum Kind {
     Interrupt = 13,
     /// That handler has returned: `payload` is [`HandledPayload`](crate::HandledPayload).
     Handled = 14,
+    /// An access to a device's configuration space, which has ended: `payload` is
+    /// [`ConfigPayload`](crate::ConfigPayload), `width` the bytes accessed; [`Kind::More`] records
+    /// hold whom the kernel's function returned to, as far as that is known, innermost first, and
+    /// zeros behind them. Of `flags` only [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
+    Config = 15,
 }
 
 impl Kind {
@@ -151,6 +156,7 @@ impl Kind {
             12 => Self::NotWatched,
             13 => Self::Interrupt,
             14 => Self::Handled,
+            15 => Self::Config,
             _ => return None,
         })
     }
@@ -412,7 +418,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 14);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 15);
         // Those that an access is performed in, and one that is none.
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT + 1);
     }

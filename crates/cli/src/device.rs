@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
-    CodeProbe, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT,
-    INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST, ListEntry, MARK,
-    MARK_LENGTH, Mark, PROBE, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
+    CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch,
+    INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
+    ListEntry, MARK, MARK_LENGTH, Mark, PROBE, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -47,6 +47,9 @@ pub(crate) trait Control {
     fn fault_counts(&self) -> io::Result<FaultCounts>;
     /// Begins to record the interrupts of a device. The module fills in what else it follows.
     fn interrupts(&self, watch: &mut InterruptWatch) -> io::Result<()>;
+    /// Begins to record the accesses to a device's configuration space. The module fills in which
+    /// functions of the kernel it follows, and by which probes.
+    fn config(&self, watch: &mut ConfigWatch) -> io::Result<()>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -152,6 +155,11 @@ impl Control for Device {
     fn interrupts(&self, watch: &mut InterruptWatch) -> io::Result<()> {
         // SAFETY: INTERRUPTS takes an `InterruptWatch`, which is integers only.
         Ok(unsafe { self.command::<{ INTERRUPTS as Opcode }, _>(watch) }?)
+    }
+
+    fn config(&self, watch: &mut ConfigWatch) -> io::Result<()> {
+        // SAFETY: CONFIG takes a `ConfigWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ CONFIG as Opcode }, _>(watch) }?)
     }
 
     fn stop(&self) -> io::Result<Counters> {

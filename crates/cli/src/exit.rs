@@ -23,7 +23,7 @@ use crate::reading::ReadError;
 use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
-use crate::sources::{AccessesError, HitsError, InjectError, InterruptsError, SourcesError};
+use crate::sources::{AccessesError, ConfigError, HitsError, InjectError, InterruptsError, SourcesError};
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
 
@@ -201,6 +201,11 @@ fn sources(error: &SourcesError) -> Exit {
                 Exit::Usage
             }
         },
+        SourcesError::Config(error) => match error {
+            ConfigError::PciList(_) => Exit::Environment,
+            ConfigError::Target(_) => Exit::Usage,
+            ConfigError::Read { .. } => Exit::Failed,
+        },
         SourcesError::Hits(
             HitsError::Fetch(_)
             | HitsError::Spec(_)
@@ -303,9 +308,11 @@ fn build(error: &BuildError) -> Exit {
 
 fn refused(error: &Refusal) -> Exit {
     match error {
-        Refusal::Busy { .. } | Refusal::Gate { .. } | Refusal::Faults { .. } | Refusal::Interrupts { .. } => {
-            Exit::Environment
-        }
+        Refusal::Busy { .. }
+        | Refusal::Gate { .. }
+        | Refusal::Faults { .. }
+        | Refusal::Interrupts { .. }
+        | Refusal::Config { .. } => Exit::Environment,
         Refusal::Watch { reason, .. } => match reason {
             Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram) => Exit::Usage,
             Some(WatchError::SelfTest) => Exit::Environment,

@@ -221,7 +221,7 @@ pub(crate) fn open_sink(
     let out = destination.open()?;
     let sink: io::Result<Box<dyn Sink + Send>> = match kind {
         Kind::Human => {
-            let fields = Names::new(&header.devices, registers, None);
+            let fields = Names::new(&header.devices, registers, None).with_spaces(header);
             Ok(Box::new(Human::new(out, destination.takes_colour()).with_fields(fields)))
         }
         Kind::Json => JsonLines::new(out, header).map(|sink| Box::new(sink) as _),

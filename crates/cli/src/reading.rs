@@ -87,7 +87,9 @@ impl<'a> Looking<'a> {
         let reader = TraceReader::open(file)?;
         // Without files that were given, registers are called what they were called when traced.
         let is_given = !selection.registers.is_empty();
-        let names = is_given.then(|| Names::new(&reader.header().devices, &loaded.registers, None));
+        let header = reader.header();
+        let names =
+            is_given.then(|| Names::new(&header.devices, &loaded.registers, None).with_spaces(header));
         let span = Span::new(selection.begin.as_deref(), selection.end.as_deref());
         Ok(Reading { file, reader, names, wrong: loaded.wrong.clone(), span })
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use trapline_abi::{GateError, MAX_INTERRUPT_DEVICES, ProbeError, WatchError};
+use trapline_abi::{GateError, MAX_CONFIG_DEVICES, MAX_INTERRUPT_DEVICES, ProbeError, WatchError};
 
 /// What the module refused.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,14 @@ pub(crate) enum Refusal {
         /// What the kernel said.
         source: io::Error,
     },
+    /// `CONFIG` was refused.
+    #[error("can't record the configuration space of {device}: {}", config_text(.source))]
+    Config {
+        /// Its address.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// What was armed can't be told of.
     #[error("the trapline module refused to {what}: {source}")]
     Told {
@@ -146,6 +154,25 @@ fn interrupts_text(source: &io::Error) -> String {
         Some(Errno::OPNOTSUPP) => {
             "this kernel has no tracepoints irq:irq_handler_entry and irq_handler_exit (CONFIG_TRACEPOINTS)"
                 .into()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// Why accesses to the configuration space of a device can't be recorded.
+fn config_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::NOENT) => {
+            "the device is gone; was it unplugged? `trapline devices` lists what is there".into()
+        }
+        Some(Errno::TOOBIG) => format!(
+            "one trace can be of the configuration space of {MAX_CONFIG_DEVICES} devices: name fewer of them"
+        ),
+        Some(Errno::OPNOTSUPP) => {
+            "the kernel reaches it by other functions than those that are followed, as those of Intel's VMD and of Hyper-V".into()
+        }
+        Some(Errno::NOSYS) => {
+            "this kernel has none of the functions that can be followed: pci_conf1_read() and its like".into()
         }
         _ => source.to_string(),
     }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod config;
 mod field;
 mod file;
 mod identity;

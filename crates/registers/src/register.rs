@@ -26,7 +26,7 @@ pub struct Register {
     #[serde(default)]
     pub bar: u8,
     /// What it lies in if that is no BAR: `config`, or a capability in configuration space. Such a
-    /// register names no access.
+    /// register names no access to a BAR.
     #[serde(default)]
     pub space: Option<String>,
     /// Bytes.

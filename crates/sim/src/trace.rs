@@ -158,7 +158,14 @@ impl Trace {
                 Some(Kind::Map | Kind::Unmap | Kind::Mark | Kind::Hit | Kind::Fault) => {
                     records.by_ref().take(record.more.into()).for_each(drop);
                 }
-                Some(Kind::More | Kind::Served | Kind::NotWatched | Kind::Interrupt | Kind::Handled)
+                Some(
+                    Kind::More
+                    | Kind::Served
+                    | Kind::NotWatched
+                    | Kind::Interrupt
+                    | Kind::Handled
+                    | Kind::Config,
+                )
                 | None => {
                     panic!("a record of kind {} stands alone", record.kind)
                 }

@@ -61,6 +61,10 @@ pub struct Totals {
     /// Events that came too late to be put in order with those of other CPUs. They are in the
     /// trace, in order within their CPU.
     pub late: u64,
+    /// Accesses to configuration space, of whichever device, that the kernel could not deliver:
+    /// inside of another probe's handler, or with too many under way.
+    #[serde(default)]
+    pub config_missed: u64,
 }
 
 /// What code probes counted by the end of a trace.
@@ -112,6 +116,7 @@ impl Totals {
             probes: ProbeTotals::default(),
             malformed: merge.malformed(),
             late: merge.late(),
+            config_missed: 0,
         }
     }
 }

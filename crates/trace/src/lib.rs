@@ -45,6 +45,7 @@ pub use file::{FileWriter, is_reading};
 pub use header::{Header, ProbeTotals, Totals};
 pub use json::write_json_line;
 pub use kinds::access::{Access, Direction, Injected, Lies, RegisterCount, Value, Watched, WatchedRange};
+pub use kinds::config::{ConfigAccess, Space, Spaces};
 pub use kinds::fault::{PageFault, Studied};
 pub use kinds::hit::{Argument, Format, Frame, Hit, Item, Layout, Moment, Probe, Probed};
 pub use kinds::interrupt::{Followed, Interrupt, Outcome};

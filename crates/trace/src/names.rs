@@ -2,9 +2,10 @@
 
 use std::io;
 
+use trapline_registers::config::ConfigRegisters;
 use trapline_registers::{DeviceRegisters, Registers};
 
-use crate::{Access, Device, Event, Place, Site, Symbols};
+use crate::{Access, Device, Event, Header, Place, Site, Source, Symbols};
 
 /// What is needed to name a trace's addresses.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Names {
     devices: Vec<(Device, Option<DeviceRegisters>)>,
     /// All memory BARs, sorted by start.
     ranges: Vec<Range>,
+    /// Of devices whose configuration space was recorded.
+    spaces: Vec<(String, ConfigRegisters)>,
     symbols: Option<Symbols>,
 }
 
@@ -40,6 +43,23 @@ impl Names {
         }
         names.ranges.sort_by_key(|range| range.start);
         names
+    }
+
+    /// Names what lies in configuration spaces too, as far as the header of a trace tells.
+    pub fn with_spaces(mut self, header: &Header) -> Self {
+        for source in &header.sources {
+            if let Source::Config(spaces) = source {
+                let named =
+                    |space: &crate::Space| (space.device.clone(), ConfigRegisters::new(&space.layout));
+                self.spaces.extend(spaces.devices.iter().map(named));
+            }
+        }
+        self
+    }
+
+    /// The registers in a device's configuration space, if they are known.
+    pub(crate) fn config(&self, device: &str) -> Option<&ConfigRegisters> {
+        self.spaces.iter().find(|(known, _)| known == device).map(|(_, registers)| registers)
     }
 
     /// Learns of modules that were loaded since; whether there were any. To be called before events

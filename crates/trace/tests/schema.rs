@@ -7,11 +7,13 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::Value as Json;
-use trapline_abi::{Change, ErrorCode, Flags, PciFunction, Signal, WatchError, Way};
+use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, WatchError, Way};
+use trapline_registers::config::{Capability, Layout as ConfigLayout};
 use trapline_trace::{
-    Access, Argument, Bar, Device, Direction, Event, Followed, Format, Frame, Header, Hit, Injected,
-    Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault, Place,
-    Probe, Probed, Sink, Site, Source, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
+    Access, Argument, Bar, ConfigAccess, Device, Direction, Event, Followed, Format, Frame, Header, Hit,
+    Injected, Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault,
+    Place, Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap, Value, Watched,
+    WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =
@@ -78,6 +80,12 @@ fn header() -> Header {
         causes: vec!["not-present".into()],
         ..Studied::default()
     };
+    let capability = Capability { offset: 0x100, id: 1, extended: true, detail: u16::MAX };
+    let layout = ConfigLayout { header: 1, capabilities: vec![capability] };
+    let spaces = Spaces {
+        devices: vec![Space { device: "0000:00:03.0".into(), layout }],
+        not_followed: vec!["pci_mmcfg_read".into()],
+    };
     Header {
         started: 1_700_000_000_000_000_000,
         devices: vec![device, Device::default()],
@@ -87,6 +95,7 @@ fn header() -> Header {
             Source::Hit(Probed { probes: vec![7], process: Some(4), cpu: Some(1) }),
             Source::Fault(faults),
             Source::Interrupt(Followed { devices: vec!["0000:00:03.0".into()], threads: true }),
+            Source::Config(spaces),
         ],
         ..Header::default()
     }
@@ -176,7 +185,35 @@ fn events() -> Vec<What<'static>> {
         outcome: Some(Outcome::WakeThread),
         took: Some(LARGE),
     };
+    let config = ConfigAccess {
+        device: PciFunction::new(0, 0, 3, 0).into(),
+        direction: Direction::Write,
+        offset: 0x104,
+        width: 4,
+        value: u32::MAX,
+        error: 22,
+        way: ConfigWay::Memory,
+        flags: Flags(u8::MAX),
+        took: LARGE,
+        register: Some("ERR_UNCOR_STATUS"),
+        ip: LARGE,
+        site: SITE,
+        stack: vec![Frame { ip: LARGE, site: SITE }, Frame { ip: 1, site: None }],
+    };
+    let least_config = ConfigAccess {
+        direction: Direction::Read,
+        width: 1,
+        error: 0,
+        way: ConfigWay::Ports,
+        register: None,
+        ip: 0,
+        site: None,
+        stack: Vec::new(),
+        ..config.clone()
+    };
     vec![
+        What::Config(config),
+        What::Config(least_config),
         What::Access(access),
         What::Access(least),
         What::Map(Map { caller: 0, place: None, site: None, ..map.clone() }),

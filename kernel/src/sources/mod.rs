@@ -9,6 +9,7 @@
 
 mod accesses;
 mod code;
+mod config;
 mod faults;
 mod interrupts;
 
@@ -17,6 +18,7 @@ use crate::locks::Unlocked;
 use crate::platform::Kernel;
 use accesses::Accesses;
 use code::CodeProbes;
+use config::ConfigAccesses;
 use core::ptr::NonNull;
 use faults::Faults;
 use interrupts::Interrupts;
@@ -68,6 +70,7 @@ pub(crate) struct Sources {
     pub code: CodeProbes,
     pub faults: Faults,
     pub interrupts: Interrupts,
+    pub config: ConfigAccesses,
 }
 
 impl Sources {
@@ -78,6 +81,7 @@ impl Sources {
             code: CodeProbes::new(),
             faults: Faults::new(),
             interrupts: Interrupts::new(),
+            config: ConfigAccesses::new(),
         }
     }
 
@@ -85,12 +89,17 @@ impl Sources {
     pub(crate) fn stop(&mut self, host: &mut Host<'_>) {
         self.faults.stop(host);
         self.interrupts.stop(host);
+        self.config.stop(host);
         self.code.stop(host);
         self.accesses.stop(host);
     }
 
     /// Bytes of memory that they hold.
     pub(crate) fn memory(&self) -> usize {
-        self.faults.memory() + self.interrupts.memory() + self.code.memory() + self.accesses.memory()
+        self.faults.memory()
+            + self.interrupts.memory()
+            + self.config.memory()
+            + self.code.memory()
+            + self.accesses.memory()
     }
 }

@@ -7,6 +7,7 @@
 
 mod account;
 mod code;
+mod config;
 mod conformance;
 mod drivers;
 mod events;

@@ -7,9 +7,9 @@
 //! hand and before a release.
 
 use super::{
-    Run, Scenario, code, conformance, drivers, events, examples, faults, forced, forms, gate, hammer, harden,
-    hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record, silence,
-    sources, together, uses,
+    Run, Scenario, code, config, conformance, drivers, events, examples, faults, forced, forms, gate, hammer,
+    harden, hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record,
+    silence, sources, together, uses,
 };
 use crate::setup::Series;
 
@@ -92,6 +92,7 @@ const TABLE: &[Row] = {
         row(&together::EQUAL, Every, "all sources at once, against QEMU and the kernel's tracepoints"),
         row(&interrupts::EQUAL, Every, "whose an interrupt is, the kernel's own data say"),
         row(&forced::ONCE, Newest, "which function of the kernel calls which"),
+        row(&config::EQUAL, Ends, "which functions of the kernel access configuration space"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
         row(&harden::REFUSED, Oldest, "what the command does and says"),

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use super::taking::Taking;
 use crate::pci::DeviceName;
 
-/// Trace all of a device together: accesses to its registers, its interrupts
+/// Trace all of a device together: accesses to its registers, its interrupts, its configuration
+/// space
 ///
-/// Short for `trace` with `--device DEVICE --interrupts`; what each tells and what of it may be
-/// missing is described there. What a device does not have is said and left out.
+/// Short for `trace` with `--device DEVICE --interrupts --config`; what each tells and what of it
+/// may be missing is described there. What a device does not have is said and left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
 pub(crate) struct Whole {
@@ -37,6 +38,8 @@ pub(crate) enum Part {
     Accesses,
     /// Calls of its interrupts' handlers
     Interrupts,
+    /// Accesses to its configuration space
+    Config,
 }
 
 const DEVICE_HELP: &str = "\
@@ -49,4 +52,4 @@ Examples:
     trapline device nvme0n1 --duration 5s --output disk.trace
     trapline report disk.trace
   Its interrupts alone:
-    trapline device eth0 --without accesses --duration 5s";
+    trapline device eth0 --without accesses,config --duration 5s";

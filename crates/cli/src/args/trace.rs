@@ -9,8 +9,8 @@ use super::inject::{Inject, Lies};
 use super::probe::{Hits, Probe, parse_hits};
 use super::taking::Taking;
 
-/// Trace accesses to registers, interrupts, hits of instructions and page faults together, in one
-/// order
+/// Trace accesses to registers, interrupts, configuration space, hits of instructions and page
+/// faults together, in one order
 ///
 /// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
 /// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
@@ -38,6 +38,10 @@ pub(crate) struct Trace {
     /// how long it took; of a line that devices share, the handlers of all of them
     #[arg(long, requires = "whose")]
     pub interrupts: bool,
+    /// Record the accesses to the configuration space of the devices too, by whomever: drivers, the
+    /// kernel itself, ACPI's code, programs
+    #[arg(long, requires = "whose")]
+    pub config: bool,
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
@@ -55,6 +59,8 @@ Examples:
     trapline report disk.trace
   Each interrupt of a network card, with the registers that its handlers access:
     trapline trace --device eth0 --interrupts --duration 5s
+  Who switches a network card on and off, and by which registers:
+    trapline trace --device eth0 --config -- modprobe -r e1000e
   What a program's page faults and its opened files have to do with each other:
     trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
 
@@ -84,6 +90,8 @@ pub(crate) struct Beside {
     pub targets: Targets,
     /// Their interrupts.
     pub interrupts: bool,
+    /// Their configuration space.
+    pub config: bool,
     /// Whether what there is of a device is enough; else what is asked for must be there.
     pub is_enough: bool,
 }
@@ -116,9 +124,10 @@ impl Request {
 }
 
 impl From<Trace> for Request {
-    fn from(Trace { accesses, probes, faults, interrupts, taking }: Trace) -> Self {
+    fn from(Trace { accesses, probes, faults, interrupts, config, taking }: Trace) -> Self {
+        let targets = accesses.targets.clone();
         let beside =
-            interrupts.then(|| Beside { targets: accesses.targets.clone(), interrupts, is_enough: false });
+            (interrupts || config).then_some(Beside { targets, interrupts, config, is_enough: false });
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
         Self { accesses, beside, probes, faults, ..Self::new(taking) }
     }
@@ -134,8 +143,12 @@ impl From<Whole> for Request {
     fn from(Whole { devices, without, registers, taking }: Whole) -> Self {
         let wants = |part| !without.contains(&part);
         let targets = Targets { devices, registers, ..Targets::default() };
-        let beside =
-            Beside { targets: targets.clone(), interrupts: wants(Part::Interrupts), is_enough: true };
+        let beside = Beside {
+            targets: targets.clone(),
+            interrupts: wants(Part::Interrupts),
+            config: wants(Part::Config),
+            is_enough: true,
+        };
         let accesses = wants(Part::Accesses).then(|| Accesses { targets, ..Accesses::default() });
         Self { accesses, beside: Some(beside), ..Self::new(taking) }
     }

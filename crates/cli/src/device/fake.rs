@@ -5,8 +5,9 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    CodeProbe, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch,
-    LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
+    CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts,
+    InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step,
+    Watch, WatchError,
 };
 
 use super::Control;
@@ -38,6 +39,12 @@ pub(crate) struct Module {
     pub no_interrupts: Option<Errno>,
     /// Devices whose interrupts are recorded.
     pub interrupts: RefCell<Vec<InterruptWatch>>,
+    /// What `CONFIG` fails with.
+    pub no_config: Option<Errno>,
+    /// Functions that `CONFIG` does not follow, a bit for each.
+    pub not_followed: u32,
+    /// Devices whose configuration space is recorded.
+    pub config: RefCell<Vec<ConfigWatch>>,
     /// Code probes taken, the first with number 100.
     pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
     /// Whether the module that is probed has gone.
@@ -128,6 +135,16 @@ impl Control for Module {
         }
         watch.told = trapline_abi::INTERRUPT_THREADS_FOLLOWED;
         self.interrupts.borrow_mut().push(*watch);
+        Ok(())
+    }
+
+    fn config(&self, watch: &mut ConfigWatch) -> io::Result<()> {
+        if let Some(errno) = self.no_config {
+            return Err(errno.into());
+        }
+        watch.followed = ((1 << CONFIG_FUNCTIONS.len()) - 1) & !self.not_followed;
+        watch.probes = [200, 201, 202, 203];
+        self.config.borrow_mut().push(*watch);
         Ok(())
     }
 

@@ -1,56 +1,57 @@
 //! What a device's configuration space says, as sysfs has it.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use trapline_registers::config::{Walked, walk};
 use trapline_trace::Device;
 
 use crate::system::System;
 
-/// Offsets in the standard header (include/uapi/linux/pci_regs.h): status, with the bit that tells
-/// of a list of capabilities; where that begins; the pin of the interrupt line.
-const STATUS: usize = 0x06;
-const HAS_CAPABILITIES: u8 = 1 << 4;
-const CAPABILITIES: usize = 0x34;
-const PIN: usize = 0x3d;
+/// Offset in the standard header of the pin of the interrupt line, in the second byte
+/// (include/uapi/linux/pci_regs.h).
+const LINE_AND_PIN: u16 = 0x3c;
+
+/// Where what only root may read begins.
+const BEHIND_THE_HEADER: u16 = 0x40;
 
 /// Capabilities for interrupts by message.
-const MSI: u8 = 0x05;
-const MSI_X: u8 = 0x11;
+const MSI: u16 = 0x05;
+const MSI_X: u16 = 0x11;
 
-/// So many capabilities fit behind the header, of four bytes each.
-const MOST: usize = (256 - 64) / 4;
+/// A device's configuration space.
+struct Space(File);
+
+impl Space {
+    fn open(system: &System, device: &Device) -> io::Result<Self> {
+        File::open(system.path(format!("sys/bus/pci/devices/{}/config", device.address))).map(Self)
+    }
+
+    /// Four bytes; `None` if there are none that this user may read.
+    fn read(&self, offset: u16) -> Option<u32> {
+        let mut bytes = [0; 4];
+        self.0.read_exact_at(&mut bytes, offset.into()).ok()?;
+        Some(u32::from_le_bytes(bytes))
+    }
+
+    fn walked(&self) -> Walked {
+        walk(|offset| self.read(offset))
+    }
+}
+
+/// What a device's configuration space has where.
+pub(crate) fn config_space(system: &System, device: &Device) -> io::Result<Walked> {
+    Ok(Space::open(system, device)?.walked())
+}
 
 /// Whether a device has interrupts of any kind. One whose configuration can't be read may have.
 pub(crate) fn has_interrupts(system: &System, device: &Device) -> bool {
-    let path = system.path(format!("sys/bus/pci/devices/{}/config", device.address));
-    let Ok(bytes) = std::fs::read(path) else { return true };
-    let has_line = bytes.get(PIN).is_some_and(|pin| *pin != 0);
-    // Without root there are 64 bytes, and no capability can be seen.
-    bytes.len() <= 64 || has_line || capabilities(&bytes).any(|id| id == MSI || id == MSI_X)
-}
-
-/// The ids of the capabilities in the list of a device, which may be broken.
-fn capabilities(bytes: &[u8]) -> impl Iterator<Item = u8> {
-    let at = |offset: usize| bytes.get(offset).copied();
-    let listed = at(STATUS).is_some_and(|status| status & HAS_CAPABILITIES != 0);
-    let next =
-        move |offset: usize| at(offset).map(|byte| usize::from(byte & !3)).filter(|next| *next >= 0x40);
-    let first = listed.then(|| next(CAPABILITIES)).flatten();
-    std::iter::successors(first, move |offset| next(offset + 1)).take(MOST).filter_map(at)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_those_of_the_list_and_a_list_without_end_ends() {
-        let mut bytes = [0; 256];
-        (bytes[STATUS], bytes[CAPABILITIES]) = (HAS_CAPABILITIES, 0xc8);
-        (bytes[0xc8], bytes[0xc9], bytes[0xd0], bytes[0xd1]) = (1, 0xd0, MSI, 0);
-        assert_eq!(capabilities(&bytes).collect::<Vec<_>>(), [1, MSI]);
-        bytes[0xd1] = 0xc8;
-        assert_eq!(capabilities(&bytes).count(), MOST);
-        bytes[STATUS] = 0;
-        assert_eq!(capabilities(&bytes).count(), 0);
-        assert_eq!(capabilities(&bytes[..64]).count(), 0);
+    let Ok(space) = Space::open(system, device) else { return true };
+    let has_line = space.read(LINE_AND_PIN).is_some_and(|word| word >> 8 & 0xff != 0);
+    if has_line || space.read(BEHIND_THE_HEADER).is_none() {
+        return true;
     }
+    let is_message = |id| id == MSI || id == MSI_X;
+    space.walked().layout.capabilities.iter().any(|one| !one.extended && is_message(one.id))
 }

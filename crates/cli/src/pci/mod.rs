@@ -11,7 +11,7 @@ use std::str::FromStr;
 use trapline_abi::PciFunction;
 
 pub(crate) use called::{CalledError, by_name, names_of};
-pub(crate) use config::has_interrupts;
+pub(crate) use config::{config_space, has_interrupts};
 pub(crate) use memory::{bars, is_frame_buffer, is_traceable, sizes};
 
 /// Where a PCI function sits: domain, bus, device, function. Ordered as `lspci` lists them.

@@ -1,6 +1,7 @@
 //! What can be traced: one folder for each kind of source, and which of them a request asks for.
 
 mod accesses;
+mod config;
 mod faults;
 mod hits;
 mod inject;
@@ -17,6 +18,8 @@ use crate::trace::{self, Source};
 
 use accesses::Accesses;
 pub(crate) use accesses::{AccessesError, devices_called};
+use config::Config;
+pub(crate) use config::ConfigError;
 use faults::Faults;
 pub(crate) use hits::HitsError;
 use hits::{Hits, Kernel};
@@ -45,6 +48,9 @@ pub(crate) enum SourcesError {
     /// No interrupts.
     #[error(transparent)]
     Interrupts(#[from] InterruptsError),
+    /// No configuration space.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The user is not root.
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -98,6 +104,9 @@ impl Sources {
         all.extend(accesses.map(|accesses| Box::new(accesses) as _));
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.interrupts) {
             all.extend(Interrupts::new(system, wanted)?.map(|interrupts| Box::new(interrupts) as _));
+        }
+        if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
+            all.push(Box::new(Config::new(system, wanted)?));
         }
         if all.is_empty() && is_enough {
             return Err(InterruptsError::Nothing.into());

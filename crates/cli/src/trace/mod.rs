@@ -143,7 +143,7 @@ pub(crate) fn run(
         Some(output) => output,
         None => open_sink(&destination, kind, &header, registers)?,
     };
-    let names = Names::new(&header.devices, registers, symbols);
+    let names = Names::new(&header.devices, registers, symbols).with_spaces(&header);
     let live = tell::live_counter(taking, &destination);
     let mut writer = Writer::new(readers.len(), names, output, live)
         .with_header(&header)

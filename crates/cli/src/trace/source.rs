@@ -79,6 +79,8 @@ pub(crate) struct Counted {
     pub probes: ProbeTotals,
     /// What its watch of page faults counted.
     pub faults: Option<FaultCounts>,
+    /// Accesses to configuration space that the kernel could not deliver.
+    pub config_missed: u64,
 }
 
 impl Counted {
@@ -93,6 +95,7 @@ impl Counted {
         self.probes.undecided += undecided;
         self.probes.gone += gone;
         self.faults = self.faults.or(other.faults);
+        self.config_missed += other.config_missed;
         self
     }
 }

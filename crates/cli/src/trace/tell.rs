@@ -151,6 +151,13 @@ pub(super) fn conclude(
             counts.missed
         );
     }
+    if totals.config_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} accesses to configuration space were missed: the trace is not complete{BAD:#}; \
+             they came inside of another probe's handler, or with too many under way",
+            totals.config_missed
+        );
+    }
     let FaultCounts { bypassed, unfollowed, .. } = faults.unwrap_or_default();
     if bypassed > 0 {
         say!(
@@ -166,8 +173,15 @@ pub(super) fn conclude(
     match failed {
         Some(source) => Err(Ended { path: destination.name(), source, kept, exact }.into()),
         None => {
-            let lacks =
-                [dropped, totals.malformed, summary.not_watched(), counts.missed, counts.gone, bypassed];
+            let lacks = [
+                dropped,
+                totals.malformed,
+                summary.not_watched(),
+                counts.missed,
+                counts.gone,
+                totals.config_missed,
+                bypassed,
+            ];
             Ok(lacks.iter().all(|count| *count == 0))
         }
     }

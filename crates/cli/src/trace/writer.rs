@@ -166,7 +166,11 @@ impl Writer {
         let Self { mut merge, mut end } = self;
         let Ok(()) = merge.finish(|event| end.event(event));
         let Stopped { counters, sources } = counted.copied().unwrap_or_default();
-        let totals = Totals { probes: sources.probes, ..Totals::new(&counters, &merge) };
+        let totals = Totals {
+            probes: sources.probes,
+            config_missed: sources.config_missed,
+            ..Totals::new(&counters, &merge)
+        };
         match counted {
             Some(_) => end.attempt(|sink| sink.end(&totals)),
             None => end.attempt(|sink| sink.cut()),

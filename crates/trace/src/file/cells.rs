@@ -20,6 +20,9 @@ pub(crate) struct Cells<'a> {
     pub(crate) place: Option<Place<'a>>,
     /// Whose it is, of what has no place in the device.
     pub(crate) device: Option<&'a str>,
+    /// Where in something else of the device than a BAR.
+    pub(crate) offset: Option<u64>,
+    pub(crate) register: Option<&'a str>,
     pub(crate) physical: Option<u64>,
     pub(crate) address: Option<u64>,
     pub(crate) width: Option<u8>,
@@ -113,8 +116,8 @@ impl Rows {
         self.comm.append_value(comm);
         self.device.append_option(cells.place.map(|place| place.device).or(cells.device));
         self.bar.append_option(cells.place.map(|place| place.bar));
-        self.offset.append_option(cells.place.map(|place| place.offset));
-        self.register.append_option(cells.place.and_then(|place| place.register));
+        self.offset.append_option(cells.place.map(|place| place.offset).or(cells.offset));
+        self.register.append_option(cells.place.and_then(|place| place.register).or(cells.register));
         self.physical.append_option(cells.physical);
         self.address.append_option(cells.address);
         self.width.append_option(cells.width);

@@ -260,6 +260,16 @@ impl<'a> Row<'_, 'a> {
     }
 
     #[inline]
+    pub(crate) fn offset(&self) -> Option<u64> {
+        get(self.columns.offset, self.row)
+    }
+
+    #[inline]
+    pub(crate) fn register(&self) -> Option<&'a str> {
+        self.columns.register.get(self.row)
+    }
+
+    #[inline]
     pub(crate) fn place(&self) -> Option<Place<'a>> {
         Some(Place {
             device: self.columns.device.get(self.row)?,

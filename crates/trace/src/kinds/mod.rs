@@ -215,6 +215,10 @@ kinds! { 'a;
     Interrupt(interrupt::Interrupt<'a>) in interrupt, asked for with
         /// Interrupts of devices.
         interrupt::Followed;
+    /// An access to a device's configuration space.
+    Config(config::ConfigAccess<'a>) in config, asked for with
+        /// Accesses to configuration spaces.
+        config::Spaces;
     /// A person's marker. The last: in mmiotrace's format others are told of by markers too.
     Mark(mark::Mark<'a>) in mark;
 }

@@ -127,8 +127,12 @@ impl Summary {
         let mut summary = Self { asked, ..Self::default() };
         summary.tallies.hit.under(&header.probes);
         for source in &header.sources {
-            if let Source::Access(Watched { injected: Some(injected), .. }) = source {
-                summary.tallies.access.under(injected);
+            match source {
+                Source::Access(Watched { injected: Some(injected), .. }) => {
+                    summary.tallies.access.under(injected);
+                }
+                Source::Config(spaces) => summary.tallies.config.without(&spaces.not_followed),
+                _ => {}
             }
         }
         summary
@@ -195,6 +199,11 @@ impl Summary {
     /// Interrupts counted, however many handlers each has.
     pub fn interrupts(&self) -> u64 {
         self.tallies.interrupt.interrupts()
+    }
+
+    /// Reads and writes of configuration space counted.
+    pub fn config_accesses(&self) -> (u64, u64) {
+        self.tallies.config.accesses()
     }
 
     /// Page faults by what they were, as [`PageFault::sentence`](crate::PageFault::sentence) says

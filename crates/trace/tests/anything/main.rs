@@ -8,11 +8,11 @@ use std::fs;
 use std::io;
 
 use proptest::prelude::*;
-use trapline_abi::{Change, ErrorCode, Flags, PciFunction, Signal, Way};
+use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, Way};
 use trapline_trace::{
-    Access, Bar, Device, Direction, Ending, Event, FileWriter, Header, Human, Interrupt, JsonLines, Lost,
-    Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, RegisterFile, Registers, Sink, Summary,
-    Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
+    Access, Bar, ConfigAccess, Device, Direction, Ending, Event, FileWriter, Frame, Header, Human, Interrupt,
+    JsonLines, Lost, Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, RegisterFile,
+    Registers, Sink, Summary, Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -102,11 +102,30 @@ fn what() -> impl Strategy<Value = What<'static>> {
                 took: result.map(|_| took),
             })
         });
+    let config = (any::<(u64, u32, u8, u32, u32, u8)>(), number(), prop::collection::vec(number(), 0..4))
+        .prop_map(|((device, offset, width, value, error, flags), took, stack)| {
+            What::Config(ConfigAccess {
+                device: PciFunction(device).into(),
+                direction: if flags & 1 == 0 { Direction::Read } else { Direction::Write },
+                offset,
+                width,
+                value,
+                error,
+                way: ConfigWay::from_code(flags & 1).unwrap(),
+                flags: Flags(flags),
+                took,
+                register: None,
+                ip: took,
+                site: None,
+                stack: stack.into_iter().map(|ip| Frame { ip, site: None }).collect(),
+            })
+        });
     prop_oneof![
         access,
         map,
         fault,
         interrupt,
+        config,
         any::<u32>().prop_map(|mapping| What::Unmap(Unmap { mapping })),
         number().prop_map(|count| What::Lost(Lost { count })),
         (number(), number()).prop_map(|(address, nanoseconds)| What::Window(Window { address, nanoseconds })),

@@ -10,7 +10,7 @@ use trapline_abi::{
     FaultWatch, Gate, GateError, Info, Kind, Record,
 };
 use trapline_trace::fault::{Cause, Layout};
-use trapline_trace::{Event, Header, PageFault, ProbeTotals, Site, Studied, What};
+use trapline_trace::{Event, Header, PageFault, Site, Studied, What};
 
 use crate::args::{FaultGate, Filter};
 use crate::device::Control;
@@ -174,7 +174,7 @@ impl Source for Faults {
 
     fn counted(&mut self, control: &dyn Control) -> Counted {
         self.counts = control.fault_counts().ok();
-        Counted { probes: ProbeTotals::default(), faults: self.counts }
+        Counted { faults: self.counts, ..Counted::default() }
     }
 
     fn last_words(&self) -> Option<String> {

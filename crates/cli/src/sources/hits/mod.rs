@@ -295,7 +295,7 @@ impl Source for Hits {
                 totals.add(&entry);
             }
         }
-        Counted { probes: totals, faults: None }
+        Counted { probes: totals, ..Counted::default() }
     }
 }
 

@@ -37,11 +37,18 @@ struct JsonArgument<'a> {
     value: Option<&'a str>,
 }
 
+/// A place on a stack.
 #[derive(Serialize)]
-struct JsonFrame<'a> {
+pub(crate) struct JsonFrame<'a> {
     ip: Hex,
     #[serde(flatten)]
     site: Option<JsonSite<'a>>,
+}
+
+impl<'a> From<&Frame<'a>> for JsonFrame<'a> {
+    fn from(frame: &Frame<'a>) -> Self {
+        Self { ip: Hex(frame.ip), site: frame.site.map(JsonSite::from) }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -51,8 +58,6 @@ impl<'a> Fields<'a> {
             form,
             value: value.as_deref(),
         };
-        let frame =
-            |frame: &Frame<'a>| JsonFrame { ip: Hex(frame.ip), site: frame.site.map(JsonSite::from) };
         Self {
             probe: hit.probe,
             moment: hit.moment,
@@ -60,7 +65,7 @@ impl<'a> Fields<'a> {
             site: hit.site.map(JsonSite::from),
             flags: FlagNames(hit.flags, FLAGS),
             arguments: hit.arguments.iter().map(argument).collect(),
-            stack: hit.stack.as_ref().map(|stack| stack.iter().map(frame).collect()),
+            stack: hit.stack.as_ref().map(|stack| stack.iter().map(JsonFrame::from).collect()),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::report::{Seen, Shown, Texts};
 use crate::write::{Drawing, Line, MmiotraceLines};
 use crate::{Event, Names, Site};
 pub(crate) use columns::{ArgumentsBuilder, StackBuilder, arguments, argument_list, stack, stack_list};
+pub(crate) use json::JsonFrame;
 pub use probe::{Format, Item, Layout, Moment, Probe};
 pub(crate) use report::Tally;
 

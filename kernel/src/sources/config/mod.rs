@@ -1,0 +1,157 @@
+//! Accesses to the configuration space of PCI devices: by drivers, the kernel's own code for PCI,
+//! ACPI's code, and programs by way of sysfs, procfs and VFIO.
+//!
+//! On x86 all of these come to four functions of the kernel's, which do one access each, and which
+//! are called through pointers alone: none is inlined into its callers. Return probes stand on
+//! them, like any others, and `trapline list` shows them. Which device is accessed, they are told
+//! by its number.
+//!
+//! Rejected: probes on what drivers call (`pci_bus_read_config_word()` and its like), since ACPI's
+//! code and quirks of the kernel's go around these; on `pci_read()` and `raw_pci_read()`, which
+//! call each other, and may be inlined into each other.
+
+mod probes;
+
+use super::{Host, Source};
+use crate::errno::Errno;
+use crate::glue;
+use crate::platform::Kernel;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use probes::Probes;
+use trapline_abi::{ConfigWatch, MAX_CONFIG_DEVICES, PciFunction};
+use trapline_engine::{Engine, Owned, Sink};
+
+/// No device's number: those have 48 bits.
+const NO_DEVICE: u64 = u64::MAX;
+
+/// Which devices' accesses are recorded, and where to.
+///
+/// # Invariants
+/// `sink` is the session's, which outlives this. Of `devices` the first `count` are not changed any
+/// more.
+struct Watch {
+    sink: NonNull<Sink>,
+    /// The device of which is looked whether its accesses come to the probes, and how many have.
+    tried: AtomicU64,
+    seen: AtomicU32,
+    count: AtomicUsize,
+    devices: [AtomicU64; MAX_CONFIG_DEVICES],
+}
+
+// SAFETY: a sink is made to be shared by the traps of all CPUs.
+unsafe impl Send for Watch {}
+// SAFETY: as above.
+unsafe impl Sync for Watch {}
+
+impl Watch {
+    /// Whether accesses to this device are recorded. Bounded by the number of devices.
+    fn has(&self, device: PciFunction) -> bool {
+        // Acquire pairs with the release in `add`: who sees the count sees the devices.
+        let known = self.devices.get(..self.count.load(Ordering::Acquire)).unwrap_or(&[]);
+        known.iter().any(|known| known.load(Ordering::Relaxed) == device.0)
+    }
+
+    /// Whether an access to this device is to be recorded, which was seen.
+    fn sees(&self, device: PciFunction) -> bool {
+        // Relaxed: only who makes an access looks whether it was seen, after it has.
+        if self.tried.load(Ordering::Relaxed) == device.0 {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+        }
+        self.has(device)
+    }
+
+    /// Whether accesses to this device come to the probes: makes some.
+    fn try_out(&self, device: PciFunction) -> Result<(), Errno> {
+        self.seen.store(0, Ordering::Relaxed);
+        self.tried.store(device.0, Ordering::Relaxed);
+        let touched = glue::glue_config_touch(device.0);
+        self.tried.store(NO_DEVICE, Ordering::Relaxed);
+        match u32::try_from(touched) {
+            Ok(touched) if self.seen.load(Ordering::Relaxed) >= touched => Ok(()),
+            Ok(_) => Err(Errno::NOT_SUPPORTED),
+            Err(_) => Err(Errno::from_status(touched)),
+        }
+    }
+
+    /// Records those to this device too. Called with the sessions lock held, by nobody else.
+    fn add(&self, device: PciFunction) -> Result<(), Errno> {
+        if self.has(device) {
+            return Err(Errno::EXISTS);
+        }
+        let count = self.count.load(Ordering::Relaxed);
+        self.devices.get(count).ok_or(Errno::TOO_BIG)?.store(device.0, Ordering::Relaxed);
+        // INVARIANT: written before it is counted.
+        self.count.store(count + 1, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// What has begun.
+///
+/// # Invariants
+/// `watch` stays until the probes were removed.
+struct Running {
+    probes: Probes,
+    watch: Owned<Watch>,
+}
+
+/// A session's recording of accesses to configuration space.
+pub(crate) struct ConfigAccesses {
+    running: Option<Running>,
+}
+
+impl ConfigAccesses {
+    pub(super) fn new() -> Self {
+        Self { running: None }
+    }
+
+    /// Begins a watch of no device.
+    fn begin(host: &mut Host<'_>) -> Result<Running, Errno> {
+        let watch = Watch {
+            sink: host.sink,
+            tried: AtomicU64::new(NO_DEVICE),
+            seen: AtomicU32::new(0),
+            count: AtomicUsize::new(0),
+            devices: [const { AtomicU64::new(0) }; _],
+        };
+        let watch = Owned::new(watch).map_err(|_| Errno::NO_MEMORY)?;
+        let control = &mut host.unlocked.control().control;
+        let ids = [(); 4].map(|()| control.next_id());
+        // SAFETY: the watch stays where it is, on the heap, until `stop` has ended the probes.
+        let probes = unsafe { Probes::begin(&mut host.unlocked.patching(), &watch, ids, host.owner) }?;
+        // INVARIANT: `stop` ends the probes before it drops the watch.
+        Ok(Running { probes, watch })
+    }
+}
+
+impl Source for ConfigAccesses {
+    type Request = ConfigWatch;
+    type Counts = ();
+
+    /// Says in the request which functions are followed, and by which probes.
+    fn start(&mut self, host: &mut Host<'_>, request: &mut ConfigWatch) -> Result<(), Errno> {
+        (request.followed, request.probes) = Default::default();
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => Self::begin(host)?,
+        };
+        let Running { probes, watch } = self.running.insert(running);
+        (request.followed, request.probes) = (probes.followed(), probes.ids());
+        watch.try_out(request.device)?;
+        watch.add(request.device)
+    }
+
+    /// No access is recorded for it when this returns.
+    fn stop(&mut self, host: &mut Host<'_>) {
+        let Some(Running { probes, watch }) = self.running.take() else { return };
+        probes.end(&mut host.unlocked.patching());
+        drop(watch);
+    }
+
+    fn counts(&self, _engine: &Engine<Kernel>) {}
+
+    fn memory(&self) -> usize {
+        self.running.as_ref().map_or(0, |_| size_of::<Watch>())
+    }
+}
