@@ -81,12 +81,15 @@ fn pass(
 fn rounds(load: Load, records: u64) -> impl FnMut(usize) -> Option<Vec<Vec<Record>>> {
     let mut rounds = load.rounds(records);
     move |_| {
-        let mut next = |cpu| {
+        if rounds.is_over() {
+            return None;
+        }
+        let next = |cpu| {
             let mut records = Vec::new();
             rounds.fill(cpu, ROUND, &mut records);
             records
         };
-        (!rounds.is_over()).then(|| (0..load.cpus()).map(&mut next).collect())
+        Some((0..load.cpus()).map(next).collect())
     }
 }
 
