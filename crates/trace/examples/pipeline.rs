@@ -1,8 +1,8 @@
 //! What a trace costs on its way from the rings to a file: merges, names, sums up and writes
 //! records as `trapline mmio --output` does, and tells memory, bytes and time of each event.
 //!
-//! `cargo run --release -p trapline-trace --example pipeline -- drawing|network arrow|mmiotrace|none
-//! [RECORDS [FILE]]`
+//! `cargo run --release -p trapline-trace --example pipeline -- LOAD FORMAT [RECORDS [FILE]]`, of
+//! drawing or network as arrow, mmiotrace or none.
 //!
 //! `drawing` is a frame buffer that is cleared and drawn by one CPU, 4 bytes at a time; `network` a
 //! card's registers, read and written by 4 CPUs. Each run is one load into one format, since the
@@ -123,7 +123,7 @@ fn names(header: &Header) -> Result<Names, Box<dyn Error>> {
     Ok(Names::new(&header.devices, &Registers::shipped(), Some(symbols)))
 }
 
-/// Writes `modules` and `kallsyms` of a kernel of 150,000 functions and a module of 200 to `folder`.
+/// Writes `modules` and `kallsyms` of a kernel of 150,000 functions and a module of 200.
 fn write_symbols(folder: &Path) -> Result<(), Box<dyn Error>> {
     std::fs::write(folder.join("modules"), format!("driver 65536 0 - Live {MODULE:#x}\n"))?;
     let mut out = BufWriter::new(File::create(folder.join("kallsyms"))?);
