@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
 use trapline_trace::{
@@ -105,20 +107,19 @@ impl Destination {
     }
 
     /// Opens it; an existing file is replaced.
-    pub(crate) fn open(&self) -> Result<BufWriter<Opened>, OutputError> {
-        let opened = match self {
+    fn open(&self) -> Result<Opened, OutputError> {
+        Ok(match self {
             Self::Stdout => Opened::Stdout(io::stdout()),
             Self::File(path) => Opened::File(
                 File::create(path).map_err(|source| OutputError::Create { path: path.clone(), source })?,
             ),
-        };
-        Ok(BufWriter::with_capacity(BUFFER, opened))
+        })
     }
 }
 
 /// An open destination.
 #[derive(Debug)]
-pub(crate) enum Opened {
+enum Opened {
     /// Standard output.
     Stdout(io::Stdout),
     /// A file.
@@ -138,6 +139,41 @@ impl Write for Opened {
             Self::Stdout(out) => out.flush(),
             Self::File(file) => file.flush(),
         }
+    }
+}
+
+/// How long a destination took for what it was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Busy(Arc<AtomicU64>);
+
+impl Busy {
+    /// All together.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Adds what `action` takes.
+    fn during<T>(&self, action: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = action();
+        self.0.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        done
+    }
+}
+
+/// An open destination whose time is taken.
+struct Timed {
+    out: Opened,
+    busy: Busy,
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.busy.during(|| self.out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.busy.during(|| self.out.flush())
     }
 }
 
@@ -209,6 +245,8 @@ pub(crate) struct Output {
     /// Whether [`Sink::kept`] counts what has reached the destination. Text is still gathered below
     /// the sink, so there only a flush tells.
     pub(crate) exact: bool,
+    /// How long the destination took.
+    pub(crate) busy: Busy,
 }
 
 /// Opens `destination` to take the events of a trace as `kind`.
@@ -218,7 +256,9 @@ pub(crate) fn open_sink(
     header: &Header,
     registers: &Registers,
 ) -> Result<Output, OutputError> {
-    let out = destination.open()?;
+    let busy = Busy::default();
+    let out = Timed { out: destination.open()?, busy: busy.clone() };
+    let out = BufWriter::with_capacity(BUFFER, out);
     let sink: io::Result<Box<dyn Sink + Send>> = match kind {
         Kind::Human => {
             let fields = Names::new(&header.devices, registers, None).with_spaces(header);
@@ -238,7 +278,7 @@ pub(crate) fn open_sink(
         Destination::Stdout => Duration::from_millis(200),
         Destination::File(_) => Duration::from_secs(1),
     };
-    Ok(Output { sink, flush_every, exact: kind == Kind::Arrow })
+    Ok(Output { sink, flush_every, exact: kind == Kind::Arrow, busy })
 }
 
 /// Whether two paths lead to one file that is there.

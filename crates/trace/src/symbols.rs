@@ -8,6 +8,7 @@
 //! `blazesym` was looked at and not used: its kernel resolver reads kallsyms once and has no way to
 //! keep what a module left behind, and what is left of the job is one sorted table.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,39 @@ const LONGEST_MADE: u64 = 1 << 12;
 /// How often `/proc/kallsyms` is read if modules come and go meanwhile.
 const TRIES: usize = 4;
 
+/// Addresses whose functions are kept at hand: a driver accesses its device at some hundred places.
+const RECENT: usize = 256;
+
+/// What was found for an address: the number of its function, and where in that it is.
+type Found = Option<(u32, u64)>;
+
+/// What was found last, by the address: a search of the whole table takes more time than all else
+/// that is done with an event.
+#[derive(Debug)]
+struct Recent(Box<[Cell<(u64, Found)>]>);
+
+impl Default for Recent {
+    /// Nothing is at address 0.
+    fn default() -> Self {
+        Self((0..RECENT).map(|_| Cell::new((0, None))).collect())
+    }
+}
+
+impl Recent {
+    #[inline]
+    fn get(&self, ip: u64, find: impl FnOnce(u64) -> Found) -> Found {
+        // Instructions of one function differ in the low bits, functions in the next.
+        let slot = &self.0[(ip ^ ip >> 8) as usize % RECENT];
+        let (known, found) = slot.get();
+        if known == ip {
+            return found;
+        }
+        let found = find(ip);
+        slot.set((ip, found));
+        found
+    }
+}
+
 /// The functions of the running kernel, by address.
 #[derive(Debug, Default)]
 pub struct Symbols {
@@ -41,6 +75,7 @@ pub struct Symbols {
     /// All names, one after the other.
     names: String,
     modules: Vec<String>,
+    recent: Recent,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +139,12 @@ impl Symbols {
 
     /// The function that `ip` lies in.
     pub fn resolve(&self, ip: u64) -> Option<Site<'_>> {
+        let (function, offset) = self.recent.get(ip, |ip| self.find(ip))?;
+        let function = &self.functions[function as usize];
+        Some(Site { function: self.name(function), offset, module: self.module(function) })
+    }
+
+    fn find(&self, ip: u64) -> Found {
         let after = self.functions.partition_point(|function| function.address <= ip);
         let last = self.functions.get(after.checked_sub(1)?)?;
         // Of several names for one address, the first in kallsyms.
@@ -117,7 +158,7 @@ impl Symbols {
         if offset >= self.longest(function) || whose.is_some_and(|module| !module.holds(ip)) {
             return None;
         }
-        Some(Site { function: self.name(function), offset, module: self.module(function) })
+        Some((first as u32, offset))
     }
 
     /// `address` as the kernel's `%pS` prints it, `vfs_read+0x4/0x180 [module]`, also one of data;

@@ -117,6 +117,23 @@ fn a_file_whose_end_is_zeros_as_after_a_crash_of_the_machine_is_never_taken_for_
 }
 
 #[test]
+fn a_damaged_length_is_told_and_not_believed() {
+    let whole = file(usize::MAX);
+    let damaged = |place: usize| {
+        let mut damaged = whole.clone();
+        damaged[place..place + 8].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+        match read(&damaged) {
+            Ok((_, _, Ending::Cut(cut))) => cut.why,
+            _ => String::new(),
+        }
+    };
+    // Buffers begin at multiples of 8 bytes, with their length.
+    let found = (0..whole.len() - 8).step_by(8).map(damaged);
+    let told = found.filter(|why| why.contains("a message says that it has more than 64 MiB")).count();
+    assert!(told > 30, "{told}");
+}
+
+#[test]
 fn an_empty_file_and_foreign_files_are_named_as_what_they_are() {
     let expected = "expected a trace made with `trapline mmio --output`, or mmiotrace's text";
     assert_eq!(error(b""), format!("test.trace is empty: {expected}"));
@@ -159,7 +176,7 @@ fn a_file_of_another_format_asks_for_the_trapline_that_made_it() {
     other[digit] = b'9';
     assert_eq!(
         error(&other),
-        "test.trace is a trace of format 9, this command reads formats 3, 4, 5, 6 and 7: use the Trapline that made it"
+        "test.trace is a trace of format 9, this command reads formats 3 to 7: use the Trapline that made it"
     );
 }
 

@@ -88,6 +88,10 @@ pub fn command(options: &Options) -> Result<u8> {
         let table = native::report()?;
         drop(step);
         add("A large trace", table);
+        let step = Step::new("measuring what is written of 4.7 million accesses");
+        let table = native::written()?;
+        drop(step);
+        add("A trace as it is written", table);
     }
     if options.write {
         write(&text)?;

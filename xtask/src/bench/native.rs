@@ -55,6 +55,35 @@ pub(super) fn report() -> Result<Table> {
     Ok(table)
 }
 
+/// Records that pass through merge, names and summary into a file: its size and the most memory.
+pub(super) fn written() -> Result<Table> {
+    let mut table = Table::new(["4.7 million accesses", "bytes each", "limit", "peak memory", "limit"]);
+    for (load, what) in [
+        ("drawing", "a frame buffer, cleared and drawn by one CPU"),
+        ("network", "a network card, by four CPUs"),
+    ] {
+        for (format, beside, limit) in [("arrow", "", "20"), ("mmiotrace", ", as mmiotrace's text", "")] {
+            let mut command = cargo();
+            command.args(["run", "--quiet", "--release", "--package", "trapline-trace"]);
+            let said = exec::output(command.args(["--example", "pipeline", "--", load, format]))?;
+            let [bytes, memory] = bytes_and_peak(&said)?;
+            table.row([format!("{what}{beside}"), bytes, limit.to_owned(), memory, "64 MiB".to_owned()]);
+        }
+    }
+    Ok(table)
+}
+
+/// Bytes of an event, and the peak memory, of what the example said.
+fn bytes_and_peak(said: &str) -> Result<[String; 2]> {
+    let told = || {
+        let (_, rest) = said.split_once(" events: ")?;
+        let (bytes, rest) = rest.split_once(" bytes and ")?;
+        let (_, memory) = rest.split_once(", ")?;
+        Some([bytes.to_owned(), memory.split(" with").next()?.to_owned()])
+    };
+    told().with_context(|| format!("the example did not tell bytes and memory: {said}"))
+}
+
 /// What the example says of a trace of so many events.
 fn large(events: u64) -> Result<String> {
     let mut command = cargo();
@@ -130,6 +159,15 @@ written as a page of 12345678 bytes in 3.21s; peak memory 70000 kB (before 17444
         assert_eq!(took_and_peak(said, "compared with itself, ").unwrap(), ["2.40s", "222728 kB"]);
         assert!(took_and_peak(said, "written for Perfetto as ").is_err());
         assert!(page("read into a report in 1.94s\n").is_err());
+    }
+
+    #[test]
+    fn what_the_example_says_of_a_trace_that_is_written_is_read() {
+        let said = "before the first record: memory 16292 kB
+4700001 events: 5.1 bytes and 658 ns each; peak memory 19596 kB, 19648 kB with the report
+";
+        assert_eq!(bytes_and_peak(said).unwrap(), ["5.1", "19648 kB"].map(str::to_owned));
+        assert!(bytes_and_peak("before the first record: memory 16292 kB\n").is_err());
     }
 
     #[test]

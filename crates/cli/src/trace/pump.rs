@@ -1,21 +1,25 @@
-//! Moves records out of the rings as fast as they can be copied, so that a slow writer fills our
-//! memory and not the rings.
+//! Moves records out of the rings as fast as they can be copied, so that a writer that is slow for
+//! a moment does not fill the rings.
 //!
-//! A ring holds some tens of milliseconds of a busy device; formatting a line takes longer than
-//! making its record. So one thread only copies, and what it copied waits, up to a limit, for the
-//! thread that merges and writes. Past the limit the rings fill and the module counts what it
-//! drops.
+//! One thread only copies, and what it copied waits, up to a limit, for the thread that merges and
+//! writes. Past the limit the rings fill, and past their end the module counts what it drops. The
+//! limit is small, whatever memory there is: it evens out the moments in which a page of a file is
+//! written, and the rings, whose size is the user's to choose, are what holds a burst.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
 use trapline_abi::{RECORD_SIZE, Record};
 use trapline_ring::RingReader;
 
-/// Records taken from one ring at a time, so that no ring waits long for the others.
+/// Records taken from one ring at a time, so that no ring waits long for the others; fewer where
+/// there are so many rings that one look at all of them would be past the limit.
 const BATCH: usize = 8192;
+
+/// Looks at the rings that may wait to be merged: those that found nothing take memory too.
+pub(crate) const ROUNDS: usize = 256;
 
 /// Pauses when the rings are empty: short after activity, then longer, and always far shorter than
 /// a ring takes to fill.
@@ -35,9 +39,9 @@ const CROWDED: Duration = Duration::from_millis(4);
 /// wait for it for ever.
 const FAREWELLS: usize = 3;
 
-/// The most memory that records may take which wait to be merged, and as much for those that the
-/// merge holds back.
-const MOST_MEMORY: u64 = 256 << 20;
+/// The most memory that records may take which wait to be merged, once more for those of the last
+/// look, and as much for those that the merge holds back: what the usual ring of one CPU holds.
+const MOST_MEMORY: u64 = 8 << 20;
 
 /// Where records come from: a ring, or what stands for one in tests.
 pub(crate) trait Records {
@@ -97,7 +101,8 @@ impl Backlog {
 }
 
 /// Pumps until the backlog is stopped and the rings are empty, or nobody receives any more.
-pub(crate) fn pump<S: Records>(rings: &mut [S], backlog: &Backlog, rounds: &Sender<Round>) {
+pub(crate) fn pump<S: Records>(rings: &mut [S], backlog: &Backlog, rounds: &SyncSender<Round>) {
+    let most = (backlog.limit / rings.len().max(1)).clamp(1, BATCH);
     let mut idle: usize = 0;
     loop {
         // Before the rings are looked at: a session that had stopped by now puts nothing into them
@@ -114,7 +119,7 @@ pub(crate) fn pump<S: Records>(rings: &mut [S], backlog: &Backlog, rounds: &Send
         let mut taken = 0;
         let mut take = |ring: &mut S| {
             let mut records = Vec::new();
-            taken += ring.drain(BATCH, &mut records);
+            taken += ring.drain(most, &mut records);
             (records, !ring.is_behind())
         };
         let round: Round = rings.iter_mut().map(&mut take).collect();
@@ -133,7 +138,7 @@ pub(crate) fn pump<S: Records>(rings: &mut [S], backlog: &Backlog, rounds: &Send
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::VecDeque;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -176,7 +181,7 @@ pub(crate) mod tests {
         (0..count).for_each(|time| queues[time % 2].push(record(time as u64)));
         let backlog = Backlog::new(None);
         backlog.stop();
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(ROUNDS);
         pump(&mut queues.clone(), &backlog, &sender);
         drop(sender);
         let taken: usize = receiver.iter().flatten().map(|(records, _)| records.len()).sum();
@@ -188,7 +193,7 @@ pub(crate) mod tests {
         let queue = Queue::default();
         (0..4 * BATCH).for_each(|time| queue.push(record(time as u64)));
         let backlog = Backlog { limit: BATCH, ..Backlog::new(None) };
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(ROUNDS);
         thread::scope(|scope| {
             let (backlog, mut rings) = (&backlog, [queue.clone()]);
             scope.spawn(move || pump(&mut rings, backlog, &sender));
@@ -218,7 +223,7 @@ pub(crate) mod tests {
     #[test]
     fn while_a_record_is_being_written_the_merge_hears_of_every_look() {
         let backlog = Backlog::new(None);
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(ROUNDS);
         thread::scope(|scope| {
             let backlog = &backlog;
             scope.spawn(move || pump(&mut [Unfinished], backlog, &sender));

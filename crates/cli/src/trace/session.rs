@@ -1,12 +1,12 @@
 //! One session of the module, from START to the last record.
 
 use std::io;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, sync_channel};
 use std::thread;
 
 use trapline_abi::{Counters, RingGeometry};
 
-use super::pump::{Backlog, Records, pump};
+use super::pump::{Backlog, ROUNDS, Records, pump};
 use super::waiting::Wake;
 use super::writer::Writer;
 use crate::device::Control;
@@ -32,7 +32,7 @@ pub(super) fn run<S: Records + Send>(
     wait: impl FnOnce(),
 ) -> io::Result<Counters> {
     thread::scope(|scope| {
-        let (rounds, received) = channel();
+        let (rounds, received) = sync_channel(ROUNDS);
         scope.spawn(move || pump(rings, backlog, &rounds));
         scope.spawn(move || writer.receive(&received, backlog, &wake));
         wait();

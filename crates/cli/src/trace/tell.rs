@@ -101,7 +101,7 @@ pub(super) fn conclude(
     destination: &Destination,
     finished: Finished,
 ) -> Result<bool, ConcludeError> {
-    let Finished { summary, totals, faults, own, kept, exact, failure } = finished;
+    let Finished { summary, totals, faults, own, kept, exact, writing, failure } = finished;
     let failed = failure.filter(|failure| !is_closed(failure));
     if !taking.quiet {
         match destination {
@@ -130,7 +130,8 @@ pub(super) fn conclude(
         let size = format_size(taking.buffer);
         say!(
             "{BAD}trapline: {dropped} records were dropped: the trace is not complete{BAD:#}; the buffers of {size} were full: \
-             use a larger --buffer, or record less"
+             use a larger --buffer, or record less{}",
+            slow_disk(destination, writing)
         );
     }
     if missed > 0 && taking.quiet {
@@ -187,6 +188,19 @@ pub(super) fn conclude(
     }
 }
 
+/// That where the trace goes is what was too slow, if it was: it took more than half of the time in
+/// which there was something to do.
+fn slow_disk(destination: &Destination, (took, working): (Duration, Duration)) -> String {
+    if took <= working / 2 {
+        return String::new();
+    }
+    let [took, working] = [took, working].map(|time| format!("{:.1}", time.as_secs_f64()));
+    format!(
+        "; {} is what is slow: writing to it took {took} of the {working} s that there was something to do",
+        destination.name()
+    )
+}
+
 /// Says `texts` where the summary goes.
 pub(super) fn beside(
     destination: &Destination,
@@ -231,7 +245,9 @@ mod tests {
         let mut summary = Summary::default();
         summary.end(&totals);
         let faults = Some(faults);
-        let finished = Finished { summary, totals, faults, own: 0, kept: 0, exact: true, failure: None };
+        let writing = Default::default();
+        let finished =
+            Finished { summary, totals, faults, own: 0, kept: 0, exact: true, writing, failure: None };
         conclude(&probe.taking, &Destination::Stdout, finished).unwrap()
     }
 
@@ -241,8 +257,9 @@ mod tests {
         let Command::Mmio(options) = command else { panic!("not mmio") };
         let mut summary = Summary::default();
         summary.add(&Event { time: 1, cpu: 0, pid: 1, tgid: 1, comm: "modprobe", what });
-        let (totals, failure) = (Totals::default(), None);
-        let finished = Finished { summary, totals, faults: None, own: 0, kept: 1, exact: true, failure };
+        let (totals, writing, failure) = (Totals::default(), Default::default(), None);
+        let finished =
+            Finished { summary, totals, faults: None, own: 0, kept: 1, exact: true, writing, failure };
         conclude(&options.taking, &Destination::Stdout, finished).unwrap()
     }
 
@@ -253,6 +270,17 @@ mod tests {
         assert!(!is_whole_with(What::NotWatched(not)));
         let text = "trapline: NOT WATCHED, accesses are missing: new mapping of 0x0000000140000000";
         assert!(is_whole_with(What::Mark(Mark { text: text.into() })));
+    }
+
+    #[test]
+    fn a_destination_that_was_waited_for_is_said_to_be_slow_and_another_is_not() {
+        let file = Destination::File("/mnt/t.trace".into());
+        let (two, three, ten) = (Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(10));
+        assert_eq!(slow_disk(&file, (three, ten)), "");
+        assert_eq!(
+            slow_disk(&file, (two, three)),
+            "; /mnt/t.trace is what is slow: writing to it took 2.0 of the 3.0 s that there was something to do"
+        );
     }
 
     #[test]

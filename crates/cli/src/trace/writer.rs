@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use rustix::thread::gettid;
@@ -44,6 +44,8 @@ pub(crate) struct Finished {
     pub kept: u64,
     /// Whether no others are.
     pub exact: bool,
+    /// How long the destination took, of how long there was something to do.
+    pub writing: (Duration, Duration),
     /// Why the output took no more, if it did not.
     pub failure: Option<io::Error>,
 }
@@ -61,6 +63,7 @@ impl Writer {
             failure: None,
             left: u64::MAX,
             prepare: Vec::new(),
+            working: Duration::ZERO,
         };
         Self { merge: Merge::new(rings), end }
     }
@@ -119,6 +122,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            let began = Instant::now();
             let (mut looked, mut taken) = (false, 0);
             // Whether somebody else did anything: refreshing the names may hit a probe itself, and
             // must not go round.
@@ -151,6 +155,7 @@ impl Writer {
                 self.end.attempt(|sink| sink.flush());
                 flushed = Instant::now();
             }
+            self.end.working += began.elapsed();
             if wanted && !self.end.takes_more() {
                 // Nobody listens any more if the trace is about to end anyway.
                 let _ = wake.send(Wake::OutputEnded);
@@ -186,6 +191,7 @@ impl Writer {
             own: end.own,
             kept,
             exact,
+            writing: (end.output.busy.took(), end.working),
             failure: end.failure,
         }
     }
@@ -210,6 +216,8 @@ struct End {
     /// Events that are still wanted.
     left: u64,
     prepare: Vec<Box<dyn Prepare + Send>>,
+    /// How long there was something to do.
+    working: Duration,
 }
 
 impl End {

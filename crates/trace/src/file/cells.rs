@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, PrimitiveBuilder, StringBuilder, StringDictionaryBuilder};
+use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::types::{Int8Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Schema};
 use trapline_abi::Flags;
 
+use super::runs::{Numbers, Texts};
 use super::schema::END;
 use crate::kinds::hit::{ArgumentsBuilder, StackBuilder};
 use crate::{Argument, Frame, Place, Site, Totals};
@@ -44,41 +45,59 @@ pub(crate) struct Cells<'a> {
     pub(crate) stack: Option<&'a [Frame<'a>]>,
 }
 
-/// A batch that is being filled. The texts of the dictionaries are kept from batch to batch, so
-/// that their numbers stay the same.
+impl Cells<'_> {
+    /// Bytes that its texts and lists take in a batch, nearly.
+    fn bytes(&self) -> usize {
+        /// Of an item of a list: its numbers, and where its texts begin.
+        const ITEM: usize = 32;
+        let arguments = self.arguments.into_iter().flatten().map(|argument| {
+            let value = argument.value.as_ref().map_or(0, |value| value.len());
+            ITEM + argument.name.len() + argument.form.len() + value
+        });
+        let stack = self.stack.into_iter().flatten().map(|frame| {
+            ITEM + frame.site.map_or(0, |site| site.function.len() + site.module.map_or(0, str::len))
+        });
+        let single = self.text.map_or(0, str::len) + self.value_wide.map_or(0, <[u8]>::len);
+        single + arguments.sum::<usize>() + stack.sum::<usize>()
+    }
+}
+
+/// A batch that is being filled.
 #[derive(Default)]
 pub(crate) struct Rows {
     length: usize,
-    time: PrimitiveBuilder<UInt64Type>,
-    cpu: PrimitiveBuilder<UInt16Type>,
-    kind: StringDictionaryBuilder<Int8Type>,
-    op: StringDictionaryBuilder<Int8Type>,
-    pid: PrimitiveBuilder<UInt32Type>,
-    tgid: PrimitiveBuilder<UInt32Type>,
-    comm: StringDictionaryBuilder<Int32Type>,
-    device: StringDictionaryBuilder<Int32Type>,
-    bar: PrimitiveBuilder<UInt8Type>,
-    offset: PrimitiveBuilder<UInt64Type>,
-    register: StringDictionaryBuilder<Int32Type>,
-    physical: PrimitiveBuilder<UInt64Type>,
-    address: PrimitiveBuilder<UInt64Type>,
-    width: PrimitiveBuilder<UInt8Type>,
-    value: PrimitiveBuilder<UInt64Type>,
+    /// Bytes of texts and lists, which can be of any length.
+    bytes: usize,
+    time: Numbers<UInt64Type>,
+    cpu: Numbers<UInt16Type>,
+    kind: Texts<Int8Type>,
+    op: Texts<Int8Type>,
+    pid: Numbers<UInt32Type>,
+    tgid: Numbers<UInt32Type>,
+    comm: Texts<Int32Type>,
+    device: Texts<Int32Type>,
+    bar: Numbers<UInt8Type>,
+    offset: Numbers<UInt64Type>,
+    register: Texts<Int32Type>,
+    physical: Numbers<UInt64Type>,
+    address: Numbers<UInt64Type>,
+    width: Numbers<UInt8Type>,
+    value: Numbers<UInt64Type>,
     value_wide: BinaryBuilder,
-    mapping: PrimitiveBuilder<UInt32Type>,
-    flags: PrimitiveBuilder<UInt8Type>,
-    way: StringDictionaryBuilder<Int8Type>,
-    ip: PrimitiveBuilder<UInt64Type>,
-    function: StringDictionaryBuilder<Int32Type>,
-    function_offset: PrimitiveBuilder<UInt64Type>,
-    module: StringDictionaryBuilder<Int32Type>,
-    amount: PrimitiveBuilder<UInt64Type>,
-    took: PrimitiveBuilder<UInt64Type>,
-    change: StringDictionaryBuilder<Int8Type>,
-    original: PrimitiveBuilder<UInt64Type>,
+    mapping: Numbers<UInt32Type>,
+    flags: Numbers<UInt8Type>,
+    way: Texts<Int8Type>,
+    ip: Numbers<UInt64Type>,
+    function: Texts<Int32Type>,
+    function_offset: Numbers<UInt64Type>,
+    module: Texts<Int32Type>,
+    amount: Numbers<UInt64Type>,
+    took: Numbers<UInt64Type>,
+    change: Texts<Int8Type>,
+    original: Numbers<UInt64Type>,
     text: StringBuilder,
-    probe: StringDictionaryBuilder<Int32Type>,
-    moment: StringDictionaryBuilder<Int8Type>,
+    probe: Texts<Int32Type>,
+    moment: Texts<Int8Type>,
     arguments: ArgumentsBuilder,
     stack: StackBuilder,
 }
@@ -87,6 +106,11 @@ impl Rows {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.length
+    }
+
+    /// Bytes that their texts and lists take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds the last row, with `time` that of the last event.
@@ -107,75 +131,76 @@ impl Rows {
         cells: &Cells<'_>,
     ) {
         self.length += 1;
-        self.time.append_value(time);
-        self.cpu.append_value(cpu);
-        self.kind.append_value(kind);
-        self.op.append_option(cells.op);
-        self.pid.append_value(pid);
-        self.tgid.append_value(tgid);
-        self.comm.append_value(comm);
-        self.device.append_option(cells.place.map(|place| place.device).or(cells.device));
-        self.bar.append_option(cells.place.map(|place| place.bar));
-        self.offset.append_option(cells.place.map(|place| place.offset).or(cells.offset));
-        self.register.append_option(cells.place.and_then(|place| place.register).or(cells.register));
-        self.physical.append_option(cells.physical);
-        self.address.append_option(cells.address);
-        self.width.append_option(cells.width);
-        self.value.append_option(cells.value);
+        self.bytes += cells.bytes();
+        self.time.append(Some(time));
+        self.cpu.append(Some(cpu));
+        self.kind.append(Some(kind));
+        self.op.append(cells.op);
+        self.pid.append(Some(pid));
+        self.tgid.append(Some(tgid));
+        self.comm.append(Some(comm));
+        self.device.append(cells.place.map(|place| place.device).or(cells.device));
+        self.bar.append(cells.place.map(|place| place.bar));
+        self.offset.append(cells.place.map(|place| place.offset).or(cells.offset));
+        self.register.append(cells.place.and_then(|place| place.register).or(cells.register));
+        self.physical.append(cells.physical);
+        self.address.append(cells.address);
+        self.width.append(cells.width);
+        self.value.append(cells.value);
         self.value_wide.append_option(cells.value_wide);
-        self.mapping.append_option(cells.mapping);
-        self.flags.append_option(cells.flags.map(|flags| flags.0));
-        self.way.append_option(cells.way);
-        self.ip.append_option(cells.ip);
-        self.function.append_option(cells.site.map(|site| site.function));
-        self.function_offset.append_option(cells.site.map(|site| site.offset));
-        self.module.append_option(cells.site.and_then(|site| site.module));
-        self.amount.append_option(cells.amount);
-        self.probe.append_option(cells.probe);
-        self.moment.append_option(cells.moment);
+        self.mapping.append(cells.mapping);
+        self.flags.append(cells.flags.map(|flags| flags.0));
+        self.way.append(cells.way);
+        self.ip.append(cells.ip);
+        self.function.append(cells.site.map(|site| site.function));
+        self.function_offset.append(cells.site.map(|site| site.offset));
+        self.module.append(cells.site.and_then(|site| site.module));
+        self.amount.append(cells.amount);
+        self.probe.append(cells.probe);
+        self.moment.append(cells.moment);
         self.arguments.append(cells.arguments);
         self.stack.append(cells.stack);
-        self.took.append_option(cells.took);
-        self.change.append_option(cells.change);
-        self.original.append_option(cells.original);
+        self.took.append(cells.took);
+        self.change.append(cells.change);
+        self.original.append(cells.original);
         self.text.append_option(cells.text);
     }
 
     /// The rows so far as a batch; the next one starts empty.
     pub(crate) fn finish(&mut self, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
-        self.length = 0;
+        (self.length, self.bytes) = (0, 0);
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.time.finish()),
-            Arc::new(self.cpu.finish()),
-            Arc::new(self.kind.finish_preserve_values()),
-            Arc::new(self.op.finish_preserve_values()),
-            Arc::new(self.pid.finish()),
-            Arc::new(self.tgid.finish()),
-            Arc::new(self.comm.finish_preserve_values()),
-            Arc::new(self.device.finish_preserve_values()),
-            Arc::new(self.bar.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.register.finish_preserve_values()),
-            Arc::new(self.physical.finish()),
-            Arc::new(self.address.finish()),
-            Arc::new(self.width.finish()),
-            Arc::new(self.value.finish()),
+            self.time.finish(),
+            self.cpu.finish(),
+            self.kind.finish(),
+            self.op.finish(),
+            self.pid.finish(),
+            self.tgid.finish(),
+            self.comm.finish(),
+            self.device.finish(),
+            self.bar.finish(),
+            self.offset.finish(),
+            self.register.finish(),
+            self.physical.finish(),
+            self.address.finish(),
+            self.width.finish(),
+            self.value.finish(),
             Arc::new(self.value_wide.finish()),
-            Arc::new(self.mapping.finish()),
-            Arc::new(self.flags.finish()),
-            Arc::new(self.way.finish_preserve_values()),
-            Arc::new(self.ip.finish()),
-            Arc::new(self.function.finish_preserve_values()),
-            Arc::new(self.function_offset.finish()),
-            Arc::new(self.module.finish_preserve_values()),
-            Arc::new(self.amount.finish()),
-            Arc::new(self.probe.finish_preserve_values()),
-            Arc::new(self.moment.finish_preserve_values()),
+            self.mapping.finish(),
+            self.flags.finish(),
+            self.way.finish(),
+            self.ip.finish(),
+            self.function.finish(),
+            self.function_offset.finish(),
+            self.module.finish(),
+            self.amount.finish(),
+            self.probe.finish(),
+            self.moment.finish(),
             Arc::new(self.arguments.0.finish()),
             Arc::new(self.stack.0.finish()),
-            Arc::new(self.took.finish()),
-            Arc::new(self.change.finish_preserve_values()),
-            Arc::new(self.original.finish()),
+            self.took.finish(),
+            self.change.finish(),
+            self.original.finish(),
             Arc::new(self.text.finish()),
         ];
         RecordBatch::try_new(Arc::clone(schema), columns)

@@ -6,14 +6,20 @@
 //! holds the [`Totals`](crate::Totals) as JSON in `text`; a file without it was cut off, and what
 //! was read of it is right all the same.
 //!
+//! Each buffer of a batch is compressed by Zstandard, as Arrow's format has it: most columns of a
+//! trace are equal from row to row, or nearly so.
+//!
 //! Rejected: the Arrow *file* format, whose footer is written last, so that a crash loses all.
 //! Delta dictionaries: Polars doesn't read them; a dictionary that grew is sent again as a whole,
-//! which costs little since texts repeat. Compression (LZ4): it makes files shorter, but Arrow's
-//! reader believes the lengths in a damaged buffer and aborts the process; Parquet is for archives.
+//! which costs little since texts repeat. LZ4, which Arrow has too: it writes numbers that count up
+//! (times, addresses) at twice the length. A row for many equal or adjacent accesses: who reads the
+//! file with other programs would count rows wrong, and the times of all would have to be kept.
 
 mod cells;
+mod messages;
 mod reader;
 mod row;
+mod runs;
 mod schema;
 mod writer;
 

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::ArrowError;
 
+use super::messages::Messages;
 use super::row::{Columns, Found};
 use super::schema::{self, FORMAT, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_KEY, HEADER_KEY};
 use crate::{Cut, Ending, Event, FileError, Header, Mark, NotWatched, What};
 
 /// Reads a trace file.
 pub(crate) struct ArrowReader<R: Read> {
-    stream: StreamReader<Counted<R>>,
+    stream: StreamReader<Messages<Counted<R>>>,
     header: Header,
     is_format_3: bool,
     /// Whether the columns that format 5 has added are missing.
@@ -39,8 +40,8 @@ impl<R: BufRead> ArrowReader<R> {
     pub(crate) fn new(reader: R, name: &str) -> Result<Self, FileError> {
         let file = || name.to_owned();
         let progress = Arc::new(Progress::default());
-        let stream =
-            guarded(|| StreamReader::try_new(Counted { reader, progress: Arc::clone(&progress) }, None));
+        let messages = Messages::new(Counted { reader, progress: Arc::clone(&progress) });
+        let stream = guarded(|| StreamReader::try_new(messages, None));
         let stream = stream.map_err(|error| match error {
             ArrowError::IoError(_, source) if source.kind() != io::ErrorKind::UnexpectedEof => {
                 FileError::Read { file: file(), source }

@@ -12,13 +12,14 @@ use crate::kinds::hit::{argument_list, stack_list};
 /// Version of the columns, of the kinds of rows and of the metadata.
 pub(crate) const FORMAT: &str = "7";
 
-/// The version before, which is read too. It has the same columns, and no rows `config`.
+/// The version before, which is read too. It has the same columns, none of them compressed, and no
+/// rows `config`.
 pub(crate) const FORMAT_6: &str = "6";
 
 /// The version before that, which is read too. It has no rows `interrupt` either.
 pub(crate) const FORMAT_5: &str = "5";
 
-/// The version before that, which is read too. It has no columns `change` and `original`.
+/// The version before those, which is read too. It has no columns `change` and `original`.
 pub(crate) const FORMAT_4: &str = "4";
 
 /// The version before those, which is read too. It has the columns of format 4; its header does not
@@ -26,7 +27,7 @@ pub(crate) const FORMAT_4: &str = "4";
 pub(crate) const FORMAT_3: &str = "3";
 
 /// The versions that are read, for a message.
-pub(crate) const FORMATS_READ: &str = "3, 4, 5, 6 and 7";
+pub(crate) const FORMATS_READ: &str = "3 to 7";
 
 /// Metadata key of [`FORMAT`].
 pub(crate) const FORMAT_KEY: &str = "trapline.format";

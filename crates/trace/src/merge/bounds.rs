@@ -10,15 +10,20 @@ pub struct Bounds {
     pub wait: Duration,
     /// How long it waits for the end of a page fault, or of an interrupt's handler.
     pub ends: Duration,
-    /// Records it holds while it waits for CPUs, and as many while it waits for ends.
+    /// Records it holds while it waits for CPUs.
     pub records: usize,
+    /// Records it holds while it waits for ends, each of which takes three times as much memory.
+    pub waiting: usize,
 }
 
 impl Default for Bounds {
     /// A second: a record takes less than a microsecond, but the CPU may be a virtual machine's
     /// that is not running just now. Ten for the end of a fault: a page may come from a slow disk,
-    /// and a fault that ends in a signal has no end. 64 MiB of records.
+    /// and a fault that ends in a signal has no end. 8 MiB of records, which is a ring of the usual
+    /// size, and 12 MiB of those that wait for ends: one less than a power of two, since their
+    /// queue doubles its room when it is full.
     fn default() -> Self {
-        Self { wait: Duration::from_secs(1), ends: Duration::from_secs(10), records: 1 << 20 }
+        let (wait, ends) = (Duration::from_secs(1), Duration::from_secs(10));
+        Self { wait, ends, records: 1 << 17, waiting: (1 << 16) - 1 }
     }
 }

@@ -32,6 +32,34 @@ pub(crate) struct Known {
     pub(crate) probes: HashMap<u32, Probe>,
 }
 
+/// Tasks that are known at once, and as many that were known before those.
+const MOST_TASKS: usize = 1 << 14;
+
+/// The tasks that records are of, by [`task_key`]: those of which nothing came for long are
+/// forgotten. A CPU tells of a task whenever another one has run there meanwhile.
+#[derive(Debug, Default)]
+struct Tasks {
+    recent: HashMap<u64, Task>,
+    before: HashMap<u64, Task>,
+}
+
+impl Tasks {
+    fn insert(&mut self, key: u64, task: Task) {
+        if self.recent.len() >= MOST_TASKS {
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, task);
+    }
+
+    fn get(&mut self, key: u64) -> Option<&Task> {
+        if !self.recent.contains_key(&key) {
+            let task = self.before.remove(&key)?;
+            self.insert(key, task);
+        }
+        self.recent.get(&key)
+    }
+}
+
 /// A record made no sense.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Malformed;
@@ -39,8 +67,7 @@ pub(super) struct Malformed;
 /// Makes events of records.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// Every task seen, by [`task_key`].
-    tasks: HashMap<u64, Task>,
+    tasks: Tasks,
     known: Known,
     bytes: Vec<u8>,
 }
@@ -81,7 +108,7 @@ impl Decoder {
         What::learn(kind, record, &mut self.known);
         let from = Gathered { record, bytes: &self.bytes, is_whole, end, known: &self.known };
         let what = What::decode(kind, from).ok_or(Malformed)?;
-        let task = self.tasks.get(&task_key(record));
+        let task = self.tasks.get(task_key(record));
         Ok(Some(Event {
             time: record.time,
             cpu: record.cpu,

@@ -7,6 +7,10 @@ use trapline_abi::{Kind, Record, TaskPayload};
 
 use crate::Comm;
 
+/// Records that a lane keeps room for although it holds fewer: what one look at a ring gives. With
+/// more CPUs than one, each that was the busiest for a while would else keep all the room.
+const ROOM: usize = 8192;
+
 /// What is known of a task.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
@@ -71,6 +75,13 @@ impl Lane {
 
     pub(super) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Gives back the room that it does not need, once what could be released was.
+    pub(super) fn trim(&mut self) {
+        if self.queue.capacity() > ROOM && self.queue.len() <= self.queue.capacity() / 4 {
+            self.queue.shrink_to(ROOM);
+        }
     }
 
     /// Time by which the first record is ordered, if it and all its continuations are here.

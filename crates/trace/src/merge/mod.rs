@@ -175,7 +175,8 @@ impl Merge {
                 let more = std::mem::take(&mut self.more);
                 pairing.push(Whole { record, more, complete: whole, end: None }, now);
                 // Only what is too much: the end that something waits for may come in this round.
-                if pairing.len() > self.bounds.records
+                while let Some(pairing) = &mut self.pairing
+                    && pairing.len() > self.bounds.waiting
                     && let Some(whole) = pairing.pop_any()
                 {
                     self.hand_out(whole, &mut sink)?;
@@ -186,6 +187,7 @@ impl Merge {
                 self.more = self.hand_out(whole, &mut sink)?;
             }
         }
+        self.lanes.iter_mut().for_each(Lane::trim);
         self.leave(now, &mut sink)
     }
 

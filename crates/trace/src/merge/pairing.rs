@@ -85,6 +85,8 @@ pub(super) struct Pairing {
     /// Whether handlers of interrupts do.
     pub(super) handlers: bool,
     queue: VecDeque<Waiting>,
+    /// Records in the queue, with their continuations.
+    records: usize,
     /// Number of the first record in the queue, counted from the beginning.
     first: u64,
     /// What has begun and not ended, by number.
@@ -92,9 +94,9 @@ pub(super) struct Pairing {
 }
 
 impl Pairing {
-    /// Records that wait.
+    /// Records that wait, with their continuations.
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.records
     }
 
     /// What a record begins or ends.
@@ -129,6 +131,7 @@ impl Pairing {
             Role::Neither => {}
         }
         let open = matches!(role, Role::Begins(_));
+        self.records += records(&whole);
         self.queue.push_back(Waiting { whole, since: now, open });
     }
 
@@ -136,7 +139,7 @@ impl Pairing {
     pub(super) fn pop(&mut self, now: Instant, bounds: &Bounds) -> Option<Whole> {
         let front = self.queue.front()?;
         let waits = front.open && now.saturating_duration_since(front.since) < bounds.ends;
-        if waits && self.queue.len() <= bounds.records {
+        if waits && self.records <= bounds.waiting {
             return None;
         }
         self.pop_any()
@@ -145,6 +148,7 @@ impl Pairing {
     /// The next record.
     pub(super) fn pop_any(&mut self) -> Option<Whole> {
         let Waiting { whole, open, .. } = self.queue.pop_front()?;
+        self.records -= records(&whole);
         self.first += 1;
         if open && let Role::Begins(span) = self.role(&whole.record) {
             self.open.remove(&span);
@@ -188,6 +192,11 @@ impl Pairing {
     }
 }
 
+/// Records that something was.
+fn records(whole: &Whole) -> usize {
+    1 + usize::from(whole.record.more)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -197,7 +206,7 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
-    const EVER: Bounds = Bounds { wait: HOUR, ends: HOUR, records: usize::MAX };
+    const EVER: Bounds = Bounds { wait: HOUR, ends: HOUR, records: usize::MAX, waiting: usize::MAX };
     const NOW: Bounds = Bounds { ends: Duration::ZERO, ..EVER };
 
     fn whole(time: u64, task: u32, kind: Kind, payload: [u64; 4]) -> Whole {
@@ -289,7 +298,7 @@ mod tests {
 
     #[test]
     fn no_more_wait_for_an_end_than_the_bounds_allow_and_none_is_left_out() {
-        let bounds = Bounds { records: 10, ..EVER };
+        let bounds = Bounds { waiting: 10, ..EVER };
         let mut pairing = of_faults();
         let mut left = Vec::new();
         push(&mut pairing, fault(1, 7, 0x1000));

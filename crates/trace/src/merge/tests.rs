@@ -102,7 +102,8 @@ fn with_a_cpu_that_looks_busy(merge: &mut Merge, rounds: u64, batch: u64) -> (Ve
 
 #[test]
 fn a_cpu_that_looks_busy_for_ever_lets_no_more_be_held_than_the_bounds_allow() {
-    let mut merge = Merge::new(2).with_bounds(Bounds { wait: EVER, ends: EVER, records: 1000 });
+    let mut merge =
+        Merge::new(2).with_bounds(Bounds { wait: EVER, ends: EVER, records: 1000, waiting: 1000 });
     let (mut out, held) = with_a_cpu_that_looks_busy(&mut merge, 100, 100);
     assert_eq!(held, 1000);
     assert!(out.is_sorted() && out.len() as u64 == 1 + 100 * 100 - 1000, "{} released", out.len());
@@ -121,7 +122,7 @@ fn a_cpu_that_looks_busy_for_ever_lets_no_more_be_held_than_the_bounds_allow() {
 
 #[test]
 fn a_cpu_that_looks_busy_for_longer_than_the_bounds_allow_holds_back_nothing() {
-    let bounds = Bounds { wait: Duration::ZERO, ends: EVER, records: usize::MAX };
+    let bounds = Bounds { wait: Duration::ZERO, ends: EVER, records: usize::MAX, waiting: usize::MAX };
     let mut merge = Merge::new(2).with_bounds(bounds);
     let (out, _) = with_a_cpu_that_looks_busy(&mut merge, 3, 100);
     // As with an empty ring: what a round brings is released in the next.
@@ -141,8 +142,12 @@ fn a_cpu_that_looks_busy_for_longer_than_the_bounds_allow_holds_back_nothing() {
 
 #[test]
 fn faults_that_wait_for_their_ends_are_bounded_too() {
-    let mut merge =
-        Merge::new(1).with_latency().with_bounds(Bounds { wait: EVER, ends: EVER, records: 1000 });
+    let mut merge = Merge::new(1).with_latency().with_bounds(Bounds {
+        wait: EVER,
+        ends: EVER,
+        records: 1000,
+        waiting: 1000,
+    });
     let fault = FaultPayload { address: 0x1000, ip: 0, error_code: 6, process: 5, stack: 0 };
     let mut records = vec![record(Kind::Fault, 0, 1, fault.to_words())];
     records.extend((2..=5000).map(|time| access(0, time)));
@@ -158,7 +163,7 @@ fn faults_that_wait_for_their_ends_are_bounded_too() {
 
 #[test]
 fn a_fault_whose_end_is_in_the_same_round_has_its_time_however_late_the_reader_comes() {
-    let bounds = Bounds { wait: EVER, ends: Duration::ZERO, records: 1000 };
+    let bounds = Bounds { wait: EVER, ends: Duration::ZERO, records: 1000, waiting: 1000 };
     let mut merge = Merge::new(1).with_latency().with_bounds(bounds);
     let fault = FaultPayload { address: 0x1000, ip: 0, error_code: 6, process: 5, stack: 0 };
     let served = ServedPayload { address: 0x1000, result: 0 };

@@ -1,9 +1,17 @@
 //! Who did it: events of one kind by function, by task and by CPU.
 
+use std::hash::Hash;
+
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::{Count, Texts, sorted};
 use crate::{Event, Site};
+
+/// Functions, and tasks, that are told apart: the first so many. All others are one row.
+const MOST_APART: usize = 1 << 14;
+/// What that row is called.
+const OTHERS: &str = "all others";
 
 /// Where in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +55,8 @@ pub(crate) struct Activity {
     events: u64,
     functions: HashMap<Code, u64>,
     tasks: HashMap<(u32, u32), u64>,
+    /// Events of all other functions, and of all other tasks.
+    others: (u64, u64),
     cpus: Vec<u64>,
 }
 
@@ -62,10 +72,15 @@ impl Activity {
         }
         self.cpus[cpu] += 1;
         if let Some(code) = Code::of(site, ip, texts) {
-            *self.functions.entry(code).or_default() += 1;
+            count_one(&mut self.functions, code, &mut self.others.0);
         }
         if event.has_task() {
-            *self.tasks.entry((event.pid, texts.number(event.comm))).or_default() += 1;
+            // Once there are enough, the names of others are not kept either.
+            let has_room = self.tasks.len() < MOST_APART;
+            match if has_room { Some(texts.number(event.comm)) } else { texts.known(event.comm) } {
+                Some(comm) => count_one(&mut self.tasks, (event.pid, comm), &mut self.others.1),
+                None => self.others.1 += 1,
+            }
         }
     }
 
@@ -81,16 +96,36 @@ impl Activity {
 
     /// By function, the most active first.
     pub(super) fn functions<'t>(&self, texts: &'t Texts) -> Vec<Count<'t>> {
-        sorted(self.functions.iter().map(|(code, count)| code.count(*count, texts)))
+        let counts = self.functions.iter().map(|(code, count)| code.count(*count, texts));
+        sorted(counts.chain(others(self.others.0)))
     }
 
     /// By task, the most active first.
     pub(super) fn tasks<'t>(&self, texts: &'t Texts) -> Vec<Count<'t>> {
-        sorted(self.tasks.iter().map(|((pid, comm), count)| Count {
+        let counts = self.tasks.iter().map(|((pid, comm), count)| Count {
             name: texts.text(*comm),
             number: Some(u64::from(*pid)),
             count: *count,
             ..Count::default()
-        }))
+        });
+        sorted(counts.chain(others(self.others.1)))
     }
+}
+
+/// Counts one more of `key`, or of the others if there is no room for it.
+#[inline]
+fn count_one<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: K, others: &mut u64) {
+    let has_room = counts.len() < MOST_APART;
+    match counts.entry(key) {
+        Entry::Occupied(mut count) => *count.get_mut() += 1,
+        Entry::Vacant(count) if has_room => {
+            count.insert(1);
+        }
+        Entry::Vacant(_) => *others += 1,
+    }
+}
+
+/// The row of all others, if there are some.
+fn others(count: u64) -> Option<Count<'static>> {
+    (count > 0).then(|| Count { name: OTHERS, count, ..Count::default() })
 }

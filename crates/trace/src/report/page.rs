@@ -92,5 +92,6 @@ pub(crate) fn function(count: &Count<'_>) -> String {
 }
 
 pub(super) fn task(count: &Count<'_>) -> String {
-    format!("{}-{}", printable(count.name), count.number.unwrap_or_default())
+    let name = printable(count.name);
+    count.number.map_or_else(|| name.clone(), |number| format!("{name}-{number}"))
 }

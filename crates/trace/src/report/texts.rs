@@ -23,6 +23,11 @@ impl Texts {
         number
     }
 
+    /// The number of `text`, if it has one.
+    pub(crate) fn known(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
     /// The text with a number that was given for one.
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.texts[number as usize]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use trapline_trace::{Event, PageFault, Sink, Totals, What};
 
-use crate::output::Output;
+use crate::output::{Busy, Output};
 use crate::style::STRONG;
 
 /// How often the table is drawn.
@@ -51,7 +51,12 @@ impl Part {
 pub(crate) fn table() -> Output {
     let terminal = io::stdout().is_terminal();
     let sink = Top::new(io::stdout(), terminal);
-    Output { sink: Box::new(sink), flush_every: Duration::from_millis(200), exact: false }
+    Output {
+        sink: Box::new(sink),
+        flush_every: Duration::from_millis(200),
+        exact: false,
+        busy: Busy::default(),
+    }
 }
 
 impl<W: Write> Top<W> {

@@ -1,5 +1,6 @@
 //! A session with a module and rings in memory: everything but the kernel.
 
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use trapline_trace::{Event, Header, JsonLines, Names, Registers, Sink, Totals};
 
 use super::*;
 use crate::device::fake::Module;
-use crate::output::Output;
+use crate::output::{Busy, Output};
 use crate::trace::pump::tests::Queue;
 use crate::trace::waiting::{Waiting, deadline};
 use crate::trace::writer::{Finished, Stopped};
@@ -85,7 +86,7 @@ impl Sink for FullAfter {
 
 fn writer(sink: Box<dyn Sink + Send>) -> Writer {
     let names = Names::new(&[], &Registers::none(), None);
-    let output = Output { sink, flush_every: Duration::from_millis(1), exact: true };
+    let output = Output { sink, flush_every: Duration::from_millis(1), exact: true, busy: Busy::default() };
     Writer::new(1, names, output, indicatif::ProgressBar::hidden())
 }
 

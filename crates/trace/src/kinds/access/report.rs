@@ -14,12 +14,35 @@ use crate::Place;
 /// How a report calls accesses.
 const UNIT: &str = "accesses";
 
+/// Registers of one BAR that are told apart, and addresses outside of every device. A frame buffer
+/// has millions, which nobody reads a table of: the first are told, all others are one row.
+const MOST_APART: usize = 4096;
+
 /// Where an access went: device, BAR and offset, or an address outside of every device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Spot {
     Device { device: u32, bar: u8, offset: u64 },
     Physical(u64),
     Linear(u64),
+    /// All others of an area.
+    Others(Area),
+}
+
+/// What so many registers of are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Area {
+    Bar { device: u32, bar: u8 },
+    Outside,
+}
+
+impl Spot {
+    fn area(self) -> Area {
+        match self {
+            Self::Device { device, bar, .. } => Area::Bar { device, bar },
+            Self::Physical(_) | Self::Linear(_) => Area::Outside,
+            Self::Others(area) => area,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +60,8 @@ struct RegisterRow {
 /// Accesses to one register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterCount<'a> {
-    /// Device, BAR and offset, or an address: as `0000:00:03.0 0+00020`, `phys 0xfeb00000`.
+    /// Device, BAR and offset, or an address: as `0000:00:03.0 0+00020`, `phys 0xfeb00000`; of all
+    /// that are not told apart `0000:00:03.0 0 all others`.
     pub place: String,
     /// Its name, if it has one.
     pub register: Option<&'a str>,
@@ -84,6 +108,8 @@ pub(crate) struct Tally {
     activity: Activity,
     registers: Vec<RegisterRow>,
     spots: HashMap<Spot, usize>,
+    /// How many of each area are told apart.
+    apart: HashMap<Area, usize>,
     polls: Vec<Option<Polling>>,
     reads: u64,
     writes: u64,
@@ -130,13 +156,10 @@ impl Tally {
             (None, Some(physical)) => Spot::Physical(physical),
             (None, None) => Spot::Linear(access.address),
         };
-        let index = *self.spots.entry(spot).or_insert_with(|| {
-            let register = access.place.and_then(|place| place.register).map(|name| texts.number(name));
-            let (reads, writes, folded, longest, last, lies) = Default::default();
-            let row = RegisterRow { spot, register, reads, writes, last, folded, longest, lies };
-            self.registers.push(row);
-            self.registers.len() - 1
-        });
+        let index = match self.spots.get(&spot) {
+            Some(index) => *index,
+            None => self.new_row(spot, access, texts),
+        };
         let row = &mut self.registers[index];
         match access.direction {
             Direction::Read => row.reads += 1,
@@ -145,6 +168,23 @@ impl Tally {
         row.last = access.value.or(row.last);
         row.lies.add(access);
         index
+    }
+
+    /// Number of the row of a spot that has none of its own: a new one, unless its area has too
+    /// many.
+    #[cold]
+    fn new_row(&mut self, spot: Spot, access: &Access<'_>, texts: &mut Texts) -> usize {
+        let apart = self.apart.entry(spot.area()).or_default();
+        let is_apart = *apart < MOST_APART;
+        *apart += usize::from(is_apart);
+        let spot = if is_apart { spot } else { Spot::Others(spot.area()) };
+        *self.spots.entry(spot).or_insert_with(|| {
+            let name = access.place.and_then(|place| place.register).filter(|_| is_apart);
+            let register = name.map(|name| texts.number(name));
+            let (reads, writes, folded, longest, last, lies) = Default::default();
+            self.registers.push(RegisterRow { spot, register, reads, writes, last, folded, longest, lies });
+            self.registers.len() - 1
+        })
     }
 
     /// Notices polling: a read that is equal to the event before it on its CPU.
@@ -172,6 +212,8 @@ impl Tally {
             Spot::Device { device, bar, offset } => in_device(texts.text(device), bar, offset),
             Spot::Physical(address) => write::place(None, Some(address), 0),
             Spot::Linear(address) => write::place(None, None, address),
+            Spot::Others(Area::Bar { device, bar }) => format!("{} {bar} all others", texts.text(device)),
+            Spot::Others(Area::Outside) => "all others".into(),
         };
         let count = |row: &RegisterRow| RegisterCount {
             place: place(row.spot),
