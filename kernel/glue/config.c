@@ -9,6 +9,7 @@
  * bus's functions are called, which tells nothing of the machine.
  */
 #include <linux/pci.h>
+#include <linux/pm_runtime.h>
 #include "glue.h"
 
 /*
@@ -19,6 +20,7 @@
 int glue_config_touch(u64 function)
 {
 	struct pci_dev *device;
+	struct device *bridge;
 	u32 value;
 	int touched = 1;
 
@@ -27,11 +29,20 @@ int glue_config_touch(u64 function)
 	device = pci_get_domain_bus_and_slot(function >> 16, function >> 8 & 0xff, function & 0xff);
 	if (!device)
 		return -ENOENT;
-	pci_bus_read_config_dword(device->bus, device->devfn, PCI_VENDOR_ID, &value);
+	/*
+	 * As for a program that reads (drivers/pci/pci-sysfs.c): the bridge is awake, and a reset
+	 * that is under way is waited for.
+	 */
+	bridge = device->dev.parent;
+	if (bridge)
+		pm_runtime_get_sync(bridge);
+	pci_user_read_config_dword(device, PCI_VENDOR_ID, &value);
 	if (device->cfg_size > PCI_CFG_SPACE_SIZE) {
-		pci_bus_read_config_dword(device->bus, device->devfn, PCI_CFG_SPACE_SIZE, &value);
+		pci_user_read_config_dword(device, PCI_CFG_SPACE_SIZE, &value);
 		touched++;
 	}
+	if (bridge)
+		pm_runtime_put(bridge);
 	pci_dev_put(device);
 	return touched;
 }

@@ -53,6 +53,9 @@ fn list_code_probes(sessions: &mut Sessions, search: &mut Search) {
         if let Some(stopped) = &session.sources.code.first_stopped(search.from) {
             search.offer(stopped.id, || *stopped);
         }
+        if let Some(stopped) = &session.sources.config.first_stopped(search.from) {
+            search.offer(stopped.id, || *stopped);
+        }
     }
     if let Some(registered) = &Registry::of(&mut sessions.unlocked.patching()).list(search.from) {
         search.offer(registered.id, || *registered);

@@ -42,21 +42,25 @@ pub(crate) enum Lock {
 }
 
 /// A lock that this task holds, until the value is dropped. Process context: taking it may sleep.
-pub(crate) struct Held(Lock);
+///
+/// What is evidence that it may be taken is borrowed until the lock is let go, not only until the
+/// value is used for the last time: that is why the type that is dropped has the lifetime.
+pub(crate) struct Held<'a>(Lock, PhantomData<&'a mut Unlocked>);
 
-impl Held {
+impl Held<'_> {
     /// Takes it.
     ///
     /// # Safety
-    /// This task holds neither this lock nor a later one of the order.
+    /// This task holds neither this lock nor a later one of the order, and what is evidence of that
+    /// is borrowed for as long as the result lives.
     pub(crate) unsafe fn take(lock: Lock) -> Self {
         // SAFETY: a lock of the list; `take` asks for it not to be ours already, so it comes free.
         unsafe { glue::glue_lock(lock as u32) };
-        Self(lock)
+        Self(lock, PhantomData)
     }
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         // SAFETY: `take` took it, in this task: no guard is sent to another.
         unsafe { glue::glue_unlock(self.0 as u32) }
@@ -79,7 +83,7 @@ impl Unlocked {
     /// Takes the patching lock.
     pub(crate) fn patching(&mut self) -> PatchingLock<'_> {
         // SAFETY: neither it nor the control lock is held, as `self` is evidence of.
-        PatchingLock { _held: unsafe { Held::take(Lock::Patching) }, _unlocked: PhantomData }
+        PatchingLock { _held: unsafe { Held::take(Lock::Patching) } }
     }
 
     /// Takes the control lock.
@@ -91,8 +95,7 @@ impl Unlocked {
 
 /// The patching lock, held; and evidence that the control lock is not, while this can be used.
 pub(crate) struct PatchingLock<'a> {
-    _held: Held,
-    _unlocked: PhantomData<&'a mut Unlocked>,
+    _held: Held<'a>,
 }
 
 impl PatchingLock<'_> {
@@ -124,8 +127,7 @@ impl<T> Patched<T> {
 
 /// The control lock, held.
 pub(crate) struct ControlLock<'a> {
-    _held: Held,
-    _above: PhantomData<&'a mut Unlocked>,
+    _held: Held<'a>,
 }
 
 impl ControlLock<'_> {
@@ -134,7 +136,7 @@ impl ControlLock<'_> {
     /// result lives.
     unsafe fn take() -> Self {
         // SAFETY: this task does not hold it: `take` asks for that; it is the last of the order.
-        Self { _held: unsafe { Held::take(Lock::Control) }, _above: PhantomData }
+        Self { _held: unsafe { Held::take(Lock::Control) } }
     }
 }
 

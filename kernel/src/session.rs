@@ -83,7 +83,7 @@ pub(crate) struct Sessions {
     table: &'static mut Table,
     /// Evidence that none of the other locks is held.
     pub unlocked: Unlocked,
-    _held: Held,
+    _held: Held<'static>,
 }
 
 impl Sessions {

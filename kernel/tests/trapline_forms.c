@@ -96,10 +96,10 @@ struct run {
 	/* Of the form that runs. */
 	const char *form;
 	/*
-	 * Three pages: a window at any offset of the second. They follow each other in physical memory
-	 * too: QEMU (7.2.22 and 10.0.2 were tried) reads an fldt that crosses into another page as if
-	 * they did, with Trapline or without it. What would be wrong then is the truth that the device
-	 * is compared with.
+	 * Three pages: a window at any offset of the second. They follow each other in physical
+	 * memory too: QEMU (7.2.22 and 10.0.2 were tried) reads an fldt that crosses into another
+	 * page as if they did, with Trapline or without it. What would be wrong then is the truth
+	 * that the device is compared with.
 	 */
 	u8 *twin;
 	char what[40], place[40];

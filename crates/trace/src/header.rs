@@ -62,8 +62,9 @@ pub struct Totals {
     /// trace, in order within their CPU.
     pub late: u64,
     /// Accesses to configuration space, of whichever device, that the kernel could not deliver:
-    /// inside of another probe's handler, or with too many under way.
-    #[serde(default)]
+    /// inside of another probe's handler, or with too many under way. Left out of files and JSON if
+    /// there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub config_missed: u64,
 }
 
@@ -102,6 +103,10 @@ impl ProbeTotals {
         self.undecided += counts.undecided;
         self.gone += u64::from(flags & LIST_GONE != 0);
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Totals {

@@ -267,7 +267,7 @@ impl Symbols {
             })
         };
         let loaded = modules::measure(&self.loaded, listed, lines);
-        // Of one that is gone no more is kept than what it had in any case: others may be behind it.
+        // Of one that is gone no more is kept than what it had in any case: others may be behind.
         let left = |module: &Module| Module { limit: module.occupied, ..module.clone() };
         let mut gone: Vec<Module> = self.gone.drain(..).chain(self.loaded.iter().map(left)).collect();
         gone.retain(|gone| !loaded.iter().any(|now| now.took(gone)));
@@ -282,12 +282,16 @@ impl Symbols {
             if is_code { fresh.functions.push(entry) } else { fresh.objects.push(entry) }
         }
         // What modules left behind: functions of this table where no module that is loaded now has
-        // its own.
+        // its own, nor may have it unless the one that left it is known to have been there.
         let is_left = |function: &&Entry| match function.module {
             None => false,
             Some(module) => {
                 let name = &self.modules[module as usize];
-                let took = |now: &Module| now.name() == name || now.occupies(function.address);
+                let address = function.address;
+                let is_known = fresh.gone.iter().any(|gone| gone.name() == name && gone.holds(address));
+                let took = |now: &Module| {
+                    now.name() == name || now.occupies(address) || (now.holds(address) && !is_known)
+                };
                 !is_made(name) && !fresh.loaded.iter().any(took)
             }
         };

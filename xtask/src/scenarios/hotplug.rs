@@ -54,6 +54,7 @@ for round in $(seq {ROUNDS}); do
     trapline probe $quiet ksys_write --return -- true || test $? = 1
     trapline faults $quiet --latency -- true || test $? = 1
     trapline faults $quiet --gate idt -- true || test $? = 1
+    trapline device {NVME} --without accesses $quiet -- true || test $? = 1
     modprobe trapline_claims
     rmmod trapline_claims
 done

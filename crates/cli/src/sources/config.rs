@@ -51,6 +51,8 @@ pub(crate) struct Config {
     devices: Vec<Followed>,
     /// Whether what there is of a device is enough.
     is_enough: bool,
+    /// Whether nothing else is traced.
+    is_alone: bool,
     /// Known once they are armed: functions that are not followed, and the probes on the others.
     not_followed: Vec<&'static str>,
     probes: Vec<u64>,
@@ -75,22 +77,32 @@ impl Config {
             devices.push(Followed { address, name, space, broken: walked.broken });
         }
         let (not_followed, probes) = Default::default();
-        Ok(Self { all, devices, is_enough: wanted.is_enough, not_followed, probes })
+        Ok(Self { all, devices, is_enough: wanted.is_enough, is_alone: false, not_followed, probes })
+    }
+}
+
+impl Config {
+    /// Tells whether nothing else is traced: then what is left out must not be all.
+    pub(crate) fn alone(self, is_alone: bool) -> Self {
+        Self { is_alone, ..self }
     }
 }
 
 impl Source for Config {
     fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
-        let mut armed = Vec::new();
+        let (mut armed, mut left_out) = (Vec::new(), None);
         for device in std::mem::take(&mut self.devices) {
             let mut watch = ConfigWatch { device: device.address.into(), ..ConfigWatch::default() };
             if let Err(source) = control.config(&mut watch) {
-                let is_another = Errno::from_io_error(&source) == Some(Errno::OPNOTSUPP);
+                // No way to follow it, or no function to follow it by.
+                let can_not = matches!(Errno::from_io_error(&source), Some(Errno::OPNOTSUPP | Errno::NOSYS));
                 let refusal = Refusal::Config { device: device.name, source };
-                if !(self.is_enough && is_another) {
+                if !(self.is_enough && can_not) {
                     return Err(refusal);
                 }
-                say!("left out: {refusal}");
+                if let Some(before) = left_out.replace(refusal) {
+                    say!("left out: {before}");
+                }
                 continue;
             }
             let numbered = CONFIG_FUNCTIONS.iter().enumerate();
@@ -108,6 +120,12 @@ impl Source for Config {
                 }
             }
             armed.push(device);
+        }
+        if let Some(refusal) = left_out {
+            if armed.is_empty() && self.is_alone {
+                return Err(refusal);
+            }
+            say!("left out: {refusal}");
         }
         self.devices = armed;
         // Said in any case: what goes through them is missing.
@@ -199,6 +217,10 @@ mod tests {
         let mut some = config(&["00:01.0"], true);
         some.arm(&module, &quietly(false)).unwrap();
         assert!(some.devices.is_empty());
+        let error = config(&["00:01.0", "00:02.0"], true).alone(true).arm(&module, &quietly(false));
+        assert!(error.is_err(), "an empty trace");
+        let module = Module { no_config: Some(Errno::NOSYS), ..Module::default() };
+        config(&["00:01.0"], true).arm(&module, &quietly(false)).unwrap();
         let module = Module { no_config: Some(Errno::NOENT), ..Module::default() };
         assert!(config(&["00:01.0"], true).arm(&module, &quietly(false)).is_err());
     }

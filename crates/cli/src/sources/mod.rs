@@ -106,7 +106,7 @@ impl Sources {
             all.extend(Interrupts::new(system, wanted)?.map(|interrupts| Box::new(interrupts) as _));
         }
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
-            all.push(Box::new(Config::new(system, wanted)?));
+            all.push(Box::new(Config::new(system, wanted)?.alone(all.is_empty())));
         }
         if all.is_empty() && is_enough {
             return Err(InterruptsError::Nothing.into());

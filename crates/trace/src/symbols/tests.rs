@@ -207,6 +207,19 @@ fn a_module_has_what_follows_its_code_only_until_another_lies_there() {
 }
 
 #[test]
+fn what_a_module_left_does_not_name_the_end_of_the_last_function_of_the_one_that_took_its_place() {
+    // The last function of NVMe's begins in the first page and ends in the second.
+    let long = "ffffffffc0400f00 t nvme_ioctl\t[nvme]\n";
+    let before = "ffffffffc0400000 t first\t[before]\nffffffffc0401000 t second\t[before]\n";
+    let proc = Proc::new(&format!("{KERNEL}{before}"), "before 20480 0 - Live 0xffffffffc0400000\n");
+    let mut symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_1080).unwrap(), "second+0x80 before");
+    proc.set(&format!("{KERNEL}{NVME}{long}"), "nvme 20480 0 - Live 0xffffffffc0400000\n");
+    assert!(symbols.refresh().unwrap());
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_1080).unwrap(), "nvme_ioctl+0x180 nvme");
+}
+
+#[test]
 fn the_table_is_read_again_if_modules_came_while_it_was_read() {
     let states = ["", "nvme 20480 0 - Loading 0xffffffffc0400000", "nvme 20480 0 - Live 0xffffffffc0400000"];
     let at = |state: usize| Listed::from_line(states[state]).into_iter().collect::<Vec<_>>();

@@ -13,13 +13,15 @@
 mod probes;
 
 use super::{Host, Source};
+use crate::code::Registry;
 use crate::errno::Errno;
 use crate::glue;
+use crate::names::text;
 use crate::platform::Kernel;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use probes::Probes;
-use trapline_abi::{ConfigWatch, MAX_CONFIG_DEVICES, PciFunction};
+use probes::{COUNT, Probes};
+use trapline_abi::{ConfigWatch, ListEntry, ListKind, MAX_CONFIG_DEVICES, PciFunction, ProbeCounts};
 use trapline_engine::{Engine, Owned, Sink};
 
 /// No device's number: those have 48 bits.
@@ -61,14 +63,16 @@ impl Watch {
         self.has(device)
     }
 
-    /// Whether accesses to this device come to the probes: makes some.
-    fn try_out(&self, device: PciFunction) -> Result<(), Errno> {
+    /// Whether accesses to this device come to the probes, of which so many are on functions that
+    /// read: makes some.
+    fn try_out(&self, device: PciFunction, reading: u32) -> Result<(), Errno> {
         self.seen.store(0, Ordering::Relaxed);
         self.tried.store(device.0, Ordering::Relaxed);
         let touched = glue::glue_config_touch(device.0);
         self.tried.store(NO_DEVICE, Ordering::Relaxed);
         match u32::try_from(touched) {
-            Ok(touched) if self.seen.load(Ordering::Relaxed) >= touched => Ok(()),
+            // What goes through a function that can't be followed is told of as that.
+            Ok(touched) if self.seen.load(Ordering::Relaxed) >= touched.min(reading) => Ok(()),
             Ok(_) => Err(Errno::NOT_SUPPORTED),
             Err(_) => Err(Errno::from_status(touched)),
         }
@@ -99,11 +103,22 @@ struct Running {
 /// A session's recording of accesses to configuration space.
 pub(crate) struct ConfigAccesses {
     running: Option<Running>,
+    /// The probes when the session was stopped.
+    stopped: [Option<Stopped>; COUNT],
+}
+
+/// What is kept of a probe: an entry of the list is large, and sessions lie beside each other.
+#[derive(Clone, Copy)]
+struct Stopped {
+    id: u64,
+    address: u64,
+    owner: u32,
+    missed: u64,
 }
 
 impl ConfigAccesses {
     pub(super) fn new() -> Self {
-        Self { running: None }
+        Self { running: None, stopped: [None; COUNT] }
     }
 
     /// Begins a watch of no device.
@@ -116,13 +131,42 @@ impl ConfigAccesses {
             devices: [const { AtomicU64::new(0) }; _],
         };
         let watch = Owned::new(watch).map_err(|_| Errno::NO_MEMORY)?;
-        let control = &mut host.unlocked.control().control;
-        let ids = [(); 4].map(|()| control.next_id());
+        let ids = {
+            let control = &mut host.unlocked.control().control;
+            [(); COUNT].map(|()| control.next_id())
+        };
         // SAFETY: the watch stays where it is, on the heap, until `stop` has ended the probes.
         let probes = unsafe { Probes::begin(&mut host.unlocked.patching(), &watch, ids, host.owner) }?;
         // INVARIANT: `stop` ends the probes before it drops the watch.
         Ok(Running { probes, watch })
     }
+
+    /// The probe of a session that was stopped with the lowest number from `from` on.
+    pub(crate) fn first_stopped(&self, from: u64) -> Option<ListEntry> {
+        let stopped = self.stopped.iter().flatten().find(|stopped| stopped.id >= from)?;
+        let Stopped { id, address, owner, missed } = *stopped;
+        Some(ListEntry {
+            kind: ListKind::Code as u32,
+            address,
+            owner,
+            counts: ProbeCounts { missed, ..ProbeCounts::default() },
+            name: text(probes::NAME),
+            ..ListEntry::from(id)
+        })
+    }
+}
+
+/// Keeps what a probe is, if it is there.
+// A function of its own: an entry is large, and is on the stack as it is asked for.
+#[inline(never)]
+fn keep(registry: &Registry, id: u64, kept: &mut Option<Stopped>) {
+    let entry = registry.list(id).filter(|entry| entry.id == id);
+    *kept = entry.map(|ListEntry { address, owner, counts, .. }| Stopped {
+        id,
+        address,
+        owner,
+        missed: counts.missed,
+    });
 }
 
 impl Source for ConfigAccesses {
@@ -138,20 +182,28 @@ impl Source for ConfigAccesses {
         };
         let Running { probes, watch } = self.running.insert(running);
         (request.followed, request.probes) = (probes.followed(), probes.ids());
-        watch.try_out(request.device)?;
-        watch.add(request.device)
+        let added = watch.try_out(request.device, probes.reading()).and_then(|()| watch.add(request.device));
+        let serves_nobody = watch.count.load(Ordering::Relaxed) == 0;
+        if serves_nobody {
+            self.stop(host);
+        }
+        added
     }
 
     /// No access is recorded for it when this returns.
     fn stop(&mut self, host: &mut Host<'_>) {
         let Some(Running { probes, watch }) = self.running.take() else { return };
-        probes.end(&mut host.unlocked.patching());
+        let patching = &mut host.unlocked.patching();
+        for (id, stopped) in probes.ids().into_iter().zip(&mut self.stopped) {
+            keep(Registry::of(patching), id, stopped);
+        }
+        probes.end(patching);
         drop(watch);
     }
 
     fn counts(&self, _engine: &Engine<Kernel>) {}
 
     fn memory(&self) -> usize {
-        self.running.as_ref().map_or(0, |_| size_of::<Watch>())
+        self.running.as_ref().map_or(0, |_| size_of::<Watch>() + probes::MEMORY)
     }
 }

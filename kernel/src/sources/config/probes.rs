@@ -26,7 +26,10 @@ use trapline_insn::Registers;
 const ACTIVE: u32 = 512;
 
 /// How many functions there are.
-const COUNT: usize = CONFIG_FUNCTIONS.len();
+pub(super) const COUNT: usize = CONFIG_FUNCTIONS.len();
+
+/// Bytes that the kernel keeps for the calls that may be under way, but for its own part of each.
+pub(super) const MEMORY: usize = COUNT * ACTIVE as usize * size_of::<Carried>();
 
 /// One of the functions.
 #[derive(Clone, Copy)]
@@ -43,6 +46,9 @@ const FUNCTIONS: [Function; COUNT] = [
     Function { name: c"pci_mmcfg_read", is_write: false, way: ConfigWay::Memory },
     Function { name: c"pci_mmcfg_write", is_write: true, way: ConfigWay::Memory },
 ];
+
+/// What the probes are called in lists.
+pub(super) const NAME: &[u8] = b"configuration space";
 
 /// Words of a record that holds return addresses.
 const PART: usize = 4;
@@ -121,6 +127,12 @@ impl Probes {
         self.followed
     }
 
+    /// How many functions that read are followed.
+    pub(super) fn reading(&self) -> u32 {
+        let reads = FUNCTIONS.iter().enumerate().filter(|(_, function)| !function.is_write);
+        reads.map(|(number, _)| self.followed >> number & 1).sum()
+    }
+
     /// The probes' numbers.
     pub(super) fn ids(&self) -> [u64; COUNT] {
         self.ids
@@ -151,7 +163,7 @@ unsafe fn add(patching: &mut PatchingLock<'_>, given: &Given, id: u64, owner: u3
         data: core::ptr::from_ref(given).cast_mut().cast(),
         limit: 0,
         owner,
-        name: text(b"configuration space"),
+        name: text(NAME),
         flags: 0,
     };
     // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They do not
@@ -210,7 +222,8 @@ unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers, carried: 
         (&*carried, &*given.cast::<Given>())
     };
     let value = if function.is_write {
-        carried.value as u32
+        // Only these bits are written, whatever else the caller's register held.
+        carried.value as u32 & u32::MAX >> (32 - 8 * carried.width.clamp(1, 4))
     } else {
         // SAFETY: where the function has put what was read, or all ones if it failed; its caller,
         // to which it returns, has room there for an `unsigned int`.

@@ -129,14 +129,16 @@ unsafe fn add(
 ///
 /// # Safety
 /// `given` is a [`Given`] whose watch has not ended; `carried` is room for a [`Carried`];
-/// `registers` are those of the call, whose return address is still the caller's.
+/// `registers` are those of the call.
 unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
     // SAFETY: `called` asks for that.
     let Given { watch, outer } = unsafe { &*given.cast::<Given>() };
     let watch = watch.as_ptr().cast_const();
-    // SAFETY: the registers are those at the function's first instruction, where the stack's top is
-    // where it returns to.
-    let caller = unsafe { (registers.rsp as *const u64).read() };
+    let mut caller = 0;
+    // Not by what lies on top of the stack: another return probe puts its own there. The unwinder
+    // knows those.
+    // SAFETY: room for one; in a trap, on the CPU whose registers these are.
+    unsafe { glue::glue_unwind(registers, &mut caller, 1) };
     let mut interrupt = glue::Interrupt { handler: 0, device: 0, irq: 0, index: 0, signal: 0, flags: 0 };
     // SAFETY: `called` asks for the watch; the function's arguments are a descriptor and an action,
     // which stay while it runs; `interrupt` is room for one. In a trap, interrupts are off.
