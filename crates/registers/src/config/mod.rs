@@ -35,6 +35,10 @@ pub struct Layout {
     pub header: u8,
     /// Its capabilities, as they are listed.
     pub capabilities: Vec<Capability>,
+    /// Its vendor's and device's ids read as ones though it answers: those of a virtual function of
+    /// SR-IOV do, whose ids the function that it belongs to tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_ids: bool,
 }
 
 /// The registers of a device's configuration space.

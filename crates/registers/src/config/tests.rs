@@ -41,6 +41,27 @@ fn capabilities_are_found_where_the_lists_lead() {
     assert_eq!(found, expected.map(|(offset, name)| (offset, name.to_owned())));
 }
 
+/// A virtual function of SR-IOV: its ids read as ones, by its specification.
+fn virtual_function() -> Vec<u8> {
+    space(&[
+        (0x00, &[0xff, 0xff, 0xff, 0xff, 0x04, 0x00, 0x10, 0x00]),
+        (0x34, &[0x70]),
+        (0x70, &[0x11, 0xa0, 0x02, 0x80]),
+        (0xa0, &[0x10, 0x00, 0x02, 0x00]),
+        (0x100, &[0x01, 0x00, 0x01, 0x00]),
+    ])
+}
+
+#[test]
+fn ids_that_read_as_ones_are_not_those_of_a_device_that_does_not_answer() {
+    let Walked { layout, broken } = walked(&virtual_function());
+    let found: Vec<(u16, String)> = layout.capabilities.iter().map(|one| (one.offset, one.name())).collect();
+    let expected = [(0x70, "MSIX"), (0xa0, "EXP"), (0x100, "ERR")];
+    assert_eq!(found, expected.map(|(offset, name)| (offset, name.to_owned())));
+    assert_eq!((broken, layout.no_ids), (None, true));
+    assert!(!walked(&card()).layout.no_ids && !walked(&[0xff; 4096]).layout.no_ids);
+}
+
 #[test]
 fn an_access_is_called_by_what_it_touches_with_the_fields_of_what_it_has_whole() {
     let registers = ConfigRegisters::new(&walked(&card()).layout);

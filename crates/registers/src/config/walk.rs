@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::{Capability, Layout, SIZE};
 
-/// Offsets in the header: status, in the upper half, with the bit that tells of a list; its type;
-/// where the list begins.
+/// Offsets in the header: who made it and what it is; status, in the upper half, with the bit that
+/// tells of a list; its type; where the list begins.
+const IDS: u16 = 0x00;
 const COMMAND_AND_STATUS: u16 = 0x04;
 const HAS_CAPABILITIES: u32 = 1 << 20;
 const HEADER_TYPE: u16 = 0x0c;
@@ -58,13 +59,18 @@ impl fmt::Display for Broken {
 /// and the beginning of each capability, since some devices do not like more.
 pub fn walk(mut read: impl FnMut(u16) -> Option<u32>) -> Walked {
     let mut walked = Walked::default();
-    if read(0) == Some(u32::MAX) {
-        walked.broken = Some(Broken::Silent);
-        return walked;
+    let status = read(COMMAND_AND_STATUS);
+    if read(IDS) == Some(u32::MAX) {
+        // Of a virtual function that is as it should be, but its status has zeros always.
+        if status.is_none_or(|status| status == u32::MAX) {
+            walked.broken = Some(Broken::Silent);
+            return walked;
+        }
+        walked.layout.no_ids = true;
     }
     walked.layout.header = (read(HEADER_TYPE).unwrap_or(0) >> 16) as u8 & 0x7f;
     let list = if walked.layout.header == 2 { LIST_OF_CARDBUS } else { LIST };
-    if read(COMMAND_AND_STATUS).is_some_and(|status| status & HAS_CAPABILITIES != 0) {
+    if status.is_some_and(|status| status & HAS_CAPABILITIES != 0) {
         let first = read(list).map_or(0, |first| first as u16 & 0xfc);
         follow(&mut walked, first, FIRST..FIRST_EXTENDED, MOST, |offset| {
             let found = read(offset)?;
