@@ -14,8 +14,8 @@ const DEVICE: PciFunction = PciFunction::new(0, 0, 5, 0);
 /// Of a card with MSI-X and error reporting.
 fn header() -> Header {
     let capability = |offset, id, extended| Capability { offset, id, extended, detail: 4 };
-    let layout =
-        Layout { header: 0, capabilities: vec![capability(0xa0, 0x11, false), capability(0x100, 1, true)] };
+    let capabilities = vec![capability(0xa0, 0x11, false), capability(0x100, 1, true)];
+    let layout = Layout { capabilities, ..Layout::default() };
     let devices = vec![Space { device: "0000:00:05.0".into(), layout }];
     let not_followed = vec!["pci_mmcfg_write".into()];
     Header { sources: vec![Source::Config(Spaces { devices, not_followed })], ..Header::default() }
@@ -156,6 +156,24 @@ fn a_report_tells_registers_by_whom_what_failed_what_is_silent_and_what_is_missi
     ] {
         assert!(words.contains(expected), "`{expected}`:\n{text}");
     }
+}
+
+#[test]
+fn a_device_whose_ids_read_as_ones_from_the_beginning_is_not_said_to_give_no_answer() {
+    let alarm = |no_ids| {
+        let mut header = header();
+        let Some(Source::Config(spaces)) = header.sources.first_mut() else { unreachable!() };
+        spaces.devices[0].layout.no_ids = no_ids;
+        // As a file's header tells it.
+        let told = serde_json::to_string(&spaces.devices[0]).unwrap();
+        assert_eq!(told.contains("no_ids"), no_ids);
+        spaces.devices[0] = serde_json::from_str(&told).unwrap();
+        let (mut summary, mut text) = (Summary::new(&header), Vec::new());
+        events(|event| summary.add(event));
+        summary.write(&mut text, false, 20).unwrap();
+        String::from_utf8(text).unwrap().contains("NO ANSWER")
+    };
+    assert_eq!([false, true].map(alarm), [true, false]);
 }
 
 #[test]

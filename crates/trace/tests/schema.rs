@@ -81,7 +81,7 @@ fn header() -> Header {
         ..Studied::default()
     };
     let capability = Capability { offset: 0x100, id: 1, extended: true, detail: u16::MAX };
-    let layout = ConfigLayout { header: 1, capabilities: vec![capability] };
+    let layout = ConfigLayout { header: 1, capabilities: vec![capability], no_ids: true };
     let spaces = Spaces {
         devices: vec![Space { device: "0000:00:03.0".into(), layout }],
         not_followed: vec!["pci_mmcfg_read".into()],

@@ -55,3 +55,27 @@ pub(crate) fn has_interrupts(system: &System, device: &Device) -> bool {
     let is_message = |id| id == MSI || id == MSI_X;
     space.walked().layout.capabilities.iter().any(|one| !one.extended && is_message(one.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::tests::with;
+
+    #[test]
+    fn a_virtual_function_whose_ids_read_as_ones_has_the_interrupts_that_it_lists() {
+        let mut bytes = vec![0; 256];
+        bytes[..8].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x04, 0x00, 0x10, 0x00]);
+        (bytes[0x34], bytes[0x70], bytes[0x71], bytes[0xa0]) = (0x70, 0x11, 0xa0, 0x10);
+        let (_root, system) = with(&[]);
+        let device = Device { address: "0000:01:10.0".into(), ..Device::default() };
+        let folder = system.path("sys/bus/pci/devices/0000:01:10.0");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut has = |id| {
+            bytes[0x70] = id;
+            std::fs::write(folder.join("config"), &bytes).unwrap();
+            has_interrupts(&system, &device)
+        };
+        // MSI-X, MSI; and power management alone.
+        assert_eq!([0x11, 0x05, 0x01].map(&mut has), [true, true, false]);
+    }
+}

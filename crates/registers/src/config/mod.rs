@@ -13,6 +13,7 @@ mod capability;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,10 @@ pub struct Layout {
     pub header: u8,
     /// Its capabilities, as they are listed.
     pub capabilities: Vec<Capability>,
+    /// Its vendor's and device's ids read as ones though it answers: those of a virtual function of
+    /// SR-IOV do, whose ids the function that it belongs to tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_ids: bool,
 }
 
 /// The registers of a device's configuration space.
@@ -69,17 +74,18 @@ impl ConfigRegisters {
         };
         put("header", 0, SIZE);
         put(header, 0, SIZE);
-        for capability in &layout.capabilities {
+        let capabilities = placed(layout);
+        let is_root = capabilities.values().any(Capability::is_root);
+        for (offset, capability) in &capabilities {
             // A capability does not reach into another one.
-            let others = layout.capabilities.iter().map(|other| other.offset);
-            let next = others.filter(|other| *other > capability.offset).min().unwrap_or(SIZE);
+            let behind = (Bound::Excluded(offset), Bound::Unbounded);
+            let next = capabilities.range(behind).next().map_or(SIZE, |(other, _)| *other);
             let end = next.min(if capability.extended { SIZE } else { walk::FIRST_EXTENDED });
-            let most = capability.most().min(end.saturating_sub(capability.offset));
-            put(&capability.space(), capability.offset, most);
+            let most = capability.most(is_root).min(end.saturating_sub(*offset));
+            put(&capability.space(), *offset, most);
         }
-        for capability in &layout.capabilities {
-            file.registers.extend(capability.list_registers());
-        }
+        let lists = capabilities.values().flat_map(|capability| capability.list_registers());
+        file.registers.extend(lists.filter(|one| one.offset + u64::from(one.width) <= SIZE.into()));
         let registers = DeviceRegisters::new(&file);
         let elements = file
             .registers
@@ -111,15 +117,31 @@ impl ConfigRegisters {
     /// The fields of a value of `width` bytes at `offset`, as `MEMORY=1 MASTER=0`; empty if there
     /// are none.
     pub fn fields(&self, offset: u16, width: u8, value: u32) -> String {
-        let end = offset.saturating_add(width.into());
-        let inside = self.widths.range(offset..end);
-        let whole = inside.filter(|(start, width)| *start + u16::from(**width) <= end);
+        if !matches!(width, 1 | 2 | 4) {
+            return String::new();
+        }
+        let end = u32::from(offset) + u32::from(width);
+        let inside = self.widths.range(offset..).take_while(|(start, _)| u32::from(**start) < end);
+        let whole = inside.filter(|(start, width)| u32::from(**start) + u32::from(**width) <= end);
         let fields = whole.map(|(start, width)| {
             let value = u64::from(value) >> (8 * (start - offset));
             self.registers.fields(0, u64::from(*start), *width, value)
         });
         fields.filter(|fields| !fields.is_empty()).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The capabilities of a layout by their offsets. A layout may come from a file, which may say
+/// anything: none lies behind the space, there is one in one place, and there are no more than fit.
+fn placed(layout: &Layout) -> BTreeMap<u16, Capability> {
+    let mut placed = BTreeMap::new();
+    for capability in layout.capabilities.iter().filter(|one| one.offset < SIZE) {
+        if placed.len() == walk::MOST + walk::MOST_EXTENDED {
+            break;
+        }
+        placed.entry(capability.offset).or_insert(*capability);
+    }
+    placed
 }
 
 /// Bytes of the whole space.

@@ -5,21 +5,25 @@ use std::fmt;
 
 use super::{Capability, Layout, SIZE};
 
-/// Offsets in the header: status, in the upper half, with the bit that tells of a list; its type;
-/// where the list begins.
+/// Offsets in the header: who made it and what it is; status, in the upper half, with the bit that
+/// tells of a list; its type; where the list begins.
+const IDS: u16 = 0x00;
 const COMMAND_AND_STATUS: u16 = 0x04;
 const HAS_CAPABILITIES: u32 = 1 << 20;
 const HEADER_TYPE: u16 = 0x0c;
 const LIST: u16 = 0x34;
 const LIST_OF_CARDBUS: u16 = 0x14;
 
+/// What is no capability's id.
+const NO_ID: u16 = 0xff;
+
 /// Where capabilities can lie.
 const FIRST: u16 = 0x40;
 pub(super) const FIRST_EXTENDED: u16 = 0x100;
 
 /// So many fit: of four bytes each, and of eight.
-const MOST: usize = ((FIRST_EXTENDED - FIRST) / 4) as usize;
-const MOST_EXTENDED: usize = ((SIZE - FIRST_EXTENDED) / 8) as usize;
+pub(super) const MOST: usize = ((FIRST_EXTENDED - FIRST) / 4) as usize;
+pub(super) const MOST_EXTENDED: usize = ((SIZE - FIRST_EXTENDED) / 8) as usize;
 
 /// What a device's lists say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +37,10 @@ pub struct Walked {
 /// What is wrong with a device's configuration space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// It reads as ones throughout: the device does not answer.
+    /// It reads as ones, from the beginning or from somewhere on: the device does not answer.
     Silent,
+    /// It, or what a list leads to, can't be read.
+    Unreadable,
     /// A list comes back to the capability at this offset.
     Loop(u16),
     /// A list leads here, where no capability can lie.
@@ -44,7 +50,8 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent => f.write_str("it reads as ones throughout, as of a device that does not answer"),
+            Self::Silent => f.write_str("it reads as ones, as of a device that does not answer"),
+            Self::Unreadable => f.write_str("not all of what its list of capabilities leads to can be read"),
             Self::Loop(offset) => write!(f, "its list of capabilities comes back to {offset:#x}"),
             Self::Astray(offset) => {
                 write!(f, "its list of capabilities leads to {offset:#x}, where none can lie")
@@ -58,40 +65,62 @@ impl fmt::Display for Broken {
 /// and the beginning of each capability, since some devices do not like more.
 pub fn walk(mut read: impl FnMut(u16) -> Option<u32>) -> Walked {
     let mut walked = Walked::default();
-    if read(0) == Some(u32::MAX) {
-        walked.broken = Some(Broken::Silent);
-        return walked;
+    let status = read(COMMAND_AND_STATUS);
+    if read(IDS) == Some(u32::MAX) {
+        // Of a virtual function that is as it should be, but its status has zeros always.
+        if status.is_none_or(|status| status == u32::MAX) {
+            walked.broken = Some(Broken::Silent);
+            return walked;
+        }
+        walked.layout.no_ids = true;
     }
-    walked.layout.header = (read(HEADER_TYPE).unwrap_or(0) >> 16) as u8 & 0x7f;
+    let header = read(HEADER_TYPE);
+    walked.layout.header = (header.unwrap_or(0) >> 16) as u8 & 0x7f;
     let list = if walked.layout.header == 2 { LIST_OF_CARDBUS } else { LIST };
-    if read(COMMAND_AND_STATUS).is_some_and(|status| status & HAS_CAPABILITIES != 0) {
-        let first = read(list).map_or(0, |first| first as u16 & 0xfc);
-        follow(&mut walked, first, FIRST..FIRST_EXTENDED, MOST, |offset| {
-            let found = read(offset)?;
-            let capability =
-                Capability { offset, id: found as u16 & 0xff, extended: false, detail: (found >> 16) as u16 };
-            Some((capability, (found >> 8) as u16 & 0xfc))
-        });
+    let has_list = |status: &u32| status & HAS_CAPABILITIES != 0;
+    let first = if status.as_ref().is_some_and(has_list) { read(list) } else { Some(0) };
+    let (Some(_), Some(_), Some(first)) = (status, header, first) else {
+        walked.broken = Some(Broken::Unreadable);
+        return walked;
+    };
+    follow(&mut walked, first as u16 & 0xfc, FIRST..FIRST_EXTENDED, MOST, &mut read, |offset, found| {
+        let (id, detail) = (found as u16 & 0xff, (found >> 16) as u16);
+        // The kernel's walk ends at such an id too.
+        let capability = Capability { offset, id, extended: false, detail };
+        (id != NO_ID).then_some((capability, (found >> 8) as u16 & 0xfc))
+    });
+    match read(FIRST_EXTENDED) {
+        // Without extended ones the first is nothing, or can't be read; or it reads as ones, which it
+        // also does if the device is gone by now.
+        None | Some(0) => {}
+        Some(u32::MAX) => {
+            if read(COMMAND_AND_STATUS) == Some(u32::MAX) {
+                walked.broken = walked.broken.or(Some(Broken::Silent));
+            }
+        }
+        Some(_) => {
+            let within = FIRST_EXTENDED..SIZE;
+            follow(&mut walked, FIRST_EXTENDED, within, MOST_EXTENDED, &mut read, |offset, found| {
+                let (id, detail) = (found as u16, (found >> 16) as u16);
+                let capability = Capability { offset, id, extended: true, detail };
+                Some((capability, (found >> 20) as u16 & 0xffc))
+            });
+        }
     }
-    // Without extended ones the first is nothing, or can't be read.
-    let has_extended = |found: &u32| *found != 0 && *found != u32::MAX;
-    if read(FIRST_EXTENDED).filter(has_extended).is_some() {
-        follow(&mut walked, FIRST_EXTENDED, FIRST_EXTENDED..SIZE, MOST_EXTENDED, |offset| {
-            let found = read(offset)?;
-            let (id, detail) = (found as u16, (found >> 16) as u16);
-            Some((Capability { offset, id, extended: true, detail }, (found >> 20) as u16 & 0xffc))
-        });
-    }
+    // Ids that read as ones are nothing of the device's own if it was going away.
+    walked.layout.no_ids &= walked.broken != Some(Broken::Silent);
     walked
 }
 
-/// Follows one list from `first` on, with what `at` finds: a capability, and where the next is.
+/// Follows one list from `first` on, with what `parse` makes of the beginning of each capability:
+/// that, and where the next is; `None` if the list ends before it.
 fn follow(
     walked: &mut Walked,
     first: u16,
     within: std::ops::Range<u16>,
     most: usize,
-    mut at: impl FnMut(u16) -> Option<(Capability, u16)>,
+    mut read: impl FnMut(u16) -> Option<u32>,
+    parse: impl Fn(u16, u32) -> Option<(Capability, u16)>,
 ) {
     let mut offset = first;
     for _ in 0..most {
@@ -99,17 +128,24 @@ fn follow(
             return;
         }
         let known = &mut walked.layout.capabilities;
-        if !within.contains(&offset) {
-            walked.broken = walked.broken.or(Some(Broken::Astray(offset)));
-            return;
-        }
-        if known.iter().any(|one| one.offset == offset) {
-            walked.broken = walked.broken.or(Some(Broken::Loop(offset)));
-            return;
-        }
-        let Some((capability, next)) = at(offset) else { return };
-        // The first of the extended ones may be an empty one that only leads on.
-        known.push(capability);
-        offset = next;
+        let broken = if !within.contains(&offset) {
+            Broken::Astray(offset)
+        } else if known.iter().any(|one| one.offset == offset) {
+            Broken::Loop(offset)
+        } else {
+            match read(offset) {
+                None => Broken::Unreadable,
+                Some(u32::MAX) => Broken::Silent,
+                Some(found) => {
+                    let Some((capability, next)) = parse(offset, found) else { return };
+                    // The first of the extended ones may be an empty one that only leads on.
+                    known.push(capability);
+                    offset = next;
+                    continue;
+                }
+            }
+        };
+        walked.broken = walked.broken.or(Some(broken));
+        return;
     }
 }

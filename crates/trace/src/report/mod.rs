@@ -131,7 +131,7 @@ impl Summary {
                 Source::Access(Watched { injected: Some(injected), .. }) => {
                     summary.tallies.access.under(injected);
                 }
-                Source::Config(spaces) => summary.tallies.config.without(&spaces.not_followed),
+                Source::Config(spaces) => summary.tallies.config.under(spaces),
                 _ => {}
             }
         }

@@ -9,10 +9,12 @@ use std::io;
 
 use proptest::prelude::*;
 use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, Way};
+use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
     Access, Bar, ConfigAccess, Device, Direction, Ending, Event, FileWriter, Frame, Header, Human, Interrupt,
     JsonLines, Lost, Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, RegisterFile,
-    Registers, Sink, Summary, Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
+    Registers, Sink, Source, Space, Spaces, Summary, Symbols, Totals, TraceReader, Unmap, Value, What,
+    Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -102,8 +104,10 @@ fn what() -> impl Strategy<Value = What<'static>> {
                 took: result.map(|_| took),
             })
         });
-    let config = (any::<(u64, u32, u8, u32, u32, u8)>(), number(), prop::collection::vec(number(), 0..4))
-        .prop_map(|((device, offset, width, value, error, flags), took, stack)| {
+    let offsets = prop_oneof![0..0x1100_u32, 0xfff0..0x1_0010_u32, any::<u32>()];
+    let rest = (number(), prop::collection::vec(number(), 0..4));
+    let config = (any::<(u64, u8, u32, u32, u8)>(), offsets, rest).prop_map(
+        |((device, width, value, error, flags), offset, (took, stack))| {
             What::Config(ConfigAccess {
                 device: PciFunction(device).into(),
                 direction: if flags & 1 == 0 { Direction::Read } else { Direction::Write },
@@ -119,7 +123,8 @@ fn what() -> impl Strategy<Value = What<'static>> {
                 site: None,
                 stack: stack.into_iter().map(|ip| Frame { ip, site: None }).collect(),
             })
-        });
+        },
+    );
     prop_oneof![
         access,
         map,
@@ -130,6 +135,29 @@ fn what() -> impl Strategy<Value = What<'static>> {
         number().prop_map(|count| What::Lost(Lost { count })),
         (number(), number()).prop_map(|(address, nanoseconds)| What::Window(Window { address, nanoseconds })),
     ]
+}
+
+/// Configuration spaces of devices with events, and of others, as a header may tell of them.
+fn spaces() -> impl Strategy<Value = Vec<Layout>> {
+    let edges = prop::sample::select(vec![0, 0x40, 0xff, 0x100, 0xffe, 0xfff, 0x1000, 0xfffe, u16::MAX]);
+    let offset = prop_oneof![edges, 0..0x1000_u16, any::<u16>()];
+    let id = prop_oneof![0..0x30_u16, any::<u16>()];
+    let capability = (offset, id, any::<bool>(), any::<u16>())
+        .prop_map(|(offset, id, extended, detail)| Capability { offset, id, extended, detail });
+    let layout = (any::<u8>(), prop::collection::vec(capability, 0..20), any::<bool>())
+        .prop_map(|(header, capabilities, no_ids)| Layout { header, capabilities, no_ids });
+    prop::collection::vec(layout, 0..4)
+}
+
+/// The source that has them.
+fn source(layouts: &[Layout], events: &[(u64, u16, What<'static>)]) -> Source {
+    let accessed = events.iter().filter_map(|(_, _, what)| match what {
+        What::Config(access) => Some(access.device.as_str().to_owned()),
+        _ => None,
+    });
+    let named = accessed.chain(["0000:00:03.0".into(), String::new()]).zip(layouts.iter().cycle());
+    let devices = named.map(|(device, layout)| Space { device, layout: layout.clone() }).collect();
+    Source::Config(Spaces { devices, not_followed: vec!["x".into()] })
 }
 
 fn device(numbers: [u64; 3]) -> Device {
@@ -156,9 +184,9 @@ fn file(header: &Header, events: &[(u64, u16, What<'static>)], totals: &Totals) 
 fn read(bytes: &[u8], registers: &Registers) {
     let Ok(mut reader) = TraceReader::new(bytes, "it") else { return };
     let header = reader.header().clone();
-    let names = Names::new(&header.devices, registers, None);
+    let names = Names::new(&header.devices, registers, None).with_spaces(&header);
     let mut summary = Summary::new(&header);
-    let fields = Names::new(&header.devices, registers, None);
+    let fields = Names::new(&header.devices, registers, None).with_spaces(&header);
     let mut sinks: Vec<Box<dyn Sink>> = vec![
         Box::new(Human::new(io::sink(), true).with_fields(fields)),
         Box::new(JsonLines::new(io::sink(), &header).unwrap()),
@@ -197,9 +225,11 @@ proptest! {
     fn a_trace_of_any_events_is_summed_up_and_converted(
         events in prop::collection::vec((number(), 0..4_u16, what()), 0..40),
         bar in [number(), number(), number()],
+        layouts in spaces(),
         counts in [number(), number(), number()],
     ) {
-        let header = Header { devices: vec![device(bar)], cpus: 4, ..Header::default() };
+        let sources = vec![source(&layouts, &events)];
+        let header = Header { devices: vec![device(bar)], cpus: 4, sources, ..Header::default() };
         let [dropped, windows, performed] = counts;
         let totals = Totals { dropped, windows, performed: [performed; 3], ..Totals::default() };
         read(&file(&header, &events, &totals), &Registers::shipped());

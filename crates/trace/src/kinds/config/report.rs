@@ -5,7 +5,7 @@ use std::io;
 
 use hashbrown::HashMap;
 
-use super::{ConfigAccess, Direction};
+use super::{ConfigAccess, Direction, Spaces};
 use crate::kinds::EventKind;
 use crate::report::{Activity, Code, Completeness, Page, Section, Seen, Texts, counted, function};
 use crate::write::grouped;
@@ -42,14 +42,18 @@ pub(crate) struct Tally {
     rows: HashMap<(PciAddress, u32, u8), Row>,
     /// Devices that did not answer, and how often.
     silent: HashMap<PciAddress, u64>,
+    /// Devices whose ids read as ones though they answer.
+    no_ids: Vec<String>,
     /// Functions that are not followed.
     not_followed: Vec<String>,
 }
 
 impl Tally {
-    /// Of a trace that lacks what goes through these functions.
-    pub(crate) fn without(&mut self, functions: &[String]) {
-        self.not_followed = functions.to_vec();
+    /// Of a trace of these spaces.
+    pub(crate) fn under(&mut self, spaces: &Spaces) {
+        let no_ids = spaces.devices.iter().filter(|space| space.layout.no_ids);
+        self.no_ids.extend(no_ids.map(|space| space.device.clone()));
+        self.not_followed.clone_from(&spaces.not_followed);
     }
 
     pub(super) fn add(&mut self, seen: &Seen<'_>, access: &ConfigAccess<'_>, texts: &mut Texts) {
@@ -153,6 +157,7 @@ impl Section for Tally {
             page.alarm(&format!("{accesses} to configuration space FAILED: the device was not accessed"))?;
         }
         let mut silent: Vec<_> = self.silent.iter().collect();
+        silent.retain(|(device, _)| !self.no_ids.iter().any(|known| known == device.as_str()));
         silent.sort();
         silent.iter().try_for_each(|(device, count)| {
             let times = counted(**count, "time", "times");
