@@ -90,8 +90,8 @@ pub fn walk(mut read: impl FnMut(u16) -> Option<u32>) -> Walked {
         (id != NO_ID).then_some((capability, (found >> 8) as u16 & 0xfc))
     });
     match read(FIRST_EXTENDED) {
-        // Without extended ones the first is nothing, or can't be read; or it reads as ones, which it
-        // also does if the device is gone by now.
+        // Without extended ones the first is nothing, or can't be read; or it reads as ones, which
+        // it also does if the device is gone by now.
         None | Some(0) => {}
         Some(u32::MAX) => {
             if read(COMMAND_AND_STATUS) == Some(u32::MAX) {
