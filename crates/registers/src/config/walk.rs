@@ -39,7 +39,7 @@ pub struct Walked {
 pub enum Broken {
     /// It reads as ones, from the beginning or from somewhere on: the device does not answer.
     Silent,
-    /// It, or what a list leads to, can't be read.
+    /// Its header, or what a list leads to, can't be read.
     Unreadable,
     /// A list comes back to the capability at this offset.
     Loop(u16),
@@ -51,7 +51,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("it reads as ones, as of a device that does not answer"),
-            Self::Unreadable => f.write_str("not all of what its list of capabilities leads to can be read"),
+            Self::Unreadable => f.write_str("not all that tells of its capabilities can be read"),
             Self::Loop(offset) => write!(f, "its list of capabilities comes back to {offset:#x}"),
             Self::Astray(offset) => {
                 write!(f, "its list of capabilities leads to {offset:#x}, where none can lie")

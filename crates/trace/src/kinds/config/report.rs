@@ -1,5 +1,5 @@
 //! Accesses to configuration space in a report: by register, with who made them; what failed, and
-//! what reads as ones throughout.
+//! what reads as ones.
 
 use std::io;
 
