@@ -41,9 +41,9 @@ const TABLE: &[Row] = {
     use On::{Ends, Every, Newest, Oldest};
     &[
         // Of CPUs at once: their machines take all cores of the host.
-        row(&silence::OF_THE_BUILD, Every, "each kernel has its own headers and tools"),
-        row(&reach::OF_TRAPS, Every, "what is inlined comes from the kernel's headers"),
-        row(&reach::STACKS, Every, "what is inlined comes from the kernel's headers"),
+        row(&silence::OF_THE_BUILD, Ends, "each kernel has its own headers and tools"),
+        row(&reach::OF_TRAPS, Ends, "what is inlined comes from the kernel's headers"),
+        row(&reach::STACKS, Ends, "what is inlined comes from the kernel's headers"),
         row(&record::OF_EDU, Oldest, "QEMU's record, without Trapline"),
         row(&hammer::MILLION, Oldest, "the engine's and the ring's work; conformance has the kernel's part"),
         row(
@@ -52,19 +52,19 @@ const TABLE: &[Row] = {
             "the engine's and the ring's work; conformance has the kernel's part",
         ),
         row(&hammer::ARMED_AND_DISARMED, Newest, "page tables are changed while CPUs use them"),
-        row(&leftovers::STARTED_AND_STOPPED, Ends, "page tables are changed while CPUs use them"),
+        row(&leftovers::STARTED_AND_STOPPED, Newest, "page tables are changed while CPUs use them"),
         row(&leftovers::KILLED, Newest, "what the kernel takes back from a dead command"),
         row(&leftovers::REMOVED, Newest, "what the kernel waits for as a module goes"),
         row(&drivers::TRACED, Every, "drivers, their mappings and the fault's way are the kernel's"),
         row(&conformance::HELD, Every, "each promise of the engine on the kernel's own entry"),
         row(&faults::COUNTED, Newest, "hooks of faults against the kernel's tracepoints"),
-        row(&faults::NAMED, Every, "causes are read from the kernel's tables and mappings"),
-        row(&faults::MISTAKEN, Every, "where the kernel has its regions"),
+        row(&faults::NAMED, Ends, "causes are read from the kernel's tables and mappings"),
+        row(&faults::MISTAKEN, Ends, "where the kernel has its regions"),
         row(&gate::COUNTED, Newest, "the kernel's entry code"),
         row(&gate::PUT_BACK, Ends, "the kernel's entry code and its hotplug"),
         // Of CPUs that take turns: two machines and more run side by side, to the end if the
         // longest begin.
-        row(&code::FAULTS, Ends, "kprobes, their jumps and ftrace's entries"),
+        row(&code::FAULTS, Newest, "kprobes, their jumps and ftrace's entries"),
         row(&hotplug::SURVIVED, Ends, "which lock waits for which in the kernel"),
         row(&sources::SHARED, Oldest, "the module's own sessions"),
         row(&probes::STARTED_AND_STOPPED, Newest, "how the kernel patches code"),
