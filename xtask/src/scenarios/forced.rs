@@ -32,7 +32,7 @@ echo 'p:forced irq_forced_thread_fn' > $tracing/kprobe_events
 echo 1 > $tracing/events/kprobes/forced/enable
 modprobe trapline
 trapline device {CARD} --without accesses --quiet --output /out/trace -- sh -ec '
-    # Another return probe, which comes before ours: where a call returns to is no more on the stack.
+    # Another return probe, which comes before ours: the return address is not on the stack then.
     echo r:other irq_thread_fn >> /sys/kernel/tracing/kprobe_events
     echo 1 > /sys/kernel/tracing/events/kprobes/other/enable
     modprobe e1000e IntMode=0
