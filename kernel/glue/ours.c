@@ -95,28 +95,37 @@ bool glue_is_task_stack(u64 start, u64 length)
 	return length == THREAD_SIZE && IS_ALIGNED(start, THREAD_ALIGN) && READ_ONCE(*(unsigned long *)start) == STACK_END_MAGIC;
 }
 
-/* The page of RAM at an address of the vmalloc area, or NULL. */
-static const struct page *page_at(u64 address)
+/*
+ * The chunk of alloc_percpu() that the page of RAM at an address names, or 0: nothing is mapped
+ * there, or it names nothing that can be a chunk, which are made by kzalloc() (mm/percpu.c,
+ * pcpu_mem_zalloc()). What a page names stays when the page is given back, and no allocator clears
+ * it for the next owner: slabs leave a pointer to their free objects there, and those lie in the
+ * slab itself, which is none any more.
+ */
+static unsigned long chunk_at(u64 address)
 {
 	const void *place = (const void *)(unsigned long)address;
 	const struct page *page = is_vmalloc_addr(place) ? vmalloc_to_page(place) : NULL;
+	unsigned long chunk;
 
-	return page && pfn_valid(page_to_pfn(page)) ? page : NULL;
+	if (!page || !pfn_valid(page_to_pfn(page)))
+		return 0;
+	chunk = compat_percpu_chunk(page);
+	return virt_addr_valid((void *)chunk) && PageSlab(virt_to_head_page((void *)chunk)) ? chunk : 0;
 }
 
 static bool is_percpu_of(u64 address, unsigned int cpu)
 {
-	unsigned long chunk = 0;
+	unsigned long chunk = chunk_at(address);
 	unsigned int other;
 
+	if (!chunk)
+		return false;
 	for_each_possible_cpu(other) {
-		const struct page *page = page_at(address - per_cpu_offset(cpu) + per_cpu_offset(other));
-
-		if (!page || (chunk && compat_percpu_chunk(page) != chunk))
+		if (chunk_at(address - per_cpu_offset(cpu) + per_cpu_offset(other)) != chunk)
 			return false;
-		chunk = compat_percpu_chunk(page);
 	}
-	return virt_addr_valid((void *)chunk);
+	return true;
 }
 
 /*

