@@ -26,11 +26,11 @@ pub const MAX_PORT_RANGES: usize = 64;
 /// Argument of [`PORT_CODE`](crate::PORT_CODE): put probes on the instructions that access ports in
 /// a stretch of the kernel's code, which is decoded from its start, or in a module's code.
 ///
-/// `EINVAL` if both or neither are named, or there is no [`PORTS`](crate::PORTS)
-/// yet; `EFAULT` if no code of the
-/// kernel's lies there; `E2BIG` for more than [`MAX_PORT_CODE`] bytes, or too many modules;
-/// `EEXIST` for a module that the session has already; `ENOMEM`. Instructions that the kernel does
-/// not let anybody probe are counted ([`PORT_COUNTS`](crate::PORT_COUNTS)), and no error.
+/// `EINVAL` if neither is named, or a start without a length, or there is no
+/// [`PORTS`](crate::PORTS) yet; `EFAULT` if no code of the kernel's lies there; `E2BIG` for more than
+/// [`MAX_PORT_CODE`] bytes, or too many modules; `EEXIST` for a module that the session has already;
+/// `ENOMEM`. Instructions that the kernel does not let anybody probe are counted
+/// ([`PORT_COUNTS`](crate::PORT_COUNTS)), and no error.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortCode {
@@ -76,24 +76,27 @@ pub struct PortPayload {
     /// Whether `value` is known: not if what the string instruction copied could not be read
     /// afterwards.
     pub is_known: bool,
+    /// The instruction.
+    pub ip: u64,
 }
 
 impl PortPayload {
     /// As it lies in a record.
     pub const fn to_words(self) -> [u64; 4] {
-        let Self { caller, value, port, is_string, is_known } = self;
-        [caller, value as u64, port as u64 | (is_string as u64) << 16 | (is_known as u64) << 17, 0]
+        let Self { caller, value, port, is_string, is_known, ip } = self;
+        [caller, value as u64, port as u64 | (is_string as u64) << 16 | (is_known as u64) << 17, ip]
     }
 
     /// From a record of kind [`Kind::Port`](crate::Kind::Port).
     pub const fn from_words(words: [u64; 4]) -> Self {
-        let [caller, value, rest, _] = words;
+        let [caller, value, rest, ip] = words;
         Self {
             caller,
             value: value as u32,
             port: rest as u16,
             is_string: rest >> 16 & 1 != 0,
             is_known: rest >> 17 & 1 != 0,
+            ip,
         }
     }
 }
@@ -105,8 +108,8 @@ mod tests {
     #[test]
     fn an_access_survives_the_way_through_a_record() {
         for (is_string, is_known) in [(false, true), (true, false), (true, true)] {
-            let access =
-                PortPayload { caller: u64::MAX - 1, value: 0x89ab_cdef, port: 0xfffe, is_string, is_known };
+            let (caller, ip) = (u64::MAX - 1, u64::MAX - 2);
+            let access = PortPayload { caller, value: 0x89ab_cdef, port: 0xfffe, is_string, is_known, ip };
             assert_eq!(PortPayload::from_words(access.to_words()), access);
         }
     }

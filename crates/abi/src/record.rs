@@ -137,8 +137,8 @@ pub enum Kind {
     /// zeros behind them. Of `flags` only [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
     Config = 15,
     /// An access to an I/O port, which has been made: `payload` is
-    /// [`PortPayload`](crate::PortPayload), `width` the bytes accessed, `ip` the instruction. Of
-    /// `flags` only [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
+    /// [`PortPayload`](crate::PortPayload), `width` the bytes accessed. Of `flags` only
+    /// [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
     Port = 16,
 }
 

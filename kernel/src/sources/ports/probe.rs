@@ -143,12 +143,12 @@ unsafe fn accessed(given: *mut (), trap: &Trap, registers: &Registers, _carried:
         port,
         is_string: access.text.is_some(),
         is_known: value.is_some(),
+        ip: *address,
     };
     let record = Record {
         kind: Kind::Port as u8,
         flags: if access.is_write { Flags::WRITE } else { 0 },
         width: access.width,
-        ip: *address,
         payload: payload.to_words(),
         ..Record::EMPTY
     };
