@@ -76,7 +76,7 @@ static void leave_names(const struct mapped *mapped, const struct conformance_re
 	for (number = 0; number < count; number++) {
 		struct page *page = vmalloc_to_page(mapped->memory + number * PAGE_SIZE);
 
-		/* All name what is no slab any more, or only the last CPU's page names what is one. */
+		/* All name what is no slab any more; or only the last CPU's names what is one. */
 		if (region->pages > 1)
 			compat_percpu_chunk(page) = (unsigned long)first;
 		else
