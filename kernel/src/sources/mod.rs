@@ -13,6 +13,7 @@ mod config;
 mod faults;
 mod interrupts;
 mod ports;
+mod returns;
 
 use crate::errno::Errno;
 use crate::locks::Unlocked;
