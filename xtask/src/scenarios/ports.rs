@@ -23,7 +23,7 @@ pub(super) const EQUAL: Scenario = Scenario {
     check: equal,
 };
 
-const DEVICES: [&str; 14] = [
+const DEVICES: [&str; 16] = [
     "-device",
     "edu,addr=1",
     "-netdev",
@@ -34,8 +34,10 @@ const DEVICES: [&str; 14] = [
     "user,id=two,restrict=on",
     "-device",
     "rtl8139,addr=6,netdev=two,romfile=",
+    "-audiodev",
+    "none,id=sound",
     "-device",
-    "piix3-usb-uhci,addr=7",
+    "ES1370,addr=7,audiodev=sound",
     "-trace",
     "pci_cfg_read",
 ];
@@ -56,7 +58,7 @@ const TRACED: [Device; 4] = [
     Device { address: "0000:00:05.0", region: "'ne2000'", modules: &["ne2k_pci", "8390"], least: 500 },
     // By the kernel's ioread8() and its like: called by the driver.
     Device { address: "0000:00:06.0", region: "'rtl8139'", modules: &["8139too"], least: 50 },
-    Device { address: "0000:00:07.0", region: "'uhci'", modules: &["uhci_hcd"], least: 50 },
+    Device { address: "0000:00:07.0", region: "'es1370'", modules: &["snd_ens1370"], least: 50 },
     Device { address: "0000:00:1f.3", region: "'pm-smbus'", modules: &["i2c_i801"], least: 50 },
 ];
 
@@ -85,7 +87,7 @@ mark
 for round in 1 2; do
     modprobe ne2k-pci
     modprobe 8139too use_io=1
-    modprobe uhci-hcd
+    modprobe snd-ens1370
     modprobe i2c-i801
     modprobe i2c-dev
     for card in eth0 eth1; do ip link set $card up; done
@@ -99,7 +101,7 @@ for round in 1 2; do
     # The command learns of modules once a second while it writes to a file.
     sleep 3
     for card in eth0 eth1; do ip link set $card down; done
-    for module in ne2k_pci 8390 8139too uhci_hcd i2c_i801; do rmmod $module; done
+    for module in ne2k_pci 8390 8139too snd_ens1370 i2c_i801; do rmmod $module; done
 done
 mark
 WORK
@@ -110,7 +112,7 @@ rmmod trapline"
     let record = folder.path().join("record");
     succeeds(&Options {
         qemu: DEVICES.map(Into::into).into(),
-        modules: ["ne2k-pci", "8139too", "uhci-hcd", "i2c-i801", "i2c-dev"].map(Into::into).into(),
+        modules: ["ne2k-pci", "8139too", "snd-ens1370", "i2c-i801", "i2c-dev"].map(Into::into).into(),
         copy_out: Some(folder.path().to_owned()),
         record: Some(record.clone()),
         // Code is probed, and patched by that.
