@@ -59,8 +59,8 @@ pub const PORTS: u32 = iowr(14, size_of::<PortRange>());
 /// Follows the instructions that access ports in a stretch of code, for the ranges of [`PORTS`],
 /// of which there must be one: else `EINVAL`. [`PortCode`].
 pub const PORT_CODE: u32 = iowr(15, size_of::<PortCode>());
-/// Fills a [`PortCounts`], also after [`STOP`]; with zeros if the session never recorded accesses to
-/// ports.
+/// Fills a [`PortCounts`], also after [`STOP`]; with zeros if the session never recorded accesses
+/// to ports.
 pub const PORT_COUNTS: u32 = iowr(16, size_of::<PortCounts>());
 
 /// What [`INFO`] tells.

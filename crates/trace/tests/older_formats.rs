@@ -1,6 +1,7 @@
 //! Files as Trapline wrote them in older formats: each reads as the same trace does now. What each
 //! format lacked: 4 columns for what injection changes, 5 rows of interrupts, 6 rows of accesses to
-//! configuration space and compression, 7 rows of accesses to I/O ports. Format 3 has a program of its own.
+//! configuration space and compression, 7 rows of accesses to I/O ports. Format 3 has a program of
+//! its own.
 
 mod common;
 

@@ -228,6 +228,8 @@ fn named(events: &[Value]) -> Result<()> {
             ensure!(of_device.iter().any(|event| event["op"] == write), "{address}: no {write}");
         }
     }
-    ensure!(events.iter().any(|event| event["string"] == true), "no string instruction");
+    let is_string =
+        |event: &Value| event["flags"].as_array().is_some_and(|flags| flags.contains(&"string".into()));
+    ensure!(events.iter().any(is_string), "no string instruction");
     Ok(())
 }

@@ -10,8 +10,8 @@ use crate::pci::DeviceName;
 /// Trace all of a device together: accesses to its registers and I/O ports, its interrupts, its
 /// configuration space
 ///
-/// Short for `trace` with `--device DEVICE --interrupts --config --ports`; what each tells and what of it
-/// may be missing is described there. What a device does not have is said and left out.
+/// Short for `trace` with `--device DEVICE --interrupts --config --ports`; what each tells and what
+/// of it may be missing is described there. What a device does not have is said and left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
 pub(crate) struct Whole {

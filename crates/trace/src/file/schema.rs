@@ -79,10 +79,10 @@ pub(crate) mod column {
 
 /// The columns, which all kinds of events share; what of a kind is in which, its module in
 /// [`kinds`](crate::kinds) says. `amount` is a mapping's bytes, the records lost, the nanoseconds
-/// that a window was open, or an error number; `address` is a port's number too; `value` is the low 8 bytes, and `value_wide` has all
-/// bytes, lowest address first, of a value that is wider. `text` is the last, so that a file whose
-/// last bytes are lost has lost its end record: columns behind it could be all zeros, as what a
-/// machine's crash leaves is.
+/// that a window was open, or an error number; `address` is a port's number too; `value` is the low
+/// 8 bytes, and `value_wide` has all bytes, lowest address first, of a value that is wider. `text`
+/// is the last, so that a file whose last bytes are lost has lost its end record: columns behind it
+/// could be all zeros, as what a machine's crash leaves is.
 pub(crate) fn fields() -> Fields {
     use DataType::{Binary, UInt8, UInt16, UInt32, UInt64, Utf8};
     let text = |key| DataType::Dictionary(Box::new(key), Box::new(Utf8));

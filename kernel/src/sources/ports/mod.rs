@@ -3,8 +3,8 @@
 //! There is nothing to arm as there is for memory: the CPU has no trap for a port in kernel mode
 //! that a guest or a kernel module could have. So the instructions are found, by decoding the code
 //! of the drivers (`search`), and probed like any others; which ports they access is seen as they
-//! do. What a driver does by `ioread8()` and its like, with a cookie that stands for a port, ends in
-//! instructions of the kernel's own, which are found in the same way.
+//! do. What a driver does by `ioread8()` and its like, with a cookie that stands for a port, ends
+//! in instructions of the kernel's own, which are found in the same way.
 //!
 //! A module that is not loaded yet is searched as it comes, before any of its code runs
 //! (glue/modules.c).

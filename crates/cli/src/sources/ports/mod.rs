@@ -185,10 +185,15 @@ impl Ports {
             for region in &self.regions {
                 say!("recording accesses to the I/O ports {}", region.name());
             }
-            if !self.modules.names.is_empty() {
+            if found.modules > 0 {
                 say!(
-                    "following the {} instructions for ports in the code of {modules}, and {} in the kernel's ioread and iowrite functions",
-                    found.modules,
+                    "following {} instructions that access I/O ports, in the code of {modules}",
+                    found.modules
+                );
+            }
+            if found.kernel > 0 {
+                say!(
+                    "following {} instructions that access I/O ports, in the kernel's ioread and iowrite functions",
                     found.kernel
                 );
             }

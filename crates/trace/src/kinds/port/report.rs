@@ -38,14 +38,16 @@ pub(crate) struct Tally {
     reads: u64,
     writes: u64,
     rows: HashMap<(u16, u8), Row>,
-    /// Modules whose instructions were followed.
-    modules: Vec<String>,
+    /// Whose instructions were followed, if that is told.
+    followed: Option<String>,
 }
 
 impl Tally {
     /// Of a trace of these ports.
     pub(crate) fn under(&mut self, ports: &Ports) {
-        self.modules.clone_from(&ports.modules);
+        let kernel = ["the kernel's ioread and iowrite functions".to_owned()];
+        let all: Vec<String> = kernel.into_iter().chain(ports.modules.iter().cloned()).collect();
+        self.followed = Some(all.join(", "));
     }
 
     pub(super) fn add(&mut self, seen: &Seen<'_>, access: &PortAccess<'_>, texts: &mut Texts) {
@@ -143,8 +145,8 @@ impl Section for Tally {
     }
 
     fn completeness(&self, trace: &mut Completeness<'_>) {
-        if trace.is_of(PortAccess::NAME) && !self.modules.is_empty() {
-            trace.line(format!("accesses to I/O ports are those by the code of: {}", self.modules.join(", ")));
+        if let Some(followed) = &self.followed {
+            trace.line(format!("accesses to I/O ports are those by the code of: {followed}"));
         }
         let refused = trace.totals.ports_refused;
         if refused > 0 {
