@@ -52,7 +52,7 @@ pub struct PortCounts {
     /// Of these, those that the kernel lets nobody probe, and those for which there was no memory.
     pub refused: u64,
     /// Accesses, to whatever port, that the kernel could not deliver: inside of another probe's
-    /// handler.
+    /// handler; and those of a string instruction beyond its first 65,536.
     pub missed: u64,
 }
 

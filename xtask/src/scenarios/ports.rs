@@ -1,4 +1,4 @@
-//! Accesses to I/O ports of four devices while their drivers bind, work and go, twice, as QEMU
+//! Accesses to I/O ports of three devices while their drivers bind, work and go, twice, as QEMU
 //! recorded them: by instructions in the drivers' own code, in a module that a driver needs, and in
 //! the kernel's `ioread8()` and its like; string instructions too.
 //!
@@ -23,7 +23,7 @@ pub(super) const EQUAL: Scenario = Scenario {
     check: equal,
 };
 
-const DEVICES: [&str; 14] = [
+const DEVICES: [&str; 12] = [
     "-device",
     "edu,addr=1",
     "-netdev",
@@ -34,8 +34,6 @@ const DEVICES: [&str; 14] = [
     "none,id=sound",
     "-device",
     "AC97,addr=6,audiodev=sound",
-    "-device",
-    "ES1370,addr=7,audiodev=sound",
     "-trace",
     "pci_cfg_read",
 ];
@@ -52,7 +50,7 @@ struct Device {
     least: usize,
 }
 
-const TRACED: [Device; 4] = [
+const TRACED: [Device; 3] = [
     Device { address: "0000:00:05.0", regions: &["'ne2000'"], modules: &["ne2k_pci", "8390"], least: 500 },
     // By the kernel's ioread8() and its like: called by the driver.
     Device {
@@ -61,7 +59,6 @@ const TRACED: [Device; 4] = [
         modules: &["snd_intel8x0"],
         least: 50,
     },
-    Device { address: "0000:00:07.0", regions: &["'es1370'"], modules: &["snd_ens1370"], least: 50 },
     Device { address: "0000:00:1f.3", regions: &["'pm-smbus'"], modules: &["i2c_i801"], least: 50 },
 ];
 
@@ -90,7 +87,6 @@ mark
 for round in 1 2; do
     modprobe ne2k-pci
     modprobe snd-intel8x0
-    modprobe snd-ens1370
     modprobe i2c-i801
     modprobe i2c-dev
     ip link set eth0 up
@@ -102,7 +98,7 @@ for round in 1 2; do
     # The command learns of modules once a second while it writes to a file.
     sleep 3
     ip link set eth0 down
-    for module in ne2k_pci 8390 snd_intel8x0 snd_ens1370 i2c_i801; do rmmod $module; done
+    for module in ne2k_pci 8390 snd_intel8x0 i2c_i801; do rmmod $module; done
 done
 mark
 WORK
@@ -113,7 +109,7 @@ rmmod trapline"
     let record = folder.path().join("record");
     succeeds(&Options {
         qemu: DEVICES.map(Into::into).into(),
-        modules: ["ne2k-pci", "snd-intel8x0", "snd-ens1370", "i2c-i801", "i2c-dev"].map(Into::into).into(),
+        modules: ["ne2k-pci", "snd-intel8x0", "i2c-i801", "i2c-dev"].map(Into::into).into(),
         copy_out: Some(folder.path().to_owned()),
         record: Some(record.clone()),
         // Code is probed, and patched by that.
@@ -180,11 +176,14 @@ fn ported(line: &str) -> Option<(u64, Access)> {
     let words: Vec<&str> = line.split(' ').collect();
     let after = |word: &str| words.get(words.iter().position(|known| *known == word)? + 1).copied();
     let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let width: u64 = after("size")?.parse().ok()?;
     let access = Access {
         write: words.first()?.ends_with("_write"),
         port: hex(after("addr")?)?,
-        width: after("size")?.parse().ok()?,
-        value: hex(after("value")?)?,
+        width,
+        // As a model gives it, which may be wider than what it was asked for: the rest goes
+        // nowhere.
+        value: hex(after("value")?)? & u64::MAX >> (64 - 8 * width.clamp(1, 8)),
     };
     Some((after("cpu")?.parse().ok()?, access))
 }

@@ -179,7 +179,8 @@ impl PortAccesses {
     /// What was counted so far, and after the end.
     pub(crate) fn told(&self, host: &mut Host<'_>) -> PortCounts {
         let mut counts = self.counts;
-        if let Some(Running { probes, .. }) = &self.running {
+        if let Some(Running { probes, watch }) = &self.running {
+            counts.missed += watch.missed.load(Ordering::Relaxed);
             let mut patching = host.unlocked.patching();
             counts.missed += Registry::of(&mut patching).missed(|id| of(probes, id).is_some());
         }
@@ -223,6 +224,7 @@ impl Source for PortAccesses {
         probes.iter_mut().for_each(|probe| probe.is_leaving = true);
         let mut patching = host.unlocked.patching();
         self.counts.missed += remove(Registry::of(&mut patching), &probes);
+        self.counts.missed += watch.missed.load(Ordering::Relaxed);
         drop((probes, watch));
     }
 

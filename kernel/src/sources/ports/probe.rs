@@ -1,9 +1,9 @@
 //! A probe on an instruction that accesses a port, and what it records.
 //!
-//! An access is recorded after the instruction: only then is known what was read. What a string
-//! instruction copied is read from memory then; the CPU traps after each of its steps, so each is
-//! recorded apart. One that is repeated no times does nothing, which is seen by the register that
-//! each step moves.
+//! An access is recorded after the instruction: only then is known what was read. kprobes execute a
+//! copy of the instruction and a breakpoint behind it, so a string instruction that is repeated is
+//! one hit, whatever it did. How often it accessed the port is told by the register that each of its
+//! steps moves, and what it copied by the memory along the way; each step is recorded apart.
 
 use super::watch::Watch;
 use crate::code::{At, Registration, Registry};
@@ -20,6 +20,11 @@ use trapline_insn::{PortAccess, PortText, Registers};
 
 /// What the probes are called in lists.
 const NAME: &[u8] = b"I/O ports";
+
+/// Steps of a string instruction that are recorded. More are counted as missed: a driver moves a few
+/// thousand at once. The bound is far above, since each step that was made took longer than its
+/// record does, with interrupts off as well.
+const MOST: u64 = 1 << 16;
 
 /// EFLAGS.DF (Intel SDM volume 1, 3.4.3.2): string instructions go down.
 const DOWN: u64 = 1 << 10;
@@ -88,7 +93,7 @@ impl Probe {
     }
 }
 
-/// A string instruction, or a step of it, is about to be executed.
+/// A string instruction is about to be executed.
 ///
 /// # Safety
 /// `given` is a [`Given`] whose watch stays.
@@ -123,43 +128,47 @@ unsafe fn accessed(given: *mut (), trap: &Trap, registers: &Registers, _carried:
     if !watch.has(port, access.width) {
         return;
     }
-    let value = match access.text {
-        Some(text) => {
-            let after = moved(*access, registers);
-            let before = watch.before.of(trap).map(|before| before.load(Ordering::Relaxed));
-            if before == Some(after) {
-                return;
-            }
-            copied(text, after, access.width, registers.rflags)
-        }
-        None => Some(registers.rax & u64::MAX >> (64 - 8 * u32::from(access.width.clamp(1, 4)))),
-    };
     let mut caller = 0;
     // SAFETY: room for one; in a trap, on the CPU whose registers these are.
     unsafe { glue::glue_unwind(registers, &mut caller, 1) };
-    let payload = PortPayload {
-        caller,
-        value: value.unwrap_or(0) as u32,
-        port,
-        is_string: access.text.is_some(),
-        is_known: value.is_some(),
-        ip: *address,
+    let record = |value: Option<u64>| {
+        let payload = PortPayload {
+            caller,
+            value: value.unwrap_or(0) as u32,
+            port,
+            is_string: access.text.is_some(),
+            is_known: value.is_some(),
+            ip: *address,
+        };
+        let record = Record {
+            kind: Kind::Port as u8,
+            flags: if access.is_write { Flags::WRITE } else { 0 },
+            width: access.width,
+            payload: payload.to_words(),
+            ..Record::EMPTY
+        };
+        // SAFETY: the watch stays, and its sink: `accessed` asks for that.
+        unsafe { watch.sink.as_ref() }.push(trap, engine.platform(), record, &[]);
     };
-    let record = Record {
-        kind: Kind::Port as u8,
-        flags: if access.is_write { Flags::WRITE } else { 0 },
-        width: access.width,
-        payload: payload.to_words(),
-        ..Record::EMPTY
+    let Some(text) = access.text else {
+        record(Some(registers.rax & u64::MAX >> (64 - 8 * u32::from(access.width.clamp(1, 4)))));
+        return;
     };
-    // SAFETY: the watch stays, and its sink: `accessed` asks for that.
-    unsafe { watch.sink.as_ref() }.push(trap, engine.platform(), record, &[]);
+    let Some(before) = watch.before.of(trap) else { return };
+    let (from, step) = (before.load(Ordering::Relaxed), u64::from(access.width.max(1)));
+    let goes_down = registers.rflags & DOWN != 0;
+    let moved = moved(*access, registers).wrapping_sub(from);
+    let steps = if goes_down { moved.wrapping_neg() } else { moved } / step;
+    for number in 0..steps.min(MOST) {
+        let offset = number.wrapping_mul(step);
+        let at = if goes_down { from.wrapping_sub(offset) } else { from.wrapping_add(offset) };
+        record(copied(text, at, access.width));
+    }
+    watch.missed.fetch_add(steps.saturating_sub(MOST), Ordering::Relaxed);
 }
 
-/// What a step copied that has left its register at `after`; `None` if it can't be read.
-fn copied(text: PortText, after: u64, width: u8, flags: u64) -> Option<u64> {
-    let step = u64::from(width);
-    let at = if flags & DOWN == 0 { after.wrapping_sub(step) } else { after.wrapping_add(step) };
+/// What a step copied from or to `at`; `None` if it can't be read.
+fn copied(text: PortText, at: u64, width: u8) -> Option<u64> {
     let mut value = 0;
     // SAFETY: room for the value; whatever the address is, it is read with care, in a trap too.
     (text.is_plain && unsafe { glue::glue_get_inatomic(Linear(at), u32::from(width), &mut value) })

@@ -18,6 +18,8 @@ pub(super) struct Watch {
     pub sink: NonNull<Sink>,
     /// Of each lane, where RDI pointed as its last string instruction began.
     pub before: Lanes<AtomicU64>,
+    /// Accesses of string instructions that were too many to record.
+    pub missed: AtomicU64,
     count: AtomicUsize,
     /// First port, and the last one in the upper half.
     ranges: [AtomicU64; MAX_PORT_RANGES],
@@ -33,7 +35,7 @@ impl Watch {
     pub(super) fn new(sink: NonNull<Sink>, lanes: usize) -> Result<Self, OutOfMemory> {
         let before = Lanes::new(lanes, || Ok(AtomicU64::new(0)))?;
         let ranges = [const { AtomicU64::new(0) }; MAX_PORT_RANGES];
-        Ok(Self { sink, before, count: AtomicUsize::new(0), ranges })
+        Ok(Self { sink, before, missed: AtomicU64::new(0), count: AtomicUsize::new(0), ranges })
     }
 
     fn known(&self) -> &[AtomicU64] {
