@@ -150,6 +150,7 @@ u32 glue_kretprobe_flags(const struct glue_return *site);
 #define GLUE_MODULE_LENGTH 56
 void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH]);
 u64 glue_function_size(u64 address);
+u64 glue_function_end(u64 address);
 
 /* context.c */
 void glue_number_cpus(void);

@@ -73,6 +73,7 @@ unsafe extern "C" {
     // symbol.c
     pub(crate) fn glue_module_of(address: u64, name: *mut [u8; trapline_abi::MODULE_LENGTH]);
     pub(crate) safe fn glue_function_size(address: u64) -> u64;
+    pub(crate) safe fn glue_function_end(address: u64) -> u64;
 
     // context.c: the trap side.
     pub(crate) safe fn glue_local_clock() -> u64;

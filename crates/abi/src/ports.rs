@@ -36,7 +36,7 @@ pub const MAX_PORT_RANGES: usize = 64;
 pub struct PortCode {
     /// In: where the stretch begins, or 0 for a module's.
     pub start: u64,
-    /// In: its bytes.
+    /// In: its bytes; the function that the last of them is in is searched to its end.
     pub length: u64,
     /// In: name of a module, zero-padded: its code is searched whenever the module is loaded from
     /// now on, before it runs. What is loaded already is a stretch like any other.

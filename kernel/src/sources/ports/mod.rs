@@ -106,10 +106,13 @@ impl PortAccesses {
             self.modules.push(code.module);
             AWAITED.fetch_add(1, Ordering::SeqCst);
         }
-        if is_stretch && !self.add(host, code.start, code.length) {
-            return Err(Errno::FAULT);
+        if !is_stretch {
+            return Ok(());
         }
-        Ok(())
+        let end = code.start.checked_add(code.length).ok_or(Errno::INVALID)?;
+        // Who reads the kernel's symbols knows where the last function begins, not where it ends.
+        let length = glue::glue_function_end(end - 1).max(end) - code.start;
+        if self.add(host, code.start, length.min(MAX_PORT_CODE)) { Ok(()) } else { Err(Errno::FAULT) }
     }
 
     /// Probes what accesses ports in a stretch; false if not all of it can be read.
