@@ -266,7 +266,8 @@ impl Registry {
     /// place.
     pub(crate) fn original(&self, address: u64) -> Option<u8> {
         let mut all = self.control.probes(&Kprobes);
-        all.find(|(_, at, ..)| *at == address).map(|(_, _, site, _)| site.original())
+        all.find(|(_, at, site, _)| *at == address && !Kprobes.is_gone(site))
+            .map(|(_, _, site, _)| site.original())
     }
 
     /// Whether the instruction that the probe `id` is on went away with its module.

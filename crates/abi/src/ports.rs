@@ -27,10 +27,10 @@ pub const MAX_PORT_RANGES: usize = 64;
 /// a stretch of the kernel's code, which is decoded from its start, or in a module's code.
 ///
 /// `EINVAL` if neither is named, or a start without a length, or there is no
-/// [`PORTS`](crate::PORTS) yet; `EFAULT` if no code of the kernel's lies there; `E2BIG` for more
-/// than [`MAX_PORT_CODE`] bytes, or too many modules; `EEXIST` for a module that the session has
-/// already; `ENOMEM`. Instructions that the kernel does not let anybody probe are counted
-/// ([`PORT_COUNTS`](crate::PORT_COUNTS)), and no error.
+/// [`PORTS`](crate::PORTS) yet, or the name is not padded with zeros; `EFAULT` if no function of
+/// the kernel's lies there; `E2BIG` for more than [`MAX_PORT_CODE`] bytes, or too many modules;
+/// `EEXIST` for a module that the session has already; `ENOMEM`. Instructions that can't be probed
+/// are counted ([`PORT_COUNTS`](crate::PORT_COUNTS)), and no error.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortCode {

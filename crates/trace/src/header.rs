@@ -67,7 +67,8 @@ pub struct Totals {
     #[serde(default, skip_serializing_if = "is_none")]
     pub config_missed: u64,
     /// Accesses to I/O ports, to whichever, that the kernel could not deliver: inside of another
-    /// probe's handler. Left out as well if there are none.
+    /// probe's handler, or beyond 65,536 of one string instruction. Left out as well if there are
+    /// none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub ports_missed: u64,
     /// Instructions that access I/O ports and could not be probed: what they accessed is not told.

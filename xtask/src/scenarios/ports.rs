@@ -94,7 +94,7 @@ for round in 1 2; do
     # To nobody: the question who has the address is sent all the same.
     ping -c 1 -W 1 10.0.2.77 > /dev/null || true
     bus=$(grep -l I801 /sys/bus/i2c/devices/i2c-*/name | sed 's/.*i2c-\\([0-9]*\\).*/\\1/')
-    i2cdetect -y $bus > /dev/null
+    i2cdetect -y $bus 0x50 0x57 > /dev/null
     # The command learns of modules once a second while it writes to a file.
     sleep 3
     ip link set eth0 down
@@ -156,8 +156,8 @@ fn recorded(record: &str) -> Result<Accesses> {
     let mark = format!("@{MARK:#x} ");
     let is_mark = |line: &&str| line.contains("pci_cfg_read edu ") && line.contains(&mark);
     let lines: Vec<&str> = record.lines().collect();
-    let first = lines.iter().position(|line| is_mark(line)).context("no mark is recorded")?;
-    let last = lines.iter().rposition(|line| is_mark(line)).context("no mark is recorded")?;
+    let first = lines.iter().position(is_mark).context("no mark is recorded")?;
+    let last = lines.iter().rposition(is_mark).context("no mark is recorded")?;
     ensure!(first < last, "one mark is recorded");
     let mut accesses = Accesses::new();
     for line in &lines[first..last] {

@@ -162,13 +162,13 @@ pub(super) fn conclude(
     if totals.ports_missed > 0 && taking.quiet {
         say!(
             "{BAD}trapline: {} accesses to I/O ports were missed: the trace is not complete{BAD:#}; \
-             they came inside of another probe's handler",
+             they came inside of another probe's handler, or were more than 65,536 of one string instruction",
             totals.ports_missed
         );
     }
     if totals.ports_refused > 0 && taking.quiet {
         say!(
-            "trapline: {} instructions that access I/O ports were not followed: the kernel lets nobody probe them",
+            "trapline: {} instructions that access I/O ports were not followed: they could not be probed",
             totals.ports_refused
         );
     }

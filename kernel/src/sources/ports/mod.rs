@@ -92,6 +92,10 @@ impl PortAccesses {
     fn follow(&mut self, host: &mut Host<'_>, code: &PortCode) -> Result<(), Errno> {
         let is_stretch = code.start != 0;
         let is_module = code.module[0] != 0;
+        let mut rest = code.module.iter().skip_while(|byte| **byte != 0);
+        if rest.next().is_none() || rest.any(|byte| *byte != 0) {
+            return Err(Errno::INVALID);
+        }
         if self.running.is_none() || !(is_stretch || is_module) || is_stretch != (code.length != 0) {
             return Err(Errno::INVALID);
         }
@@ -111,7 +115,11 @@ impl PortAccesses {
         }
         let end = code.start.checked_add(code.length).ok_or(Errno::INVALID)?;
         // Who reads the kernel's symbols knows where the last function begins, not where it ends.
-        let length = glue::glue_function_end(end - 1).max(end) - code.start;
+        let whole = glue::glue_function_end(end - 1);
+        if glue::glue_function_end(code.start) == 0 || whole == 0 {
+            return Err(Errno::FAULT);
+        }
+        let length = whole.max(end) - code.start;
         if self.add(host, code.start, length.min(MAX_PORT_CODE)) { Ok(()) } else { Err(Errno::FAULT) }
     }
 
@@ -141,6 +149,8 @@ impl PortAccesses {
             });
             match registered {
                 Ok(probe) => probes.push(probe),
+                // No instruction begins there.
+                Err(Errno::ILLEGAL_SEQUENCE) => self.counts.found -= 1,
                 Err(_) => self.counts.refused += 1,
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! An access is recorded after the instruction: only then is known what was read. kprobes execute a
 //! copy of the instruction and a breakpoint behind it, so a string instruction that is repeated is
-//! one hit, whatever it did. How often it accessed the port is told by the register that each of its
-//! steps moves, and what it copied by the memory along the way; each step is recorded apart.
+//! one hit, whatever it did. How often it accessed the port is told by the register that each of
+//! its steps moves, and what it copied by the memory along the way; each step is recorded apart.
 
 use super::watch::Watch;
 use crate::code::{At, Registration, Registry};
@@ -21,9 +21,9 @@ use trapline_insn::{PortAccess, PortText, Registers};
 /// What the probes are called in lists.
 const NAME: &[u8] = b"I/O ports";
 
-/// Steps of a string instruction that are recorded. More are counted as missed: a driver moves a few
-/// thousand at once. The bound is far above, since each step that was made took longer than its
-/// record does, with interrupts off as well.
+/// Steps of a string instruction that are recorded. More are counted as missed. A driver moves a
+/// few thousand at once, with interrupts off as long as that takes; a record is quicker than an
+/// access to a real device's port.
 const MOST: u64 = 1 << 16;
 
 /// EFLAGS.DF (Intel SDM volume 1, 3.4.3.2): string instructions go down.
@@ -158,7 +158,9 @@ unsafe fn accessed(given: *mut (), trap: &Trap, registers: &Registers, _carried:
     let (from, step) = (before.load(Ordering::Relaxed), u64::from(access.width.max(1)));
     let goes_down = registers.rflags & DOWN != 0;
     let moved = moved(*access, registers).wrapping_sub(from);
-    let steps = if goes_down { moved.wrapping_neg() } else { moved } / step;
+    let moved = if goes_down { moved.wrapping_neg() } else { moved };
+    // An address of 32 bits leaves the register's upper half zero, whatever that was before.
+    let steps = if text.is_plain { moved } else { moved & 0xffff_ffff } / step;
     for number in 0..steps.min(MOST) {
         let offset = number.wrapping_mul(step);
         let at = if goes_down { from.wrapping_sub(offset) } else { from.wrapping_add(offset) };

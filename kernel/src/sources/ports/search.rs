@@ -5,9 +5,10 @@
 //! of step all the same, then kprobes, which decode from the function's start, refuse what begins
 //! inside of an instruction: nothing is ever patched that is none.
 //!
-//! Where a code probe stands, its breakpoint has taken the place of a byte: the registry knows
-//! which. Another tracer's breakpoint hides an instruction, and so does a jump that the kernel puts
-//! over several (optimised kprobes of others).
+//! Where a code probe on an instruction stands, its breakpoint has taken the place of a byte: the
+//! registry knows which. Another tracer's breakpoint hides an instruction, and a jump that the
+//! kernel puts in a breakpoint's place hides several (optimised kprobes, ours too), and may hide
+//! the next as well.
 //!
 //! Rejected: reading the module's file, which is compressed, may be another one by now, and does
 //! not tell where the parts of a module that is being loaded came to lie.

@@ -16,7 +16,8 @@ const PORTS: u32 = 1 << 16;
 /// more.
 pub(super) struct Watch {
     pub sink: NonNull<Sink>,
-    /// Of each lane, where RDI pointed as its last string instruction began.
+    /// Of each lane, where the memory of its last string instruction began: RDI of one that reads
+    /// from a port, RSI of one that writes.
     pub before: Lanes<AtomicU64>,
     /// Accesses of string instructions that were too many to record.
     pub missed: AtomicU64,

@@ -3,7 +3,7 @@
 mod modules;
 
 use rustix::io::Errno;
-use trapline_abi::{MAX_PORT_MODULES, MODULE_LENGTH, PortCode, PortRange};
+use trapline_abi::{MAX_PORT_MODULES, MODULE_LENGTH, PortCode, PortCounts, PortRange};
 use trapline_trace::{Device, DeviceError, Header, Registers, Symbols};
 
 use super::accesses::{TargetError, chosen, describe};
@@ -18,7 +18,7 @@ use modules::Modules;
 
 /// The kernel's functions for accesses to what is a port or memory, whichever a driver has; those
 /// that a kernel lacks are left out.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 28] = [
     "ioread8",
     "ioread16",
     "ioread16be",
@@ -27,6 +27,12 @@ const FUNCTIONS: [&str; 16] = [
     "ioread8_rep",
     "ioread16_rep",
     "ioread32_rep",
+    "ioread64_lo_hi",
+    "ioread64_hi_lo",
+    "ioread64be_lo_hi",
+    "ioread64be_hi_lo",
+    "pio_read64_lo_hi",
+    "pio_read64_hi_lo",
     "iowrite8",
     "iowrite16",
     "iowrite16be",
@@ -35,6 +41,12 @@ const FUNCTIONS: [&str; 16] = [
     "iowrite8_rep",
     "iowrite16_rep",
     "iowrite32_rep",
+    "iowrite64_lo_hi",
+    "iowrite64_hi_lo",
+    "iowrite64be_lo_hi",
+    "iowrite64be_hi_lo",
+    "pio_write64_lo_hi",
+    "pio_write64_hi_lo",
 ];
 
 /// Ports that there are.
@@ -153,7 +165,7 @@ impl Ports {
                 control.port_code(&code).map_err(refused)?;
             }
         }
-        let kernel = counts(control)?.found;
+        let kernel = followed(&counts(control)?);
         // Before what is loaded is looked up: of one that is loaded meanwhile nothing is missed.
         for name in &self.modules.names {
             let refused = |source| Refusal::PortCode { code: name.clone(), source };
@@ -161,12 +173,13 @@ impl Ports {
         }
         // What was read is still there if that can't be read again.
         let _ = symbols.refresh();
-        let mut absent = Vec::new();
+        let (mut searched, mut absent): (Vec<&str>, Vec<&str>) = Default::default();
         for name in &self.modules.names {
             let Some(code) = symbols.code_of(name) else {
-                absent.push(name.as_str());
+                absent.push(name);
                 continue;
             };
+            searched.push(name);
             match control.port_code(&stretch(code.start, code.end)) {
                 // It went meanwhile, and is found again if it comes back.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::FAULT) => {}
@@ -174,8 +187,9 @@ impl Ports {
                 Ok(()) => {}
             }
         }
-        let all = counts(control)?.found;
-        Ok(Found { kernel, modules: all.saturating_sub(kernel), absent: absent.join(", ") })
+        let all = followed(&counts(control)?);
+        let modules = all.saturating_sub(kernel);
+        Ok(Found { kernel, modules, searched: searched.join(", "), absent: absent.join(", ") })
     }
 
     /// Says what was found; what is in the way of a whole trace in any case.
@@ -187,8 +201,9 @@ impl Ports {
             }
             if found.modules > 0 {
                 say!(
-                    "following {} instructions that access I/O ports, in the code of {modules}",
-                    found.modules
+                    "following {} instructions that access I/O ports, in the code of {}",
+                    found.modules,
+                    found.searched
                 );
             }
             if found.kernel > 0 {
@@ -225,6 +240,8 @@ struct Found {
     kernel: u64,
     /// In modules.
     modules: u64,
+    /// The modules that are loaded.
+    searched: String,
     /// Modules that are not loaded.
     absent: String,
 }
@@ -250,9 +267,14 @@ fn waiting_for(name: &str) -> PortCode {
     PortCode { start: 0, length: 0, module }
 }
 
-fn counts(control: &dyn Control) -> Result<trapline_abi::PortCounts, Refusal> {
+fn counts(control: &dyn Control) -> Result<PortCounts, Refusal> {
     let what = "tell which instructions access I/O ports";
     control.port_counts().map_err(|source| Refusal::Told { what, source })
+}
+
+/// Instructions that were found and could be probed.
+fn followed(counts: &PortCounts) -> u64 {
+    counts.found.saturating_sub(counts.refused)
 }
 
 impl Source for Ports {

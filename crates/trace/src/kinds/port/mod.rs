@@ -67,7 +67,7 @@ impl<'a> PortAccess<'a> {
     /// `ioread8()`, `iowrite16be()`, `ioread32_rep()`.
     fn passes_on(&self) -> bool {
         let is_one = |site: &Site<'_>| {
-            let names = ["ioread", "iowrite"];
+            let names = ["ioread", "iowrite", "pio_read", "pio_write"];
             site.module.is_none() && names.iter().any(|name| site.function.starts_with(name))
         };
         self.site.as_ref().is_some_and(is_one)

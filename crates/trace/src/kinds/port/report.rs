@@ -152,13 +152,13 @@ impl Section for Tally {
         if refused > 0 {
             let instructions = counted(refused, "instruction", "instructions");
             trace.line(format!(
-                "not followed, since the kernel lets nobody probe them: {instructions} that access I/O ports"
+                "not followed, since they could not be probed: {instructions} that access I/O ports"
             ));
         }
         let missed = trace.totals.ports_missed;
         if missed > 0 {
             trace.missing(missed, "accesses to I/O ports missed");
-            trace.alarm("THIS TRACE IS NOT COMPLETE: accesses to I/O ports, to whichever, inside of another probe's handler, are only counted.");
+            trace.alarm("THIS TRACE IS NOT COMPLETE: accesses to I/O ports, to whichever, inside of another probe's handler, or beyond 65,536 of one string instruction, are only counted.");
         }
     }
 }
