@@ -9,6 +9,7 @@
 
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/pgtable.h>
 #include <linux/version.h>
 #include <asm/msr.h>
@@ -34,6 +35,19 @@
 #define compat_percpu_chunk(page) ((page)->index)
 #else
 #define compat_percpu_chunk(page) page_private(page)
+#endif
+
+/* 6.4 has a module's memory in a table, by what it is for. */
+#ifdef for_each_mod_mem_type
+#define compat_module_text(module) ((u64)(module)->mem[MOD_TEXT].base)
+#define compat_module_text_length(module) ((u64)(module)->mem[MOD_TEXT].size)
+#define compat_module_init_text(module) ((u64)(module)->mem[MOD_INIT_TEXT].base)
+#define compat_module_init_text_length(module) ((u64)(module)->mem[MOD_INIT_TEXT].size)
+#else
+#define compat_module_text(module) ((u64)(module)->core_layout.base)
+#define compat_module_text_length(module) ((u64)(module)->core_layout.text_size)
+#define compat_module_init_text(module) ((u64)(module)->init_layout.base)
+#define compat_module_init_text_length(module) ((u64)(module)->init_layout.text_size)
 #endif
 
 #ifdef CONFIG_RETHOOK

@@ -13,8 +13,6 @@
 
 #include <linux/cpuhotplug.h>
 #include <linux/irqflags.h>
-#include <linux/module.h>
-#include <linux/notifier.h>
 #include <linux/percpu.h>
 #include <linux/printk.h>
 #include <linux/ptrace.h>
@@ -31,6 +29,8 @@ static enum cpuhp_state state;
  * Whether the CPUs that are online are being switched: a foreign table is then a reason to give up.
  */
 static bool beginning;
+/* From before the first CPU is switched until after the last was switched back. */
+static bool is_in;
 static u32 lost;
 
 /* Called by gate_entry.S: in the exception, before the kernel's entry. */
@@ -125,17 +125,13 @@ static int gate_offline(unsigned int cpu)
  * KVM on Intel notes the table that it finds as it loads, and puts that in after each exit of a
  * guest, for as long as it is there. It must not note ours.
  */
-static int on_module(struct notifier_block *block, unsigned long event, void *data)
+bool gate_admits(const char *module)
 {
-	const struct module *module = data;
-
-	if (event != MODULE_STATE_COMING || strcmp(module->name, "kvm_intel"))
-		return NOTIFY_DONE;
+	if (!READ_ONCE(is_in) || strcmp(module, "kvm_intel"))
+		return true;
 	pr_warn("kvm_intel can't be loaded while page faults are seen by a table of interrupts of our own\n");
-	return notifier_from_errno(-EBUSY);
+	return false;
 }
-
-static struct notifier_block module_block = { .notifier_call = on_module };
 
 /*
  * Switches all CPUs, now and to come, to this table. Returns -EBUSY, and all as before, if one has
@@ -143,10 +139,9 @@ static struct notifier_block module_block = { .notifier_call = on_module };
  */
 int glue_gate_switch(u64 table, u16 limit)
 {
-	int result = register_module_notifier(&module_block);
+	int result;
 
-	if (result)
-		return result;
+	WRITE_ONCE(is_in, true);
 	ours = (struct desc_ptr){ .size = limit, .address = table };
 	WRITE_ONCE(lost, 0);
 	WRITE_ONCE(beginning, true);
@@ -154,7 +149,7 @@ int glue_gate_switch(u64 table, u16 limit)
 	result = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "trapline:gate", gate_online, gate_offline);
 	WRITE_ONCE(beginning, false);
 	if (result < 0) {
-		unregister_module_notifier(&module_block);
+		WRITE_ONCE(is_in, false);
 		return result;
 	}
 	state = result;
@@ -168,6 +163,6 @@ int glue_gate_switch(u64 table, u16 limit)
 u32 glue_gate_switch_back(void)
 {
 	cpuhp_remove_state(state);
-	unregister_module_notifier(&module_block);
+	WRITE_ONCE(is_in, false);
 	return READ_ONCE(lost);
 }

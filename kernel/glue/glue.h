@@ -101,6 +101,7 @@ u64 trapline_open(void);
 void trapline_release(u64 file);
 int trapline_ioctl(u64 file, u32 command, u64 argument);
 int trapline_mmap(u64 file, struct vm_area_struct *area, u64 offset, u64 length);
+void trapline_module_comes(const u8 *name, const u64 *code);
 
 /* Addresses in the assembly parts. */
 extern const u8 trapline_slots[], trapline_slot_done[], trapline_slot_fault[];
@@ -133,6 +134,7 @@ void glue_unregister_kprobes(struct kprobe **kprobes, u32 count);
 void glue_free_site(struct glue_site *site);
 bool glue_original_byte(u64 address, u8 *byte);
 u64 glue_kprobe_missed(const struct glue_site *site);
+u8 glue_kprobe_original(const struct glue_site *site);
 u32 glue_kprobe_flags(const struct glue_site *site);
 struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error);
 struct kretprobe *glue_kretprobe(struct glue_return *site);
@@ -148,6 +150,7 @@ u32 glue_kretprobe_flags(const struct glue_return *site);
 #define GLUE_MODULE_LENGTH 56
 void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH]);
 u64 glue_function_size(u64 address);
+u64 glue_function_end(u64 address);
 
 /* context.c */
 void glue_number_cpus(void);
@@ -184,6 +187,12 @@ bool glue_has_plain_entry(void);
 u64 glue_kernel_idt(void);
 int glue_gate_switch(u64 table, u16 limit);
 u32 glue_gate_switch_back(void);
+/* Whether a module of this name may be loaded now. */
+bool gate_admits(const char *module);
+
+/* modules.c */
+int modules_install(void);
+void modules_remove(void);
 
 /* faults.c */
 int glue_look_at_faults(void);
@@ -250,6 +259,7 @@ u64 glue_totalram_bytes(void);
 u32 glue_nr_cpu_ids(void);
 bool glue_has_smap(void);
 u32 glue_current_tgid(void);
+void glue_let_others_run(void);
 void glue_set_tracking(bool on);
 bool glue_copy_from_user(void *to, u64 from, size_t length);
 bool glue_copy_to_user(u64 to, const void *from, size_t length);

@@ -255,6 +255,12 @@ static u32 flags_of(const struct kprobe *kprobe)
 	return flags;
 }
 
+/* As kprobes have kept it, also where another kprobe was there before. */
+u8 glue_kprobe_original(const struct glue_site *site)
+{
+	return site->main.opcode;
+}
+
 u32 glue_kprobe_flags(const struct glue_site *site)
 {
 	return flags_of(&site->main);

@@ -82,6 +82,12 @@ u32 glue_current_tgid(void)
 	return current->tgid;
 }
 
+/* In a long loop, in process context. */
+void glue_let_others_run(void)
+{
+	cond_resched();
+}
+
 bool glue_copy_from_user(void *to, u64 from, size_t length)
 {
 	return copy_from_user(to, (void __user *)(unsigned long)from, length) == 0;

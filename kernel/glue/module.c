@@ -51,12 +51,17 @@ static int __init trapline_module_init(void)
 	if (error)
 		goto no_tracking;
 	report_self_test(trapline_self_test());
+	error = modules_install();
+	if (error)
+		goto no_modules;
 	error = device_install();
 	if (error)
 		goto no_device;
 	return 0;
 
 no_device:
+	modules_remove();
+no_modules:
 	tracking_remove();
 no_tracking:
 	hook_remove();
@@ -75,6 +80,7 @@ no_step:
 static void __exit trapline_module_exit(void)
 {
 	device_remove();
+	modules_remove();
 	tracking_remove();
 	hook_remove();
 	step_remove();

@@ -21,15 +21,28 @@ void glue_module_of(u64 address, char name[GLUE_MODULE_LENGTH])
 		memcpy(name, begin + 1, min_t(size_t, end - begin - 1, GLUE_MODULE_LENGTH - 1));
 }
 
-/* How many bytes the function at an address has, or 0: the other figure of the same text. */
-u64 glue_function_size(u64 address)
+/* The two figures of the same text; false if the address is in no function. */
+static bool place_of(u64 address, u64 *offset, u64 *size)
 {
 	char symbol[KSYM_SYMBOL_LEN];
-	u64 offset, size;
 
 	sprint_symbol(symbol, address);
 	/* Names have no blanks and no plus sign. */
-	if (sscanf(strchrnul(symbol, '+'), "+%llx/%llx", &offset, &size) != 2)
-		return 0;
-	return size;
+	return sscanf(strchrnul(symbol, '+'), "+%llx/%llx", offset, size) == 2;
+}
+
+/* How many bytes the function at an address has, or 0. */
+u64 glue_function_size(u64 address)
+{
+	u64 offset, size;
+
+	return place_of(address, &offset, &size) ? size : 0;
+}
+
+/* Where the function that holds an address ends, or 0. */
+u64 glue_function_end(u64 address)
+{
+	u64 offset, size;
+
+	return place_of(address, &offset, &size) ? address - offset + size : 0;
 }

@@ -18,8 +18,8 @@ use trapline_abi::{
     NAME_LENGTH, ProbeError,
 };
 use trapline_engine::code::{
-    AddError, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, Exception, HitVerdict, Point,
-    Recovery,
+    AddError, Breakpoints as _, CodeControl, CodeEngine, CodeHandlers, CodeProbe, Delivery, Exception,
+    HitVerdict, Point, Recovery,
 };
 use trapline_engine::{Linear, Owned};
 use trapline_insn::Registers;
@@ -260,6 +260,26 @@ impl Registry {
             name: label.name,
             module: owner_of(probe.handlers()),
         })
+    }
+
+    /// The first byte of the instruction at an address, where a breakpoint of ours has taken its
+    /// place.
+    pub(crate) fn original(&self, address: u64) -> Option<u8> {
+        let mut all = self.control.probes(&Kprobes);
+        all.find(|(_, at, site, _)| *at == address && !Kprobes.is_gone(site))
+            .map(|(_, _, site, _)| site.original())
+    }
+
+    /// Whether the instruction that the probe `id` is on went away with its module.
+    pub(crate) fn is_gone(&self, id: u64) -> bool {
+        let mut all = self.control.probes(&Kprobes);
+        all.find(|(probe, ..)| probe.id() == id).is_some_and(|(_, _, site, _)| Kprobes.is_gone(site))
+    }
+
+    /// What those probes on instructions that `wanted` names have missed.
+    pub(crate) fn missed(&self, wanted: impl Fn(u64) -> bool) -> u64 {
+        let all = self.control.probes(&Kprobes).filter(|(probe, ..)| wanted(probe.id()));
+        all.map(|(.., counts)| counts.missed).sum()
     }
 
     /// How many are registered.

@@ -8,7 +8,7 @@ use crate::locks::Unlocked;
 use crate::platform::Kernel;
 use crate::self_test;
 use crate::session::{Session, Sessions};
-use crate::sources::{Host, NewProbe, Source, Sources, fault_watcher};
+use crate::sources::{Host, NewProbe, PortRequest, Source, Sources, awaits_a_module, fault_watcher};
 use crate::state::ENGINE;
 use alloc::vec::Vec;
 use core::ffi::c_void;
@@ -17,7 +17,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
     ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO,
     INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
-    ListEntry, MARK, MAX_RULES, MAX_STEPS, Mark, PROBE, START, STOP, Start, Step, WATCH, Watch,
+    ListEntry, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, START,
+    STOP, Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -74,6 +75,21 @@ extern "C" fn trapline_release(file: u64) {
     }
 }
 
+/// The module `name`, zero-padded, was loaded, and runs once this has returned; `code` is where its
+/// code begins and how long it is, and the same of the code that it runs once.
+///
+/// # Safety
+/// Called in process context, without a lock of ours; both can be read.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn trapline_module_comes(name: *const [u8; MODULE_LENGTH], code: *const [u64; 4]) {
+    // SAFETY: this function asks for that.
+    let (name, [core, core_length, init, init_length]) = unsafe { (&*name, *code) };
+    let Some(engine) = ENGINE.get().filter(|_| awaits_a_module()) else { return };
+    Sessions::lock(unlocked()).each(engine, |sources, mut host| {
+        sources.ports.module_comes(&mut host, name, &[(core, core_length), (init, init_length)]);
+    });
+}
+
 /// A command; `argument` is a user-space address. Returns 0 or a negative errno.
 ///
 /// Each command is a function apart: inlined, all of them together would have their values on the
@@ -96,6 +112,9 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         INJECT_COUNTS => inject_counts(engine, file, argument),
         INTERRUPTS => interrupts(engine, file, argument),
         CONFIG => config(engine, file, argument),
+        PORTS => ports(engine, file, argument),
+        PORT_CODE => port_code(engine, file, argument),
+        PORT_COUNTS => port_counts(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -232,6 +251,26 @@ fn config(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(
     let result = in_session(engine, file, |sources, mut host| sources.config.start(&mut host, &mut watch));
     argument.write(&watch)?;
     result
+}
+
+#[inline(never)]
+fn ports(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut request = PortRequest::Ports(unsafe { argument.read() }?);
+    in_session(engine, file, |sources, mut host| sources.ports.start(&mut host, &mut request))
+}
+
+#[inline(never)]
+fn port_code(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut request = PortRequest::Code(unsafe { argument.read() }?);
+    in_session(engine, file, |sources, mut host| sources.ports.start(&mut host, &mut request))
+}
+
+#[inline(never)]
+fn port_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let counts = in_session(engine, file, |sources, mut host| Ok(sources.ports.told(&mut host)))?;
+    argument.write(&counts)
 }
 
 #[inline(never)]

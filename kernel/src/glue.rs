@@ -52,6 +52,7 @@ unsafe extern "C" {
     pub(crate) fn glue_free_site(site: *mut c_void);
     pub(crate) fn glue_original_byte(address: u64, byte: *mut u8) -> bool;
     pub(crate) fn glue_kprobe_missed(site: *const c_void) -> u64;
+    pub(crate) fn glue_kprobe_original(site: *const c_void) -> u8;
     pub(crate) fn glue_kprobe_flags(site: *const c_void) -> u32;
     pub(crate) fn glue_register_kretprobe(
         address: u64,
@@ -72,6 +73,7 @@ unsafe extern "C" {
     // symbol.c
     pub(crate) fn glue_module_of(address: u64, name: *mut [u8; trapline_abi::MODULE_LENGTH]);
     pub(crate) safe fn glue_function_size(address: u64) -> u64;
+    pub(crate) safe fn glue_function_end(address: u64) -> u64;
 
     // context.c: the trap side.
     pub(crate) safe fn glue_local_clock() -> u64;
@@ -175,6 +177,7 @@ unsafe extern "C" {
     pub(crate) safe fn glue_nr_cpu_ids() -> u32;
     pub(crate) safe fn glue_has_smap() -> bool;
     pub(crate) safe fn glue_current_tgid() -> u32;
+    pub(crate) safe fn glue_let_others_run();
     pub(crate) fn glue_copy_from_user(to: *mut u8, from: u64, length: usize) -> bool;
     pub(crate) fn glue_copy_to_user(to: u64, from: *const u8, length: usize) -> bool;
     pub(crate) fn glue_warn(text: *const u8, length: usize);

@@ -3,6 +3,9 @@
 //! 1. The *sessions lock* ([`Sessions::lock`](crate::session::Sessions::lock)): the sessions. A
 //!    command on the device holds it; so does `mmap`, with the memory lock of its process held, so
 //!    user memory is never touched under it.
+//!    Whoever loads a module takes it too, in the kernel's chain of module notifiers
+//!    (glue/modules.c), whose lock the kernel holds then for reading. So nobody may register a
+//!    module notifier, which takes it for writing, with a lock of ours held.
 //! 2. The *patching lock* ([`Unlocked::patching`]): what patches the kernel's code or is called
 //!    back by it: code probes, hooks of all page faults, the page-fault gate. Its holder waits: for
 //!    CPU hotplug (`register_kprobe()`, static keys of tracepoints, `cpuhp_setup_state()`), for

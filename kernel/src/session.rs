@@ -148,6 +148,14 @@ impl Sessions {
         self.table.dropped = self.table.dropped.wrapping_add(session.rings.dropped());
     }
 
+    /// Calls `each` with the sources of every session, and what they have of it.
+    pub(crate) fn each(&mut self, engine: &Engine<Kernel>, mut each: impl FnMut(&mut Sources, Host<'_>)) {
+        for session in &mut self.table.sessions {
+            let (sources, host) = session.parts(engine, &mut self.unlocked);
+            each(sources, host);
+        }
+    }
+
     /// Puts `text` into the trace of every session as a marker; whether there is one.
     pub(crate) fn mark(&self, engine: &Engine<Kernel>, text: &[u8]) -> bool {
         for session in self.all() {

@@ -9,7 +9,7 @@
 
 use crate::{
     CodeProbe, ConfigWatch, FaultCounts, FaultWatch, Inject, InjectCounts, InterruptWatch, ListEntry,
-    RingGeometry,
+    PortCode, PortCounts, PortRange, RingGeometry,
 };
 
 /// The character device.
@@ -54,6 +54,14 @@ pub const INJECT_COUNTS: u32 = iowr(11, size_of::<InjectCounts>());
 pub const INTERRUPTS: u32 = iowr(12, size_of::<InterruptWatch>());
 /// Begins to record the accesses to a device's configuration space: [`ConfigWatch`].
 pub const CONFIG: u32 = iowr(13, size_of::<ConfigWatch>());
+/// Begins to record the accesses to a range of I/O ports: [`PortRange`].
+pub const PORTS: u32 = iowr(14, size_of::<PortRange>());
+/// Follows the instructions that access ports in a stretch of code, for the ranges of [`PORTS`],
+/// of which there must be one: else `EINVAL`. [`PortCode`].
+pub const PORT_CODE: u32 = iowr(15, size_of::<PortCode>());
+/// Fills a [`PortCounts`], also after [`STOP`]; with zeros if the session never recorded accesses
+/// to ports.
+pub const PORT_COUNTS: u32 = iowr(16, size_of::<PortCounts>());
 
 /// What [`INFO`] tells.
 #[repr(C)]

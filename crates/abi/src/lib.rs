@@ -14,6 +14,7 @@ mod faults;
 mod inject;
 mod interrupts;
 mod list;
+mod ports;
 mod program;
 mod record;
 mod ring;
@@ -26,9 +27,10 @@ pub use faults::*;
 pub use inject::*;
 pub use interrupts::*;
 pub use list::*;
+pub use ports::*;
 pub use program::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;

@@ -136,6 +136,10 @@ pub enum Kind {
     /// hold whom the kernel's function returned to, as far as that is known, innermost first, and
     /// zeros behind them. Of `flags` only [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
     Config = 15,
+    /// An access to an I/O port, which has been made: `payload` is
+    /// [`PortPayload`](crate::PortPayload), `width` the bytes accessed. Of `flags` only
+    /// [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
+    Port = 16,
 }
 
 impl Kind {
@@ -157,6 +161,7 @@ impl Kind {
             13 => Self::Interrupt,
             14 => Self::Handled,
             15 => Self::Config,
+            16 => Self::Port,
             _ => return None,
         })
     }
@@ -418,7 +423,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 15);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 16);
         // Those that an access is performed in, and one that is none.
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT + 1);
     }

@@ -16,7 +16,8 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
     CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch,
     INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
-    ListEntry, MARK, MARK_LENGTH, Mark, PROBE, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
+    ListEntry, MARK, MARK_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts,
+    PortRange, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -50,6 +51,12 @@ pub(crate) trait Control {
     /// Begins to record the accesses to a device's configuration space. The module fills in which
     /// functions of the kernel it follows, and by which probes.
     fn config(&self, watch: &mut ConfigWatch) -> io::Result<()>;
+    /// Begins to record the accesses to a range of I/O ports, by the instructions that are found.
+    fn ports(&self, range: &PortRange) -> io::Result<()>;
+    /// Has the instructions found that access ports, in a stretch of code or in a module's.
+    fn port_code(&self, code: &PortCode) -> io::Result<()>;
+    /// How many were found, and what was missed of them.
+    fn port_counts(&self) -> io::Result<PortCounts>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -160,6 +167,25 @@ impl Control for Device {
     fn config(&self, watch: &mut ConfigWatch) -> io::Result<()> {
         // SAFETY: CONFIG takes a `ConfigWatch`, which is integers only.
         Ok(unsafe { self.command::<{ CONFIG as Opcode }, _>(watch) }?)
+    }
+
+    fn ports(&self, range: &PortRange) -> io::Result<()> {
+        let mut range = *range;
+        // SAFETY: PORTS takes a `PortRange`, which is integers only.
+        Ok(unsafe { self.command::<{ PORTS as Opcode }, _>(&mut range) }?)
+    }
+
+    fn port_code(&self, code: &PortCode) -> io::Result<()> {
+        let mut code = *code;
+        // SAFETY: PORT_CODE takes a `PortCode`, which is integers only.
+        Ok(unsafe { self.command::<{ PORT_CODE as Opcode }, _>(&mut code) }?)
+    }
+
+    fn port_counts(&self) -> io::Result<PortCounts> {
+        let mut counts = PortCounts::default();
+        // SAFETY: PORT_COUNTS takes a `PortCounts`, which is integers only.
+        unsafe { self.command::<{ PORT_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
     }
 
     fn stop(&self) -> io::Result<Counters> {

@@ -23,7 +23,9 @@ use crate::reading::ReadError;
 use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
-use crate::sources::{AccessesError, ConfigError, HitsError, InjectError, InterruptsError, SourcesError};
+use crate::sources::{
+    AccessesError, ConfigError, HitsError, InjectError, InterruptsError, PortsError, SourcesError,
+};
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
 
@@ -206,6 +208,11 @@ fn sources(error: &SourcesError) -> Exit {
             ConfigError::Target(_) => Exit::Usage,
             ConfigError::Read { .. } => Exit::Failed,
         },
+        SourcesError::Ports(error) => match error {
+            PortsError::PciList(_) => Exit::Environment,
+            PortsError::Target(_) | PortsError::None { .. } => Exit::Usage,
+            PortsError::Registers(_) => Exit::File,
+        },
         SourcesError::Hits(
             HitsError::Fetch(_)
             | HitsError::Spec(_)
@@ -312,7 +319,10 @@ fn refused(error: &Refusal) -> Exit {
         | Refusal::Gate { .. }
         | Refusal::Faults { .. }
         | Refusal::Interrupts { .. }
-        | Refusal::Config { .. } => Exit::Environment,
+        | Refusal::Config { .. }
+        | Refusal::Ports { .. }
+        | Refusal::PortCode { .. }
+        | Refusal::PortsHidden => Exit::Environment,
         Refusal::Watch { reason, .. } => match reason {
             Some(WatchError::BadRange | WatchError::TooLong | WatchError::Ram) => Exit::Usage,
             Some(WatchError::SelfTest) => Exit::Environment,

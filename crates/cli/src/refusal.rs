@@ -3,7 +3,9 @@
 use std::io;
 
 use rustix::io::Errno;
-use trapline_abi::{GateError, MAX_CONFIG_DEVICES, MAX_INTERRUPT_DEVICES, ProbeError, WatchError};
+use trapline_abi::{
+    GateError, MAX_CONFIG_DEVICES, MAX_INTERRUPT_DEVICES, MAX_PORT_RANGES, ProbeError, WatchError,
+};
 
 /// What the module refused.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,27 @@ pub(crate) enum Refusal {
         /// What the kernel said.
         source: io::Error,
     },
+    /// `PORTS` was refused.
+    #[error("can't record accesses to the I/O ports {ports}: {}", ports_text(.source))]
+    Ports {
+        /// Which, and whose.
+        ports: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `PORT_CODE` was refused.
+    #[error("can't follow the instructions of {code} that access I/O ports: {source}")]
+    PortCode {
+        /// Whose.
+        code: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Where code that accesses I/O ports lies can't be seen even by root.
+    #[error(
+        "can't record accesses to I/O ports: the kernel hides the addresses of its functions (/proc/kallsyms); show them: sysctl kernel.kptr_restrict=1"
+    )]
+    PortsHidden,
     /// What was armed can't be told of.
     #[error("the trapline module refused to {what}: {source}")]
     Told {
@@ -173,6 +196,16 @@ fn config_text(source: &io::Error) -> String {
         }
         Some(Errno::NOSYS) => {
             "this kernel has none of the functions that can be followed: pci_conf1_read() and its like".into()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// Why accesses to ports can't be recorded.
+fn ports_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::TOOBIG) => {
+            format!("one trace can be of {MAX_PORT_RANGES} ranges of ports: name fewer devices")
         }
         _ => source.to_string(),
     }

@@ -105,8 +105,8 @@ impl Sink {
         let task = platform.task();
         let mut record =
             Record { time: platform.now(), cpu: trap.lane().number() as u16, task: task.thread, ..record };
-        let kinds = [Kind::Access as u8, Kind::Hit as u8, Kind::Fault as u8, Kind::Config as u8];
-        let trapped = kinds.contains(&record.kind);
+        let kinds = [Kind::Access, Kind::Hit, Kind::Fault, Kind::Config, Kind::Port];
+        let trapped = kinds.iter().any(|kind| *kind as u8 == record.kind);
         if trapped && task.interrupt {
             record.flags |= Flags::INTERRUPT;
         }

@@ -27,6 +27,7 @@ mod opcodes;
 mod operands;
 mod operation;
 mod plan;
+mod ports;
 mod redirect;
 mod registers;
 mod shift;
@@ -38,6 +39,7 @@ pub use error::DecodeError;
 pub use memory::{Direction, Memory, Operand, Segment};
 pub use operands::Operands;
 pub use plan::{Method, Plan, Progress};
+pub use ports::{PortAccess, PortText, port_access};
 pub use redirect::Redirect;
 pub use registers::{Gpr, Registers};
 

@@ -164,7 +164,8 @@ impl Trace {
                     | Kind::NotWatched
                     | Kind::Interrupt
                     | Kind::Handled
-                    | Kind::Config,
+                    | Kind::Config
+                    | Kind::Port,
                 )
                 | None => {
                     panic!("a record of kind {} stands alone", record.kind)

@@ -63,6 +63,11 @@ impl Bar {
         self.length > 0 && self.flags & Self::MEMORY != 0
     }
 
+    /// Whether it is a range of I/O ports, and there.
+    pub fn is_ports(&self) -> bool {
+        self.length > 0 && self.flags & Self::PORTS != 0
+    }
+
     /// Bytes from its start to `physical`, if that is inside.
     pub fn offset(&self, physical: u64) -> Option<u64> {
         physical.checked_sub(self.start).filter(|offset| *offset < self.length)
@@ -164,6 +169,11 @@ impl Device {
     pub fn memory_bars(&self) -> impl Iterator<Item = (u8, &Bar)> {
         (0..).zip(&self.bars).filter(|(_, bar)| bar.is_memory())
     }
+
+    /// Its BARs of I/O ports, with their numbers.
+    pub fn port_bars(&self) -> impl Iterator<Item = (u8, &Bar)> {
+        (0..).zip(&self.bars).filter(|(_, bar)| bar.is_ports())
+    }
 }
 
 fn read(folder: &Path, name: &str) -> Result<(PathBuf, String), DeviceError> {
@@ -240,6 +250,7 @@ mod tests {
         let all = devices(root.path()).unwrap();
         assert_eq!(all[0].bars[2].length, 0x20);
         assert_eq!(all[0].memory_bars().map(|(number, _)| number).collect::<Vec<_>>(), [0]);
+        assert_eq!(all[0].port_bars().map(|(number, _)| number).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -66,6 +66,15 @@ pub struct Totals {
     /// there are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub config_missed: u64,
+    /// Accesses to I/O ports, to whichever, that the kernel could not deliver: inside of another
+    /// probe's handler, or beyond 65,536 of one string instruction. Left out as well if there are
+    /// none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub ports_missed: u64,
+    /// Instructions that access I/O ports and could not be probed: what they accessed is not told.
+    /// Left out as well if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub ports_refused: u64,
 }
 
 /// What code probes counted by the end of a trace.
@@ -122,6 +131,8 @@ impl Totals {
             malformed: merge.malformed(),
             late: merge.late(),
             config_missed: 0,
+            ports_missed: 0,
+            ports_refused: 0,
         }
     }
 }

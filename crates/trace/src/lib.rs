@@ -53,6 +53,7 @@ pub use kinds::lost::Lost;
 pub use kinds::mapping::Map;
 pub use kinds::mark::Mark;
 pub use kinds::not_watched::NotWatched;
+pub use kinds::port::{PortAccess, Ports};
 pub use kinds::unmap::Unmap;
 pub use kinds::window::Window;
 pub use kinds::{Source, What};

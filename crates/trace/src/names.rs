@@ -5,7 +5,7 @@ use std::io;
 use trapline_registers::config::ConfigRegisters;
 use trapline_registers::{DeviceRegisters, Registers};
 
-use crate::{Access, Device, Event, Header, Place, Site, Source, Symbols};
+use crate::{Access, Bar, Device, Event, Header, Place, PortAccess, Site, Source, Symbols, Value};
 
 /// What is needed to name a trace's addresses.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Names {
     devices: Vec<(Device, Option<DeviceRegisters>)>,
     /// All memory BARs, sorted by start.
     ranges: Vec<Range>,
+    /// All BARs of I/O ports, sorted by start.
+    ports: Vec<Range>,
     /// Of devices whose configuration space was recorded.
     spaces: Vec<(String, ConfigRegisters)>,
     symbols: Option<Symbols>,
@@ -32,16 +34,18 @@ impl Names {
     pub fn new(devices: &[Device], registers: &Registers, symbols: Option<Symbols>) -> Self {
         let mut names = Self { symbols, ..Self::default() };
         for (index, device) in devices.iter().enumerate() {
-            let bars = device.memory_bars();
-            names.ranges.extend(bars.map(|(bar, range)| Range {
+            let range = |(bar, range): (u8, &Bar)| Range {
                 start: range.start,
                 length: range.length,
                 device: index,
                 bar,
-            }));
+            };
+            names.ranges.extend(device.memory_bars().map(range));
+            names.ports.extend(device.port_bars().map(range));
             names.devices.push((device.clone(), registers.of(&device.identity())));
         }
         names.ranges.sort_by_key(|range| range.start);
+        names.ports.sort_by_key(|range| range.start);
         names
     }
 
@@ -79,9 +83,18 @@ impl Names {
 
     /// Device, BAR, offset and register at a physical address.
     pub fn place(&self, physical: u64) -> Option<Place<'_>> {
-        let after = self.ranges.partition_point(|range| range.start <= physical);
-        let range = self.ranges.get(after.checked_sub(1)?)?;
-        let offset = physical - range.start;
+        self.within(&self.ranges, physical)
+    }
+
+    /// Device, BAR, offset and register at an I/O port.
+    pub fn port(&self, port: u16) -> Option<Place<'_>> {
+        self.within(&self.ports, port.into())
+    }
+
+    fn within(&self, ranges: &[Range], address: u64) -> Option<Place<'_>> {
+        let after = ranges.partition_point(|range| range.start <= address);
+        let range = ranges.get(after.checked_sub(1)?)?;
+        let offset = address - range.start;
         if offset >= range.length {
             return None;
         }
@@ -110,9 +123,18 @@ impl Names {
     /// The fields of what an access read or wrote, as `EN=1 CSS=0 (NVM)`; empty if they are not
     /// known.
     pub fn fields(&self, access: &Access<'_>) -> String {
-        let (Some(place), Some(value)) = (access.place, access.value) else { return String::new() };
+        self.fields_at(access.place, access.width, access.value)
+    }
+
+    /// The fields of what an access to a port read or wrote.
+    pub(crate) fn port_fields(&self, access: &PortAccess<'_>) -> String {
+        self.fields_at(access.place, access.width, access.value)
+    }
+
+    fn fields_at(&self, place: Option<Place<'_>>, width: u8, value: Option<Value>) -> String {
+        let (Some(place), Some(value)) = (place, value) else { return String::new() };
         let device = self.devices.iter().find(|(device, _)| device.address == place.device);
         let Some((_, Some(registers))) = device else { return String::new() };
-        registers.fields(place.bar, place.offset, access.width, value.low())
+        registers.fields(place.bar, place.offset, width, value.low())
     }
 }

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Site;
@@ -185,6 +186,18 @@ impl Symbols {
         }
         let module = self.module(&found).map(|module| format!(" [{module}]")).unwrap_or_default();
         Some(format!("{}+{offset:#x}/{size:#x}{module}", self.name(&found)))
+    }
+
+    /// Where the code of a module lies that is loaded: from its first function to the end of the
+    /// page of its last one. What it began with and may have freed is not meant.
+    pub fn code_of(&self, module: &str) -> Option<Range<u64>> {
+        let module = self.loaded.iter().find(|known| known.name() == module)?;
+        let after = self.functions.partition_point(|function| function.address < module.listed.base);
+        let own = |function: &&Entry| {
+            self.module(function) == Some(module.name()) && module.holds(function.address)
+        };
+        let first = self.functions[after..].iter().find(own)?;
+        Some(first.address..module.occupied).filter(|code| !code.is_empty())
     }
 
     /// Everything called `name`: several modules, and several files of one, may have a static

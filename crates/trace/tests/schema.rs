@@ -12,8 +12,8 @@ use trapline_registers::config::{Capability, Layout as ConfigLayout};
 use trapline_trace::{
     Access, Argument, Bar, ConfigAccess, Device, Direction, Event, Followed, Format, Frame, Header, Hit,
     Injected, Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault,
-    Place, Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap, Value, Watched,
-    WatchedRange, What, Window,
+    Place, PortAccess, Ports, Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap,
+    Value, Watched, WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =
@@ -96,6 +96,7 @@ fn header() -> Header {
             Source::Fault(faults),
             Source::Interrupt(Followed { devices: vec!["0000:00:03.0".into()], threads: true }),
             Source::Config(spaces),
+            Source::Port(Ports { devices: vec!["0000:00:03.0".into()], modules: vec!["e1000e".into()] }),
         ],
         ..Header::default()
     }
@@ -211,7 +212,30 @@ fn events() -> Vec<What<'static>> {
         stack: Vec::new(),
         ..config.clone()
     };
+    let port = PortAccess {
+        direction: Direction::Write,
+        port: u16::MAX,
+        width: 4,
+        value: Value::from_u64(u32::MAX.into(), 4),
+        flags: Flags(u8::MAX),
+        place: PLACE,
+        ip: LARGE,
+        site: SITE,
+        caller: Some(Frame { ip: LARGE, site: SITE }),
+    };
+    let least_port = PortAccess {
+        direction: Direction::Read,
+        value: None,
+        flags: Flags(0),
+        place: None,
+        ip: 0,
+        site: None,
+        caller: None,
+        ..port.clone()
+    };
     vec![
+        What::Port(port),
+        What::Port(least_port),
         What::Config(config),
         What::Config(least_config),
         What::Access(access),
@@ -245,7 +269,9 @@ fn lines() -> Vec<Json> {
     for what in events() {
         json.event(&Event { time: LARGE, cpu: 1, pid: 7, tgid: 7, comm: "dd", what }).unwrap();
     }
-    let totals = Totals { ended: LARGE, performed: [LARGE, 0, 1], ..Totals::default() };
+    let performed = [LARGE, 0, 1];
+    let totals =
+        Totals { ended: LARGE, performed, ports_missed: 1, ports_refused: LARGE, ..Totals::default() };
     json.end(&totals).unwrap();
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -12,6 +12,8 @@ mod code;
 mod config;
 mod faults;
 mod interrupts;
+mod ports;
+mod returns;
 
 use crate::errno::Errno;
 use crate::locks::Unlocked;
@@ -22,10 +24,12 @@ use config::ConfigAccesses;
 use core::ptr::NonNull;
 use faults::Faults;
 use interrupts::Interrupts;
+use ports::PortAccesses;
 use trapline_engine::{Engine, Sink};
 
 pub(crate) use code::NewProbe;
 pub(crate) use faults::owner as fault_watcher;
+pub(crate) use ports::{PortRequest, awaits_a_module};
 
 /// What a source has of the session that it belongs to.
 pub(crate) struct Host<'a> {
@@ -71,6 +75,7 @@ pub(crate) struct Sources {
     pub faults: Faults,
     pub interrupts: Interrupts,
     pub config: ConfigAccesses,
+    pub ports: PortAccesses,
 }
 
 impl Sources {
@@ -82,6 +87,7 @@ impl Sources {
             faults: Faults::new(),
             interrupts: Interrupts::new(),
             config: ConfigAccesses::new(),
+            ports: PortAccesses::new(),
         }
     }
 
@@ -90,6 +96,7 @@ impl Sources {
         self.faults.stop(host);
         self.interrupts.stop(host);
         self.config.stop(host);
+        self.ports.stop(host);
         self.code.stop(host);
         self.accesses.stop(host);
     }
@@ -99,6 +106,7 @@ impl Sources {
         self.faults.memory()
             + self.interrupts.memory()
             + self.config.memory()
+            + self.ports.memory()
             + self.code.memory()
             + self.accesses.memory()
     }

@@ -25,6 +25,7 @@ mod leftovers;
 mod machine;
 mod mistakes;
 mod mmiotrace;
+mod ports;
 mod probes;
 mod reach;
 mod record;

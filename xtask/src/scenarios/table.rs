@@ -8,8 +8,8 @@
 
 use super::{
     Run, Scenario, code, config, conformance, drivers, events, examples, faults, forced, forms, gate, hammer,
-    harden, hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, probes, reach, record,
-    silence, sources, together, uses,
+    harden, hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, ports, probes, reach,
+    record, silence, sources, together, uses,
 };
 use crate::setup::Series;
 
@@ -93,6 +93,7 @@ const TABLE: &[Row] = {
         row(&interrupts::EQUAL, Every, "whose an interrupt is, the kernel's own data say"),
         row(&forced::ONCE, Newest, "which function of the kernel calls which"),
         row(&config::EQUAL, Ends, "which functions of the kernel access configuration space"),
+        row(&ports::EQUAL, Ends, "the drivers' code, and how the kernel lays out a module"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
         row(&harden::REFUSED, Oldest, "what the command does and says"),

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 use super::taking::Taking;
 use crate::pci::DeviceName;
 
-/// Trace all of a device together: accesses to its registers, its interrupts, its configuration
-/// space
+/// Trace all of a device together: accesses to its registers and I/O ports, its interrupts, its
+/// configuration space
 ///
-/// Short for `trace` with `--device DEVICE --interrupts --config`; what each tells and what of it
-/// may be missing is described there. What a device does not have is said and left out.
+/// Short for `trace` with `--device DEVICE --interrupts --config --ports`; what each tells and what
+/// of it may be missing is described there. What a device does not have is said and left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
 pub(crate) struct Whole {
@@ -40,6 +40,8 @@ pub(crate) enum Part {
     Interrupts,
     /// Accesses to its configuration space
     Config,
+    /// Accesses to its I/O ports
+    Ports,
 }
 
 const DEVICE_HELP: &str = "\
@@ -52,4 +54,4 @@ Examples:
     trapline device nvme0n1 --duration 5s --output disk.trace
     trapline report disk.trace
   Its interrupts alone:
-    trapline device eth0 --without accesses,config --duration 5s";
+    trapline device eth0 --without accesses,config,ports --duration 5s";

@@ -9,8 +9,8 @@ use super::inject::{Inject, Lies};
 use super::probe::{Hits, Probe, parse_hits};
 use super::taking::Taking;
 
-/// Trace accesses to registers, interrupts, configuration space, hits of instructions and page
-/// faults together, in one order
+/// Trace accesses to registers and I/O ports, interrupts, configuration space, hits of instructions
+/// and page faults together, in one order
 ///
 /// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
 /// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
@@ -42,6 +42,10 @@ pub(crate) struct Trace {
     /// kernel itself, ACPI's code, programs
     #[arg(long, requires = "whose")]
     pub config: bool,
+    /// Record the accesses to the I/O ports of the devices too, by the code of their drivers and by
+    /// the kernel's functions for them
+    #[arg(long, requires = "whose")]
+    pub ports: bool,
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
@@ -61,6 +65,8 @@ Examples:
     trapline trace --device eth0 --interrupts --duration 5s
   Who switches a network card on and off, and by which registers:
     trapline trace --device eth0 --config -- modprobe -r e1000e
+  What the driver of an SMBus controller, which has ports alone, does with it:
+    trapline trace --device 00:1f.3 --ports --duration 5s
   What a program's page faults and its opened files have to do with each other:
     trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
 
@@ -92,6 +98,8 @@ pub(crate) struct Beside {
     pub interrupts: bool,
     /// Their configuration space.
     pub config: bool,
+    /// Their I/O ports.
+    pub ports: bool,
     /// Whether what there is of a device is enough; else what is asked for must be there.
     pub is_enough: bool,
 }
@@ -124,10 +132,10 @@ impl Request {
 }
 
 impl From<Trace> for Request {
-    fn from(Trace { accesses, probes, faults, interrupts, config, taking }: Trace) -> Self {
+    fn from(Trace { accesses, probes, faults, interrupts, config, ports, taking }: Trace) -> Self {
         let targets = accesses.targets.clone();
-        let beside =
-            (interrupts || config).then_some(Beside { targets, interrupts, config, is_enough: false });
+        let beside = Beside { targets, interrupts, config, ports, is_enough: false };
+        let beside = (interrupts || config || ports).then_some(beside);
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
         Self { accesses, beside, probes, faults, ..Self::new(taking) }
     }
@@ -147,6 +155,7 @@ impl From<Whole> for Request {
             targets: targets.clone(),
             interrupts: wants(Part::Interrupts),
             config: wants(Part::Config),
+            ports: wants(Part::Ports),
             is_enough: true,
         };
         let accesses = wants(Part::Accesses).then(|| Accesses { targets, ..Accesses::default() });

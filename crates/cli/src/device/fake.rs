@@ -6,8 +6,8 @@ use std::io;
 use rustix::io::Errno;
 use trapline_abi::{
     CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts,
-    InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind, ProbeCounts, ProbeError, RingGeometry, Step,
-    Watch, WatchError,
+    InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind, PortCode, PortCounts, PortRange, ProbeCounts,
+    ProbeError, RingGeometry, Step, Watch, WatchError,
 };
 
 use super::Control;
@@ -45,6 +45,16 @@ pub(crate) struct Module {
     pub not_followed: u32,
     /// Devices whose configuration space is recorded.
     pub config: RefCell<Vec<ConfigWatch>>,
+    /// What `PORTS` fails with.
+    pub no_ports: Option<Errno>,
+    /// Ranges of ports that are recorded.
+    pub ports: RefCell<Vec<PortRange>>,
+    /// What `PORT_CODE` fails with, of a stretch that begins there.
+    pub no_code: Option<(u64, Errno)>,
+    /// Code that is searched for instructions that access ports.
+    pub port_code: RefCell<Vec<PortCode>>,
+    /// What is told of these.
+    pub port_counts: PortCounts,
     /// Code probes taken, the first with number 100.
     pub taken: RefCell<Vec<(CodeProbe, Vec<Step>)>>,
     /// Whether the module that is probed has gone.
@@ -146,6 +156,31 @@ impl Control for Module {
         watch.probes = [200, 201, 202, 203];
         self.config.borrow_mut().push(*watch);
         Ok(())
+    }
+
+    fn ports(&self, range: &PortRange) -> io::Result<()> {
+        if let Some(errno) = self.no_ports {
+            return Err(errno.into());
+        }
+        self.ports.borrow_mut().push(*range);
+        Ok(())
+    }
+
+    fn port_code(&self, code: &PortCode) -> io::Result<()> {
+        if self.ports.borrow().is_empty() {
+            return Err(Errno::INVAL.into());
+        }
+        if let Some((_, errno)) = self.no_code.filter(|(start, _)| *start == code.start) {
+            return Err(errno.into());
+        }
+        self.port_code.borrow_mut().push(*code);
+        Ok(())
+    }
+
+    fn port_counts(&self) -> io::Result<PortCounts> {
+        // One in each stretch.
+        let stretches = self.port_code.borrow().iter().filter(|code| code.start != 0).count();
+        Ok(PortCounts { found: stretches as u64, ..self.port_counts })
     }
 
     fn stop(&self) -> io::Result<Counters> {

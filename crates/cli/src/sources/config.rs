@@ -189,7 +189,8 @@ mod tests {
         let (_root, system) = machine();
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
-        Config::new(&system, &Beside { targets, interrupts: false, config: true, is_enough }).unwrap()
+        Config::new(&system, &Beside { targets, interrupts: false, config: true, ports: false, is_enough })
+            .unwrap()
     }
 
     #[test]

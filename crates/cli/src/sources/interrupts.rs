@@ -158,7 +158,10 @@ mod tests {
         let (_root, system) = machine();
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
-        Interrupts::new(&system, &Beside { targets, interrupts: true, config: false, is_enough })
+        Interrupts::new(
+            &system,
+            &Beside { targets, interrupts: true, config: false, ports: false, is_enough },
+        )
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod faults;
 mod hits;
 mod inject;
 mod interrupts;
+mod ports;
 
 use trapline_trace::Symbols;
 
@@ -26,6 +27,8 @@ use hits::{Hits, Kernel};
 pub(crate) use inject::{InjectError, refuse_held};
 use interrupts::Interrupts;
 pub(crate) use interrupts::InterruptsError;
+use ports::Ports;
+pub(crate) use ports::PortsError;
 
 /// Why there is nothing to trace.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,9 @@ pub(crate) enum SourcesError {
     /// No configuration space.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// No accesses to I/O ports.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
     /// The user is not root.
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -85,9 +91,12 @@ impl Sources {
         trace::choose_output(taking, probes.is_empty() && faults.is_none() && beside.is_none())?;
         let mut all: Vec<Box<dyn Source>> = Vec::new();
         let is_enough = beside.as_ref().is_some_and(|beside| beside.is_enough);
-        let mut accesses = match accesses.as_ref().map(|wanted| Accesses::new(system, wanted)).transpose() {
-            // Its interrupts are something.
-            Err(AccessesError::Target(error)) if is_enough && error.is_of_memory() => {
+        let wants_ports = beside.as_ref().filter(|beside| beside.ports);
+        // Its interrupts are something, and so are its ports if they are asked for.
+        let is_enough_memory = is_enough || wants_ports.is_some();
+        let found = accesses.as_ref().map(|wanted| Accesses::new(system, wanted, is_enough_memory));
+        let mut accesses = match found.transpose() {
+            Err(AccessesError::Target(error)) if is_enough_memory && error.is_of_memory() => {
                 if !taking.quiet {
                     say!("{error}");
                 }
@@ -105,8 +114,12 @@ impl Sources {
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.interrupts) {
             all.extend(Interrupts::new(system, wanted)?.map(|interrupts| Box::new(interrupts) as _));
         }
+        let ports = wants_ports.map(|wanted| Ports::new(system, wanted)).transpose()?.flatten();
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
-            all.push(Box::new(Config::new(system, wanted)?.alone(all.is_empty())));
+            all.push(Box::new(Config::new(system, wanted)?.alone(all.is_empty() && ports.is_none())));
+        }
+        if let Some(ports) = ports {
+            all.push(Box::new(ports.alone(all.is_empty())));
         }
         if all.is_empty() && is_enough {
             return Err(InterruptsError::Nothing.into());

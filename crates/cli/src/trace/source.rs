@@ -81,6 +81,10 @@ pub(crate) struct Counted {
     pub faults: Option<FaultCounts>,
     /// Accesses to configuration space that the kernel could not deliver.
     pub config_missed: u64,
+    /// Accesses to I/O ports that the kernel could not deliver.
+    pub ports_missed: u64,
+    /// Instructions that access I/O ports and could not be probed.
+    pub ports_refused: u64,
 }
 
 impl Counted {
@@ -96,6 +100,8 @@ impl Counted {
         self.probes.gone += gone;
         self.faults = self.faults.or(other.faults);
         self.config_missed += other.config_missed;
+        self.ports_missed += other.ports_missed;
+        self.ports_refused += other.ports_refused;
         self
     }
 }

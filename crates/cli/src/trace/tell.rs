@@ -159,6 +159,19 @@ pub(super) fn conclude(
             totals.config_missed
         );
     }
+    if totals.ports_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} accesses to I/O ports were missed: the trace is not complete{BAD:#}; \
+             they came inside of another probe's handler, or were more than 65,536 of one string instruction",
+            totals.ports_missed
+        );
+    }
+    if totals.ports_refused > 0 && taking.quiet {
+        say!(
+            "trapline: {} instructions that access I/O ports were not followed: they could not be probed",
+            totals.ports_refused
+        );
+    }
     let FaultCounts { bypassed, unfollowed, .. } = faults.unwrap_or_default();
     if bypassed > 0 {
         say!(
@@ -181,6 +194,7 @@ pub(super) fn conclude(
                 counts.missed,
                 counts.gone,
                 totals.config_missed,
+                totals.ports_missed,
                 bypassed,
             ];
             Ok(lacks.iter().all(|count| *count == 0))

@@ -174,6 +174,8 @@ impl Writer {
         let totals = Totals {
             probes: sources.probes,
             config_missed: sources.config_missed,
+            ports_missed: sources.ports_missed,
+            ports_refused: sources.ports_refused,
             ..Totals::new(&counters, &merge)
         };
         match counted {

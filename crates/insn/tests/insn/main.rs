@@ -12,6 +12,7 @@ mod cpu;
 mod forms;
 mod interrupted;
 mod machine;
+mod ports;
 mod steer;
 mod systematic;
 mod undefined;

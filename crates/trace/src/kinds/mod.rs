@@ -219,6 +219,10 @@ kinds! { 'a;
     Config(config::ConfigAccess<'a>) in config, asked for with
         /// Accesses to configuration spaces.
         config::Spaces;
+    /// An access to an I/O port.
+    Port(port::PortAccess<'a>) in port, asked for with
+        /// Accesses to I/O ports.
+        port::Ports;
     /// A person's marker. The last: in mmiotrace's format others are told of by markers too.
     Mark(mark::Mark<'a>) in mark;
 }

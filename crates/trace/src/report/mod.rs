@@ -132,6 +132,7 @@ impl Summary {
                     summary.tallies.access.under(injected);
                 }
                 Source::Config(spaces) => summary.tallies.config.under(spaces),
+                Source::Port(ports) => summary.tallies.port.under(ports),
                 _ => {}
             }
         }
@@ -204,6 +205,11 @@ impl Summary {
     /// Reads and writes of configuration space counted.
     pub fn config_accesses(&self) -> (u64, u64) {
         self.tallies.config.accesses()
+    }
+
+    /// Reads and writes of I/O ports counted.
+    pub fn port_accesses(&self) -> (u64, u64) {
+        self.tallies.port.accesses()
     }
 
     /// Page faults by what they were, as [`PageFault::sentence`](crate::PageFault::sentence) says

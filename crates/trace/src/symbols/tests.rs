@@ -241,3 +241,16 @@ fn the_table_is_read_again_if_modules_came_while_it_was_read() {
     assert_eq!(text, format!("reading {TRIES}"));
     assert_ne!(modules, never().unwrap());
 }
+
+#[test]
+fn the_code_of_a_module_reaches_from_its_first_function_to_the_end_of_a_page() {
+    let begun = "ffffffffc0900000 t e1000_init_module\t[e1000e]\n";
+    let kallsyms = format!("{KERNEL}{E1000E}{begun}ffffffffc0402ff0 t e1000_exit_module\t[e1000e]\n");
+    let proc = Proc::new(
+        &kallsyms,
+        "e1000e 20480 0 - Live 0xffffffffc0400000\nempty 4096 0 - Live 0xffffffffc0500000\n",
+    );
+    let symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(symbols.code_of("e1000e"), Some(0xffff_ffff_c040_0000..0xffff_ffff_c040_3000));
+    assert_eq!((symbols.code_of("empty"), symbols.code_of("nvme")), (None, None));
+}

@@ -12,9 +12,9 @@ use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, Way
 use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
     Access, Bar, ConfigAccess, Device, Direction, Ending, Event, FileWriter, Frame, Header, Human, Interrupt,
-    JsonLines, Lost, Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, RegisterFile,
-    Registers, Sink, Source, Space, Spaces, Summary, Symbols, Totals, TraceReader, Unmap, Value, What,
-    Window, devices,
+    JsonLines, Lost, Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, PortAccess, Ports,
+    RegisterFile, Registers, Sink, Source, Space, Spaces, Summary, Symbols, Totals, TraceReader, Unmap,
+    Value, What, Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -125,12 +125,28 @@ fn what() -> impl Strategy<Value = What<'static>> {
             })
         },
     );
+    let port = (any::<(u16, u8, u8, bool)>(), number(), number(), prop::option::of(number())).prop_map(
+        |((port, width, flags, known), value, ip, caller)| {
+            What::Port(PortAccess {
+                direction: if flags & 1 == 0 { Direction::Read } else { Direction::Write },
+                port,
+                width,
+                value: known.then(|| Value::from_u64(value, width)).flatten(),
+                flags: Flags(flags),
+                place: None,
+                ip,
+                site: None,
+                caller: caller.map(|ip| Frame { ip, site: None }),
+            })
+        },
+    );
     prop_oneof![
         access,
         map,
         fault,
         interrupt,
         config,
+        port,
         any::<u32>().prop_map(|mapping| What::Unmap(Unmap { mapping })),
         number().prop_map(|count| What::Lost(Lost { count })),
         (number(), number()).prop_map(|(address, nanoseconds)| What::Window(Window { address, nanoseconds })),
@@ -164,6 +180,7 @@ fn device(numbers: [u64; 3]) -> Device {
     let [start, length, flags] = numbers;
     let mut device = Device { address: "0000:00:03.0".into(), vendor: 1, ..Device::default() };
     device.bars[0] = Bar { start, length, flags: flags | 0x200 };
+    device.bars[1] = Bar { start: start & 0xffff, length, flags: flags & !0x200 | 0x100 };
     device
 }
 
@@ -228,7 +245,8 @@ proptest! {
         layouts in spaces(),
         counts in [number(), number(), number()],
     ) {
-        let sources = vec![source(&layouts, &events)];
+        let ports = Ports { devices: vec![String::new()], modules: vec!["x".into()] };
+        let sources = vec![source(&layouts, &events), Source::Port(ports)];
         let header = Header { devices: vec![device(bar)], cpus: 4, sources, ..Header::default() };
         let [dropped, windows, performed] = counts;
         let totals = Totals { dropped, windows, performed: [performed; 3], ..Totals::default() };

@@ -5,19 +5,18 @@
 //! or where it is put. An access is recorded when its function returns, since only then is known
 //! what was read and whether it went well.
 
+use super::super::returns::{Returns, address_of};
 use super::Watch;
-use crate::code::{At, Registration, Registry};
+use crate::code::Registry;
 use crate::errno::Errno;
 use crate::glue;
 use crate::locks::PatchingLock;
-use crate::names::text;
 use crate::state::ENGINE;
 use core::ffi::CStr;
 use core::ptr::NonNull;
 use trapline_abi::{
     CONFIG_FUNCTIONS, ConfigPayload, ConfigWay, Flags, Kind, MAX_CONFIG_FRAMES, PciFunction, Record,
 };
-use trapline_engine::code::CodeHandlers;
 use trapline_engine::{Owned, Platform, Trap};
 use trapline_insn::Registers;
 
@@ -144,32 +143,20 @@ impl Probes {
     }
 }
 
+/// What the probes have in common.
+const RETURNS: Returns =
+    Returns { name: NAME, called, returned, carried: size_of::<Carried>(), active: ACTIVE };
+
 /// Follows one.
 ///
 /// # Safety
 /// `given`, and its watch, stay until the probe was removed.
 unsafe fn add(patching: &mut PatchingLock<'_>, given: &Given, id: u64, owner: u32) -> Result<(), Errno> {
-    let mut address = 0;
-    // SAFETY: text; the control lock is not held, since `patching` is there.
-    let status = unsafe { glue::glue_kprobe_address(given.function.name.as_ptr(), 0, &mut address) };
-    if status != 0 {
-        return Err(Errno::from_status(status));
-    }
-    let registration = Registration {
-        id,
-        address,
-        at: At::Return { carried: size_of::<Carried>(), active: ACTIVE },
-        handlers: CodeHandlers::Trusted { pre: Some(called), post: Some(returned) },
-        data: core::ptr::from_ref(given).cast_mut().cast(),
-        limit: 0,
-        owner,
-        name: text(NAME),
-        flags: 0,
-    };
+    let address = address_of(patching, given.function.name)?;
     // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They do not
     // fault: they read registers, what is carried, and where the function that returned has put a
     // value itself.
-    unsafe { Registry::of(patching).add(&registration) }.map_err(|refused| refused.errno)
+    unsafe { RETURNS.add(patching, address, given, id, owner) }
 }
 
 /// `int pci_conf1_read(seg, bus, devfn, reg, len, value)`, or another of them, was called.

@@ -8,16 +8,15 @@
 //! `trapline list` shows them. A kernel without functions of these names does not tell what threads
 //! do; then the command says so.
 
-use crate::code::{At, Registration, Registry};
+use super::super::returns::{Returns, address_of};
+use crate::code::Registry;
 use crate::errno::Errno;
 use crate::glue;
 use crate::locks::PatchingLock;
-use crate::names::text;
 use core::ffi::{CStr, c_void};
 use core::ops::Range;
 use core::ptr::NonNull;
 use trapline_abi::Kind;
-use trapline_engine::code::CodeHandlers;
 use trapline_engine::{Owned, Trap};
 use trapline_insn::Registers;
 
@@ -64,8 +63,8 @@ impl Threads {
         ids: [u64; 2],
         owner: u32,
     ) -> Result<Self, Errno> {
-        let [inner, outer] = FUNCTIONS.map(address_of);
-        let (inner, outer) = (inner?, outer?);
+        let [inner, outer] = FUNCTIONS;
+        let (inner, outer) = (address_of(patching, inner)?, address_of(patching, outer)?);
         let extent = outer..outer.saturating_add(glue::glue_function_size(outer));
         let given = Owned::new([Given { watch, outer: extent }, Given { watch, outer: 0..0 }])
             .map_err(|_| Errno::NO_MEMORY)?;
@@ -73,8 +72,10 @@ impl Threads {
         let threads = Self { ids, given };
         for ((address, id), given) in [inner, outer].into_iter().zip(ids).zip(&*threads.given) {
             // SAFETY: `begin` asks for the watch to stay; what is given stays where it is, on the
-            // heap, until `end` has removed the probe.
-            if let Err(errno) = unsafe { add(patching, address, given, id, owner) } {
+            // heap, until `end` has removed the probe. The handlers get what they expect. They do
+            // not fault: they read registers, what is carried, and what the call was given, which
+            // the kernel keeps while it lasts.
+            if let Err(errno) = unsafe { RETURNS.add(patching, address, given, id, owner) } {
                 threads.end(patching);
                 return Err(errno);
             }
@@ -88,42 +89,14 @@ impl Threads {
     }
 }
 
-/// Where a function begins.
-fn address_of(function: &CStr) -> Result<u64, Errno> {
-    let mut address = 0;
-    // SAFETY: text. Only `begin` calls this, which was given the patching lock: so the control lock
-    // is not held.
-    let status = unsafe { glue::glue_kprobe_address(function.as_ptr(), 0, &mut address) };
-    if status == 0 { Ok(address) } else { Err(Errno::from_status(status)) }
-}
-
-/// Follows one.
-///
-/// # Safety
-/// `given`, and its watch, stay until the probe was removed.
-unsafe fn add(
-    patching: &mut PatchingLock<'_>,
-    address: u64,
-    given: &Given,
-    id: u64,
-    owner: u32,
-) -> Result<(), Errno> {
-    let registration = Registration {
-        id,
-        address,
-        at: At::Return { carried: size_of::<Carried>(), active: ACTIVE },
-        handlers: CodeHandlers::Trusted { pre: Some(called), post: Some(returned) },
-        data: core::ptr::from_ref(given).cast_mut().cast(),
-        limit: 0,
-        owner,
-        name: text(b"threads of interrupts"),
-        flags: 0,
-    };
-    // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They
-    // do not fault: they read registers, what is carried, and what the call was given, which the
-    // kernel keeps while it lasts.
-    unsafe { Registry::of(patching).add(&registration) }.map_err(|refused| refused.errno)
-}
+/// What the probes have in common.
+const RETURNS: Returns = Returns {
+    name: b"threads of interrupts",
+    called,
+    returned,
+    carried: size_of::<Carried>(),
+    active: ACTIVE,
+};
 
 /// `irqreturn_t irq_thread_fn(desc, action)` was called.
 ///

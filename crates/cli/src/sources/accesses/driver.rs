@@ -45,6 +45,23 @@ impl Driver {
     }
 }
 
+/// The modules that say that they drive `device`, as they would be loaded for it.
+pub(in crate::sources) fn modules_for(system: &System, device: &Device) -> Vec<String> {
+    let Ok(modalias) = system.read(format!("sys/bus/pci/devices/{}/modalias", device.address)) else {
+        return Vec::new();
+    };
+    let Ok(text) = std::fs::read_to_string(system.modules().join("modules.alias")) else { return Vec::new() };
+    let mut modules: Vec<String> = Vec::new();
+    for (pattern, module) in claims(&text) {
+        let module = module.replace('-', "_");
+        let pattern = glob::Pattern::new(&format!("pci:{pattern}"));
+        if !modules.contains(&module) && pattern.is_ok_and(|pattern| pattern.matches(&modalias)) {
+            modules.push(module);
+        }
+    }
+    modules
+}
+
 /// The alias patterns of driver `name`'s module, from the kernel's `modules.alias`.
 ///
 /// Each line there is `alias PATTERN MODULE` (kmod, depmod(8)); only the PCI ones are of use here.
@@ -52,11 +69,16 @@ impl Driver {
 fn aliases(system: &System, name: &str) -> Vec<glob::Pattern> {
     let module = module_of(system, name);
     let Ok(text) = std::fs::read_to_string(system.modules().join("modules.alias")) else { return Vec::new() };
-    text.lines()
-        .filter_map(|line| line.strip_prefix("alias pci:")?.rsplit_once(' '))
+    claims(&text)
         .filter(|(_, owner)| owner.replace('-', "_") == module)
         .filter_map(|(pattern, _)| glob::Pattern::new(&format!("pci:{pattern}")).ok())
         .collect()
+}
+
+/// The patterns of `modules.alias` for PCI devices, without what they begin with, and whose each
+/// is.
+fn claims(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| line.strip_prefix("alias pci:")?.rsplit_once(' '))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::say::say;
 use crate::sources::inject::{InjectError, Injection, Rules};
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
+pub(super) use driver::modules_for;
 use targets::Targets;
 pub(super) use targets::{Target, TargetError, chosen, describe};
 
@@ -54,10 +55,16 @@ pub(crate) struct Accesses {
 }
 
 impl Accesses {
-    /// Finds what is asked for.
-    pub(crate) fn new(system: &System, wanted: &args::Accesses) -> Result<Self, AccessesError> {
+    /// Finds what is asked for. A device without memory that could be watched is left out if there
+    /// is another and `is_enough`: what there is is enough.
+    pub(crate) fn new(
+        system: &System,
+        wanted: &args::Accesses,
+        is_enough: bool,
+    ) -> Result<Self, AccessesError> {
         let devices = trapline_trace::devices(&system.path("sys"))?;
-        let Targets { watched: targets, left_out } = targets::resolve(system, &devices, &wanted.targets)?;
+        let Targets { watched: targets, left_out } =
+            targets::resolve(system, &devices, &wanted.targets, is_enough)?;
         let registers = load_registers(&wanted.targets.registers)?.whole()?;
         if system.current_tracer().as_deref() == Some("mmiotrace") {
             return Err(AccessesError::Mmiotrace);

@@ -42,11 +42,14 @@ pub(crate) enum TargetError {
     },
     /// A device has I/O ports at most.
     #[error(
-        "{device} has no memory BAR with an address, so there are no registers that can be traced; I/O ports can't be"
+        "{device} has no memory BAR with an address, so there are no registers in memory that can be traced{}",
+        if *.has_ports { "; `trapline trace --ports` records its I/O ports" } else { "" }
     )]
     NoMemoryBar {
         /// The device.
         device: String,
+        /// Whether it has I/O ports, which may not be asked for.
+        has_ports: bool,
     },
     /// `--driver` names neither a loaded PCI driver nor a module for PCI devices.
     #[error(
@@ -120,14 +123,17 @@ pub(super) struct Targets {
 /// module's aliases match, so that its probe is seen when it binds while the trace runs. That a
 /// driver without any device is an error and not an empty trace: most often it is a typing mistake,
 /// and waiting for a device to be plugged in is not possible, since it has no addresses yet.
+///
+/// If what there is `is_enough`, a device without such memory is left out unless no other has any.
 pub(super) fn resolve(
     system: &System,
     devices: &[Device],
     wanted: &args::Targets,
+    is_enough: bool,
 ) -> Result<Targets, TargetError> {
     let chosen = chosen(system, devices, wanted)?;
     let mut watched: Vec<Target> = Vec::new();
-    let mut left_out = Vec::new();
+    let (mut left_out, mut without) = (Vec::new(), Vec::new());
     let mut add = |range: PhysicalRange, bar: Option<(&Device, u8)>| {
         let known: Vec<PhysicalRange> = watched.iter().map(|target| target.range).collect();
         let pieces = known.iter().fold(vec![range], |pieces, known| {
@@ -144,7 +150,13 @@ pub(super) fn resolve(
     }
     for device in chosen {
         if !is_traceable(device) {
-            return Err(TargetError::NoMemoryBar { device: describe(device) });
+            let has_ports = !is_enough && device.port_bars().next().is_some();
+            let error = TargetError::NoMemoryBar { device: describe(device), has_ports };
+            if !is_enough {
+                return Err(error);
+            }
+            without.push(error);
+            continue;
         }
         let is_wanted = |(index, bar): &(u8, &Bar)| match &*wanted.bars {
             [] => !is_frame_buffer(device, bar),
@@ -152,7 +164,12 @@ pub(super) fn resolve(
         };
         let (taken, others): (Vec<_>, Vec<_>) = bars(device).partition(is_wanted);
         if taken.is_empty() && wanted.bars.is_empty() {
-            return Err(TargetError::OnlyPictures { device: describe(device), bars: sizes(&others) });
+            let error = TargetError::OnlyPictures { device: describe(device), bars: sizes(&others) };
+            if !is_enough {
+                return Err(error);
+            }
+            without.push(error);
+            continue;
         }
         if wanted.bars.is_empty() && !others.is_empty() {
             left_out.push(format!(
@@ -167,6 +184,10 @@ pub(super) fn resolve(
     }
     for &range in &wanted.ranges {
         add(range, None);
+    }
+    left_out.extend(without.iter().map(ToString::to_string));
+    if let Some(error) = without.into_iter().next().filter(|_| watched.is_empty()) {
+        return Err(error);
     }
     left_out.dedup();
     Ok(Targets { watched: joined(watched), left_out })
@@ -292,7 +313,7 @@ mod tests {
     fn names(wanted: args::Targets) -> Result<Vec<String>, TargetError> {
         let (_root, system) = machine();
         let devices = trapline_trace::devices(&system.path("sys")).unwrap();
-        Ok(resolve(&system, &devices, &wanted)?.watched.iter().map(Target::name).collect())
+        Ok(resolve(&system, &devices, &wanted, false)?.watched.iter().map(Target::name).collect())
     }
 
     #[test]
@@ -353,7 +374,23 @@ mod tests {
     fn a_device_without_a_memory_bar_is_refused_by_name() {
         let error = names(args::Targets { devices: vec!["00:1f.3".parse().unwrap()], ..Default::default() })
             .unwrap_err();
-        assert!(error.to_string().contains("0000:00:1f.3 (no driver) has no memory BAR"), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("0000:00:1f.3 (no driver) has no memory BAR"), "{error}");
+        assert!(error.ends_with("; `trapline trace --ports` records its I/O ports"), "{error}");
+    }
+
+    #[test]
+    fn a_device_without_a_memory_bar_is_left_out_where_what_there_is_is_enough() {
+        let (_root, system) = machine();
+        let devices = trapline_trace::devices(&system.path("sys")).unwrap();
+        let of = |names: &[&str]| {
+            let devices_wanted = names.iter().map(|name| name.parse().unwrap()).collect();
+            resolve(&system, &devices, &args::Targets { devices: devices_wanted, ..Default::default() }, true)
+        };
+        let found = of(&["00:1f.3", "00:03.0"]).unwrap();
+        assert_eq!((found.watched.len(), found.left_out.len()), (1, 1));
+        assert!(found.left_out[0].starts_with("0000:00:1f.3 (no driver) has no memory BAR"));
+        assert!(of(&["00:1f.3"]).unwrap_err().is_of_memory());
     }
 
     #[test]
@@ -388,7 +425,7 @@ mod tests {
             bars: bars.to_vec(),
             ..Default::default()
         };
-        let found = resolve(&system, &screen(), &wanted)?;
+        let found = resolve(&system, &screen(), &wanted, false)?;
         Ok((found.watched.iter().map(Target::name).collect(), found.left_out))
     }
 
