@@ -161,11 +161,11 @@ fn a_report_tells_ports_by_whom_what_was_followed_and_what_is_missing() {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for expected in [
         "4 accesses to I/O ports (2 reads, 2 writes) in 3.0 us on 1 CPU",
-        "reads writes port device bar+offset register last value by",
-        "0 1 0xefa2 0000:00:1f.3 4+00002 HST_CNT 0x48 i801_access [i2c_i801] 1",
-        "0 1 0x0cf8 0x8000 i801_access [i2c_i801] 1",
+        "reads writes port width device bar+offset register last value by",
+        "0 1 0xefa2 1 0000:00:1f.3 4+00002 HST_CNT 0x48 i801_access [i2c_i801] 1",
+        "0 1 0x0cf8 2 0x8000 i801_access [i2c_i801] 1",
         "accesses to I/O ports are those by the code of: the kernel's ioread and iowrite functions, i2c_i801",
-        "not followed, since they could not be probed: 1 instruction that access I/O ports",
+        "not followed, since they could not be probed: 1 instruction that accesses I/O ports",
         "3 accesses to I/O ports missed",
         "THIS TRACE IS NOT COMPLETE: accesses to I/O ports",
     ] {

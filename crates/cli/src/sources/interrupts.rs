@@ -47,8 +47,13 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Those of the devices that are asked for; `None` if none of them has any, which is said.
-    pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Option<Self>, InterruptsError> {
+    /// Those of the devices that are asked for; `None` if none of them has any, which is said
+    /// unless `quiet`.
+    pub(crate) fn new(
+        system: &System,
+        wanted: &Beside,
+        quiet: bool,
+    ) -> Result<Option<Self>, InterruptsError> {
         let all = trapline_trace::devices(&system.path("sys"))?;
         let (mut devices, mut left_out) = (Vec::new(), Vec::new());
         for device in chosen(system, &all, &wanted.targets)? {
@@ -67,7 +72,7 @@ impl Interrupts {
             }
         }
         if devices.is_empty() {
-            left_out.iter().for_each(|sentence| say!("{sentence}"));
+            left_out.iter().filter(|_| !quiet).for_each(|sentence| say!("{sentence}"));
             return Ok(None);
         }
         Ok(Some(Self { all, devices, left_out, threads: false }))
@@ -161,6 +166,7 @@ mod tests {
         Interrupts::new(
             &system,
             &Beside { targets, interrupts: true, config: false, ports: false, is_enough },
+            false,
         )
     }
 

@@ -112,9 +112,11 @@ impl Sources {
         }
         all.extend(accesses.map(|accesses| Box::new(accesses) as _));
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.interrupts) {
-            all.extend(Interrupts::new(system, wanted)?.map(|interrupts| Box::new(interrupts) as _));
+            all.extend(
+                Interrupts::new(system, wanted, taking.quiet)?.map(|interrupts| Box::new(interrupts) as _),
+            );
         }
-        let ports = wants_ports.map(|wanted| Ports::new(system, wanted)).transpose()?.flatten();
+        let ports = wants_ports.map(|wanted| Ports::new(system, wanted, taking.quiet)).transpose()?.flatten();
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
             all.push(Box::new(Config::new(system, wanted)?.alone(all.is_empty() && ports.is_none())));
         }

@@ -107,8 +107,9 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Those of the devices that are asked for; `None` if none of them has any, which is said.
-    pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Option<Self>, PortsError> {
+    /// Those of the devices that are asked for; `None` if none of them has any, which is said
+    /// unless `quiet`.
+    pub(crate) fn new(system: &System, wanted: &Beside, quiet: bool) -> Result<Option<Self>, PortsError> {
         let all = trapline_trace::devices(&system.path("sys"))?;
         let registers = load_registers(&wanted.targets.registers)?.whole()?;
         let is_enough = wanted.is_enough;
@@ -133,7 +134,7 @@ impl Ports {
             regions.extend(found);
         }
         if regions.is_empty() {
-            left_out.iter().for_each(|sentence| say!("{sentence}"));
+            left_out.iter().filter(|_| !quiet).for_each(|sentence| say!("{sentence}"));
             return Ok(None);
         }
         let mut modules = Modules::of(system, &with);

@@ -47,7 +47,7 @@ fn try_ports(machine: &Machine, names: &[&str], is_enough: bool) -> Result<Optio
     let devices = names.iter().map(|name| name.parse().unwrap()).collect();
     let targets = Targets { devices, ..Targets::default() };
     let wanted = Beside { targets, interrupts: false, config: false, ports: true, is_enough };
-    Ports::new(&machine.system, &wanted)
+    Ports::new(&machine.system, &wanted, false)
 }
 
 fn ports(machine: &Machine, names: &[&str]) -> Ports {

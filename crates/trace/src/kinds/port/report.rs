@@ -79,12 +79,12 @@ impl Tally {
     fn lines(&self, texts: &Texts) -> Vec<String> {
         let mut rows: Vec<_> = self.rows.iter().collect();
         rows.sort_by_key(|(key, row)| (std::cmp::Reverse(row.reads + row.writes), **key));
-        rows.into_iter().map(|((port, _), row)| row.line(*port, texts)).collect()
+        rows.into_iter().map(|((port, width), row)| row.line(*port, *width, texts)).collect()
     }
 }
 
 impl Row {
-    fn line(&self, port: u16, texts: &Texts) -> String {
+    fn line(&self, port: u16, width: u8, texts: &Texts) -> String {
         let place = self.place.map_or_else(String::new, |(device, bar, offset)| {
             format!("{} {bar}+{offset:05x}", texts.text(device))
         });
@@ -106,7 +106,7 @@ impl Row {
             words.push(format!("{} more", functions.len() - FUNCTIONS));
         }
         let line = format!(
-            "{reads:>12} {writes:>12}  {port:#06x} {place:22} {register:18} {last:>10}  {}",
+            "{reads:>12} {writes:>12}  {port:#06x} {width:>5}  {place:22} {register:18} {last:>10}  {}",
             words.join(", ")
         );
         line.trim_end().to_owned()
@@ -132,8 +132,8 @@ impl Section for Tally {
         let lines = self.lines(page.texts);
         if !lines.is_empty() {
             page.dim(&format!(
-                "\n{:>12} {:>12}  {:6} {:22} {:18} {:>10}  {}",
-                "reads", "writes", "port", "device bar+offset", "register", "last value", "by"
+                "\n{:>12} {:>12}  {:6} {:>5}  {:22} {:18} {:>10}  {}",
+                "reads", "writes", "port", "width", "device bar+offset", "register", "last value", "by"
             ))?;
             for line in lines.iter().take(page.rows) {
                 writeln!(page.out, "{line}")?;
@@ -150,9 +150,9 @@ impl Section for Tally {
         }
         let refused = trace.totals.ports_refused;
         if refused > 0 {
-            let instructions = counted(refused, "instruction", "instructions");
+            let instructions = counted(refused, "instruction that accesses", "instructions that access");
             trace.line(format!(
-                "not followed, since they could not be probed: {instructions} that access I/O ports"
+                "not followed, since they could not be probed: {instructions} I/O ports"
             ));
         }
         let missed = trace.totals.ports_missed;
@@ -197,8 +197,8 @@ mod tests {
         add(Direction::Read, 0xcf8, Some(1), "f", None);
         let lines = tally.lines(&texts);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(words(&lines[0]), "2 1 0xefa2 0000:00:1f.3 4+00002 HST_CNT 0x48 i801_access 2, 0x20 1");
-        assert_eq!(words(&lines[1]), "1 0 0x0cf8 0x01 f 1");
+        assert_eq!(words(&lines[0]), "2 1 0xefa2 1 0000:00:1f.3 4+00002 HST_CNT 0x48 i801_access 2, 0x20 1");
+        assert_eq!(words(&lines[1]), "1 0 0x0cf8 1 0x01 f 1");
         assert_eq!(tally.accesses(), (3, 1));
     }
 }
