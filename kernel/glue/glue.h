@@ -134,7 +134,6 @@ void glue_unregister_kprobes(struct kprobe **kprobes, u32 count);
 void glue_free_site(struct glue_site *site);
 bool glue_original_byte(u64 address, u8 *byte);
 u64 glue_kprobe_missed(const struct glue_site *site);
-u8 glue_kprobe_original(const struct glue_site *site);
 u32 glue_kprobe_flags(const struct glue_site *site);
 struct glue_return *glue_register_kretprobe(u64 address, const void *probe, size_t carried, u32 active, int *error);
 struct kretprobe *glue_kretprobe(struct glue_return *site);

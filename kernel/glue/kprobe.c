@@ -151,9 +151,10 @@ int glue_kprobe_address(const char *symbol, u32 offset, u64 *address)
 }
 
 /*
- * What was where a breakpoint is now, if that is one of ours. In traps; RCU readers need no lock
- * there, as interrupts are off. Its opcode is there before its breakpoint is (prepare_kprobe()
- * before arm_kprobe()). Return probes, which stand at a function's beginning, are not among them.
+ * What was where a breakpoint is now, if that is one of ours. In traps, where RCU readers need no
+ * lock, as interrupts are off; or with the patching lock held, so that no site comes or goes. Its
+ * opcode is there before its breakpoint is (prepare_kprobe() before arm_kprobe()). Return probes,
+ * which stand at a function's beginning, are not among them.
  */
 bool notrace glue_original_byte(u64 address, u8 *byte)
 {
@@ -253,12 +254,6 @@ static u32 flags_of(const struct kprobe *kprobe)
 	}
 	rcu_read_unlock();
 	return flags;
-}
-
-/* As kprobes have kept it, also where another kprobe was there before. */
-u8 glue_kprobe_original(const struct glue_site *site)
-{
-	return site->main.opcode;
 }
 
 u32 glue_kprobe_flags(const struct glue_site *site)

@@ -262,14 +262,6 @@ impl Registry {
         })
     }
 
-    /// The first byte of the instruction at an address, where a breakpoint of ours has taken its
-    /// place.
-    pub(crate) fn original(&self, address: u64) -> Option<u8> {
-        let mut all = self.control.probes(&Kprobes);
-        all.find(|(_, at, site, _)| *at == address && !Kprobes.is_gone(site))
-            .map(|(_, _, site, _)| site.original())
-    }
-
     /// Whether the instruction that the probe `id` is on went away with its module.
     pub(crate) fn is_gone(&self, id: u64) -> bool {
         let mut all = self.control.probes(&Kprobes);

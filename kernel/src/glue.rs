@@ -52,7 +52,6 @@ unsafe extern "C" {
     pub(crate) fn glue_free_site(site: *mut c_void);
     pub(crate) fn glue_original_byte(address: u64, byte: *mut u8) -> bool;
     pub(crate) fn glue_kprobe_missed(site: *const c_void) -> u64;
-    pub(crate) fn glue_kprobe_original(site: *const c_void) -> u8;
     pub(crate) fn glue_kprobe_flags(site: *const c_void) -> u32;
     pub(crate) fn glue_register_kretprobe(
         address: u64,

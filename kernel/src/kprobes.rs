@@ -74,12 +74,6 @@ impl Site {
         unsafe { glue::glue_kprobe_flags(self.raw.as_ptr()) }
     }
 
-    /// The first byte of its instruction, whose place the breakpoint has taken.
-    pub(crate) fn original(&self) -> u8 {
-        // SAFETY: alive until it is disarmed.
-        unsafe { glue::glue_kprobe_original(self.raw.as_ptr()) }
-    }
-
     /// `LIST_*`.
     pub(crate) fn flags(&self) -> u32 {
         list_flags(self.kprobe_flags())

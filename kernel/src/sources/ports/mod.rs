@@ -129,7 +129,7 @@ impl PortAccesses {
         let mut patching = host.unlocked.patching();
         let mut found = Vec::new();
         let mut lost = 0;
-        let is_whole = search(Registry::of(&mut patching), start, length, |address, access| {
+        let is_whole = search(&mut patching, start, length, |address, access| {
             if found.try_reserve(1).is_ok() {
                 found.push((address, access));
             } else {

@@ -5,16 +5,16 @@
 //! of step all the same, then kprobes, which decode from the function's start, refuse what begins
 //! inside of an instruction: nothing is ever patched that is none.
 //!
-//! Where a code probe on an instruction stands, its breakpoint has taken the place of a byte: the
-//! registry knows which. Another tracer's breakpoint hides an instruction, and a jump that the
+//! Where a code probe on an instruction stands, its breakpoint has taken the place of a byte, which
+//! is known. Another tracer's breakpoint hides an instruction, and a jump that the
 //! kernel puts in a breakpoint's place hides several (optimised kprobes, ours too), and may hide
 //! the next as well.
 //!
 //! Rejected: reading the module's file, which is compressed, may be another one by now, and does
 //! not tell where the parts of a module that is being loaded came to lie.
 
-use crate::code::Registry;
 use crate::glue;
+use crate::locks::PatchingLock;
 use trapline_engine::Linear;
 use trapline_insn::{MAX_LENGTH, PortAccess, port_access};
 
@@ -27,7 +27,7 @@ const AT_ONCE: u32 = 4096;
 /// Calls `found` with each instruction of the stretch that accesses a port, and its address; false
 /// if the stretch, or the rest of it, can't be read.
 pub(super) fn search(
-    registry: &Registry,
+    _: &mut PatchingLock<'_>,
     start: u64,
     length: u64,
     mut found: impl FnMut(u64, PortAccess),
@@ -36,11 +36,12 @@ pub(super) fn search(
     let (mut at, mut count) = (start, 0u32);
     while at < end {
         let Some((mut bytes, known)) = read(at, end) else { return false };
-        if bytes.first() == Some(&BREAKPOINT)
-            && let Some(original) = registry.original(at)
-            && let Some(first) = bytes.first_mut()
+        if let Some(first) = bytes.first_mut()
+            && *first == BREAKPOINT
         {
-            *first = original;
+            // SAFETY: room for the byte, which stays as it is if the breakpoint is not ours; the
+            // patching lock is held.
+            unsafe { glue::glue_original_byte(at, first) };
         }
         // What is no instruction that the decoder knows is passed byte by byte.
         let length = match port_access(bytes.get(..known).unwrap_or(&[])) {
