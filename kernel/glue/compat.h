@@ -7,6 +7,7 @@
 #ifndef TRAPLINE_COMPAT_H
 #define TRAPLINE_COMPAT_H
 
+#include <linux/dma-map-ops.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -48,6 +49,17 @@
 #define compat_module_text_length(module) ((u64)(module)->core_layout.text_size)
 #define compat_module_init_text(module) ((u64)(module)->init_layout.base)
 #define compat_module_init_text_length(module) ((u64)(module)->init_layout.text_size)
+#endif
+
+/*
+ * Whether what a device is told is the memory's own address. 6.12 asks apart whether there is an
+ * IOMMU, with a header of that.
+ */
+#if __has_include(<linux/iommu-dma.h>)
+#include <linux/iommu-dma.h>
+#define compat_dma_is_direct(device) (!use_dma_iommu(device) && !get_dma_ops(device))
+#else
+#define compat_dma_is_direct(device) (!get_dma_ops(device))
 #endif
 
 #ifdef CONFIG_RETHOOK

@@ -51,6 +51,16 @@ struct glue_interrupt {
 	u8 flags;
 };
 
+/* An entry of a scatter list: src/sources/dma. */
+struct glue_dma_piece {
+	/* Where the device finds it, if it is mapped, and how many bytes; 0 if it is not. */
+	u64 dma;
+	/* Where the CPU does, and how many bytes. */
+	u64 physical;
+	u32 mapped;
+	u32 length;
+};
+
 /* guard.h: the context that handlers are called in. */
 struct glue_guard;
 
@@ -93,6 +103,8 @@ u32 trapline_claim(struct pt_regs *registers, u64 error_code, u64 address);
 /* Rust: sources/interrupts. With interrupts off. */
 void trapline_interrupt(const void *sink, const struct glue_interrupt *told);
 void trapline_handled(const void *sink, const struct glue_interrupt *told, u32 result);
+/* Rust: sources/log.rs. With interrupts off. */
+void trapline_line(const void *sink, const char *text, size_t length);
 /* Rust: tracking.rs */
 void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
@@ -203,6 +215,7 @@ u64 glue_handle_mm_fault(void);
 
 /* interrupts.c */
 struct irqaction;
+struct pci_dev;
 struct glue_interrupts;
 int glue_interrupts_begin(const void *sink, struct glue_interrupts **begun);
 int glue_interrupts_add(struct glue_interrupts *watch, u64 function);
@@ -210,6 +223,20 @@ void glue_interrupts_end(struct glue_interrupts *watch);
 bool glue_interrupt_of(const struct glue_interrupts *watch, u32 irq, const struct irqaction *action, struct glue_interrupt *told);
 bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descriptor, u64 action, struct glue_interrupt *told);
 const void *glue_interrupts_sink(const struct glue_interrupts *watch);
+
+u64 glue_pci_function(const struct pci_dev *device);
+
+/* log.c */
+int glue_log_begin(void *sink);
+void glue_log_end(void *sink);
+
+/* dma.c */
+u64 glue_dma_device(u64 device);
+bool glue_has_pci_device(u64 function);
+u64 glue_page_to_phys(u64 page);
+bool glue_dma_piece(u64 *at, struct glue_dma_piece *piece);
+bool glue_dma_table(u64 table, u64 *list, u32 *mapped, u32 *all);
+u64 glue_dma_memory(u64 device, u64 dma, u64 physical);
 
 /* config.c */
 int glue_config_touch(u64 function);

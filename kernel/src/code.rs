@@ -268,10 +268,14 @@ impl Registry {
         all.find(|(probe, ..)| probe.id() == id).is_some_and(|(_, _, site, _)| Kprobes.is_gone(site))
     }
 
-    /// What those probes on instructions that `wanted` names have missed.
+    /// What those probes that `wanted` names have missed.
     pub(crate) fn missed(&self, wanted: impl Fn(u64) -> bool) -> u64 {
         let all = self.control.probes(&Kprobes).filter(|(probe, ..)| wanted(probe.id()));
-        all.map(|(.., counts)| counts.missed).sum()
+        let returns = self.returns.iter().filter(|probe| wanted(probe.id)).map(|found| {
+            // SAFETY: alive until it is removed.
+            unsafe { found.probe.as_ref() }.counts().missed + found.site.missed()
+        });
+        all.map(|(.., counts)| counts.missed).chain(returns).sum()
     }
 
     /// How many are registered.

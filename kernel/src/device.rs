@@ -15,10 +15,10 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
-    ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, FAULT_COUNTS, FAULTS, FaultWatch, HookState, INFO,
-    INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
-    ListEntry, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, START,
-    STOP, Start, Step, WATCH, Watch,
+    ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, DMA, DMA_COUNTS, DmaWatch, FAULT_COUNTS, FAULTS,
+    FaultWatch, HookState, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule,
+    InterruptWatch, LIST, LOG, ListEntry, LogWatch, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH, Mark,
+    PORT_CODE, PORT_COUNTS, PORTS, PROBE, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -115,6 +115,9 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         PORTS => ports(engine, file, argument),
         PORT_CODE => port_code(engine, file, argument),
         PORT_COUNTS => port_counts(engine, file, argument),
+        DMA => dma(engine, file, argument),
+        DMA_COUNTS => dma_counts(engine, file, argument),
+        LOG => log(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -271,6 +274,34 @@ fn port_code(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Resul
 fn port_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counts = in_session(engine, file, |sources, mut host| Ok(sources.ports.told(&mut host)))?;
     argument.write(&counts)
+}
+
+#[inline(never)]
+fn dma(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: DmaWatch = unsafe { argument.read() }?;
+    if watch.reserved != 0 {
+        return Err(Errno::INVALID);
+    }
+    let result = in_session(engine, file, |sources, mut host| sources.dma.start(&mut host, &mut watch));
+    argument.write(&watch)?;
+    result
+}
+
+#[inline(never)]
+fn dma_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let counts = in_session(engine, file, |sources, mut host| Ok(sources.dma.told(&mut host)))?;
+    argument.write(&counts)
+}
+
+#[inline(never)]
+fn log(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let mut watch: LogWatch = unsafe { argument.read() }?;
+    if watch.reserved != 0 {
+        return Err(Errno::INVALID);
+    }
+    in_session(engine, file, |sources, mut host| sources.log.start(&mut host, &mut watch))
 }
 
 #[inline(never)]

@@ -22,6 +22,16 @@ pub(crate) struct Interrupt {
     pub(crate) flags: u8,
 }
 
+/// `struct glue_dma_piece`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DmaPiece {
+    pub(crate) dma: u64,
+    pub(crate) physical: u64,
+    pub(crate) mapped: u32,
+    pub(crate) length: u32,
+}
+
 unsafe extern "C" {
     // Addresses in runner.S.
     pub(crate) safe static trapline_slots: u8;
@@ -124,6 +134,18 @@ unsafe extern "C" {
         told: *mut Interrupt,
     ) -> bool;
     pub(crate) fn glue_interrupts_sink(watch: *const c_void) -> *const c_void;
+
+    // log.c
+    pub(crate) fn glue_log_begin(sink: *mut c_void) -> i32;
+    pub(crate) fn glue_log_end(sink: *mut c_void);
+
+    // dma.c
+    pub(crate) safe fn glue_dma_device(device: u64) -> u64;
+    pub(crate) safe fn glue_has_pci_device(function: u64) -> bool;
+    pub(crate) safe fn glue_page_to_phys(page: u64) -> u64;
+    pub(crate) fn glue_dma_piece(at: *mut u64, piece: *mut DmaPiece) -> bool;
+    pub(crate) fn glue_dma_table(table: u64, list: *mut u64, mapped: *mut u32, all: *mut u32) -> bool;
+    pub(crate) fn glue_dma_memory(device: u64, dma: u64, physical: u64) -> u64;
 
     // config.c
     pub(crate) safe fn glue_config_touch(function: u64) -> i32;

@@ -8,8 +8,8 @@
 //! [`FAULTS`] of another is refused with `EBUSY`, and told whose they are.
 
 use crate::{
-    CodeProbe, ConfigWatch, FaultCounts, FaultWatch, Inject, InjectCounts, InterruptWatch, ListEntry,
-    PortCode, PortCounts, PortRange, RingGeometry,
+    CodeProbe, ConfigWatch, DmaCounts, DmaWatch, FaultCounts, FaultWatch, Inject, InjectCounts,
+    InterruptWatch, ListEntry, LogWatch, PortCode, PortCounts, PortRange, RingGeometry,
 };
 
 /// The character device.
@@ -62,6 +62,12 @@ pub const PORT_CODE: u32 = iowr(15, size_of::<PortCode>());
 /// Fills a [`PortCounts`], also after [`STOP`]; with zeros if the session never recorded accesses
 /// to ports.
 pub const PORT_COUNTS: u32 = iowr(16, size_of::<PortCounts>());
+/// Begins to record what memory a device is given to access by itself: [`DmaWatch`].
+pub const DMA: u32 = iowr(17, size_of::<DmaWatch>());
+/// Fills a [`DmaCounts`], also after [`STOP`]; with zeros if the session never recorded DMA.
+pub const DMA_COUNTS: u32 = iowr(18, size_of::<DmaCounts>());
+/// Begins to record the lines of the kernel log: [`LogWatch`].
+pub const LOG: u32 = iowr(19, size_of::<LogWatch>());
 
 /// What [`INFO`] tells.
 #[repr(C)]

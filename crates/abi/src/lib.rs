@@ -9,11 +9,13 @@
 mod code;
 mod command;
 mod config;
+mod dma;
 mod error_code;
 mod faults;
 mod inject;
 mod interrupts;
 mod list;
+mod log;
 mod ports;
 mod program;
 mod record;
@@ -22,15 +24,17 @@ mod ring;
 pub use code::*;
 pub use command::*;
 pub use config::*;
+pub use dma::*;
 pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
 pub use interrupts::*;
 pub use list::*;
+pub use log::*;
 pub use ports::*;
 pub use program::*;
 pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;

@@ -140,6 +140,13 @@ pub enum Kind {
     /// [`PortPayload`](crate::PortPayload), `width` the bytes accessed. Of `flags` only
     /// [`Flags::WRITE`] and [`Flags::INTERRUPT`] are used.
     Port = 16,
+    /// Memory was given to a device, or taken back: `payload` is
+    /// [`DmaPayload`](crate::DmaPayload), `width` the bytes of data that follow what is told there
+    /// in [`Kind::More`] records. Of `flags` only [`Flags::INTERRUPT`] is used.
+    Dma = 17,
+    /// A line of the kernel log: `payload[0]` is [`LogLength`](crate::LogLength), its bytes are in
+    /// the words from `payload[2]` on. Of `flags` only [`Flags::INTERRUPT`] is used.
+    Log = 18,
 }
 
 impl Kind {
@@ -162,6 +169,8 @@ impl Kind {
             14 => Self::Handled,
             15 => Self::Config,
             16 => Self::Port,
+            17 => Self::Dma,
+            18 => Self::Log,
             _ => return None,
         })
     }
@@ -423,7 +432,7 @@ mod tests {
                 assert_eq!(way as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 16);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 18);
         // Those that an access is performed in, and one that is none.
         assert_eq!((0..=u8::MAX).filter_map(Way::from_code).count(), Way::COUNT + 1);
     }

@@ -14,10 +14,11 @@ use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Updater};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
-    CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch,
-    INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST,
-    ListEntry, MARK, MARK_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts,
-    PortRange, RingGeometry, START, STOP, Start, Step, WATCH, Watch,
+    CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, DMA, DMA_COUNTS, DmaCounts, DmaWatch,
+    FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject,
+    InjectCounts, InjectRule, InterruptWatch, LIST, LOG, ListEntry, LogWatch, MARK, MARK_LENGTH, Mark,
+    PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts, PortRange, RingGeometry, START, STOP, Start,
+    Step, WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -57,6 +58,13 @@ pub(crate) trait Control {
     fn port_code(&self, code: &PortCode) -> io::Result<()>;
     /// How many were found, and what was missed of them.
     fn port_counts(&self) -> io::Result<PortCounts>;
+    /// Begins to record what memory a device is given. The module fills in which functions of the
+    /// kernel it follows.
+    fn dma(&self, watch: &mut DmaWatch) -> io::Result<()>;
+    /// What was missed of it.
+    fn dma_counts(&self) -> io::Result<DmaCounts>;
+    /// Begins to record the lines of the kernel log.
+    fn log(&self) -> io::Result<()>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -186,6 +194,24 @@ impl Control for Device {
         // SAFETY: PORT_COUNTS takes a `PortCounts`, which is integers only.
         unsafe { self.command::<{ PORT_COUNTS as Opcode }, _>(&mut counts) }?;
         Ok(counts)
+    }
+
+    fn dma(&self, watch: &mut DmaWatch) -> io::Result<()> {
+        // SAFETY: DMA takes a `DmaWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ DMA as Opcode }, _>(watch) }?)
+    }
+
+    fn dma_counts(&self) -> io::Result<DmaCounts> {
+        let mut counts = DmaCounts::default();
+        // SAFETY: DMA_COUNTS takes a `DmaCounts`, which is integers only.
+        unsafe { self.command::<{ DMA_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
+    }
+
+    fn log(&self) -> io::Result<()> {
+        let mut watch = LogWatch::default();
+        // SAFETY: LOG takes a `LogWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ LOG as Opcode }, _>(&mut watch) }?)
     }
 
     fn stop(&self) -> io::Result<Counters> {

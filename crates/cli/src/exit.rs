@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
 use crate::sources::{
-    AccessesError, ConfigError, HitsError, InjectError, InterruptsError, PortsError, SourcesError,
+    AccessesError, ConfigError, DmaError, HitsError, InjectError, InterruptsError, PortsError, SourcesError,
 };
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
@@ -208,6 +208,10 @@ fn sources(error: &SourcesError) -> Exit {
             ConfigError::Target(_) => Exit::Usage,
             ConfigError::Read { .. } => Exit::Failed,
         },
+        SourcesError::Dma(error) => match error {
+            DmaError::PciList(_) => Exit::Environment,
+            DmaError::Target(_) => Exit::Usage,
+        },
         SourcesError::Ports(error) => match error {
             PortsError::PciList(_) => Exit::Environment,
             PortsError::Target(_) | PortsError::None { .. } => Exit::Usage,
@@ -320,6 +324,8 @@ fn refused(error: &Refusal) -> Exit {
         | Refusal::Faults { .. }
         | Refusal::Interrupts { .. }
         | Refusal::Config { .. }
+        | Refusal::Dma { .. }
+        | Refusal::Log { .. }
         | Refusal::Ports { .. }
         | Refusal::PortCode { .. }
         | Refusal::PortsHidden => Exit::Environment,

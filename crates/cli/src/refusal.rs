@@ -4,7 +4,8 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    GateError, MAX_CONFIG_DEVICES, MAX_INTERRUPT_DEVICES, MAX_PORT_RANGES, ProbeError, WatchError,
+    GateError, MAX_CONFIG_DEVICES, MAX_DMA_DEVICES, MAX_INTERRUPT_DEVICES, MAX_PORT_RANGES, ProbeError,
+    WatchError,
 };
 
 /// What the module refused.
@@ -104,6 +105,20 @@ pub(crate) enum Refusal {
         /// What the kernel said.
         source: io::Error,
     },
+    /// `DMA` was refused.
+    #[error("can't record the memory that {device} is given (DMA): {}", dma_text(.source))]
+    Dma {
+        /// Its address.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `LOG` was refused.
+    #[error("can't record the kernel log: {}", log_text(.source))]
+    Log {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// `PORTS` was refused.
     #[error("can't record accesses to the I/O ports {ports}: {}", ports_text(.source))]
     Ports {
@@ -185,9 +200,7 @@ fn interrupts_text(source: &io::Error) -> String {
 /// Why accesses to the configuration space of a device can't be recorded.
 fn config_text(source: &io::Error) -> String {
     match Errno::from_io_error(source) {
-        Some(Errno::NOENT) => {
-            "the device is gone; was it unplugged? `trapline devices` lists what is there".into()
-        }
+        Some(Errno::NOENT) => UNPLUGGED.into(),
         Some(Errno::TOOBIG) => format!(
             "one trace can be of the configuration space of {MAX_CONFIG_DEVICES} devices: name fewer of them"
         ),
@@ -196,6 +209,34 @@ fn config_text(source: &io::Error) -> String {
         }
         Some(Errno::NOSYS) => {
             "this kernel has none of the functions that can be followed: pci_conf1_read() and its like".into()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// What is wrong where a device is not there any more.
+const UNPLUGGED: &str = "the device is gone; was it unplugged? `trapline devices` lists what is there";
+
+/// Why DMA can't be recorded.
+fn dma_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::NOENT) => UNPLUGGED.into(),
+        Some(Errno::TOOBIG) => {
+            format!("one trace can be of the DMA of {MAX_DMA_DEVICES} devices: name fewer of them")
+        }
+        Some(Errno::NOSYS) => {
+            "this kernel has none of the functions that can be followed: dma_map_page_attrs() and its like"
+                .into()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// Why the kernel log can't be recorded.
+fn log_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::OPNOTSUPP) => {
+            "this kernel has no tracepoint printk:console; `dmesg --follow` shows it beside the trace".into()
         }
         _ => source.to_string(),
     }

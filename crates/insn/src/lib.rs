@@ -15,6 +15,7 @@
 
 mod address;
 mod alu;
+mod branch;
 mod corrections;
 mod decode;
 mod error;
@@ -34,6 +35,7 @@ mod shift;
 mod slot;
 mod strings;
 
+pub use branch::branch;
 pub use decode::decode;
 pub use error::DecodeError;
 pub use memory::{Direction, Memory, Operand, Segment};

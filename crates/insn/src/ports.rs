@@ -40,14 +40,19 @@ pub struct PortText {
 ///
 /// As for [`decode()`](crate::decode()), but what no plan is made of has a length too.
 pub fn port_access(bytes: &[u8]) -> Result<(u8, Option<PortAccess>), DecodeError> {
+    let bytes = whole(bytes)?;
+    Ok((bytes.len() as u8, Layout::of(bytes).and_then(|layout| access(bytes, layout))))
+}
+
+/// The bytes of the instruction at the start of `bytes`.
+pub(crate) fn whole(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
     let instruction = InstDecoder::default().decode_slice(bytes).map_err(|refusal| match refusal {
         Refusal::ExhaustedInput if bytes.len() < MAX_LENGTH => DecodeError::Truncated,
         _ => DecodeError::Unknown,
     })?;
-    let length = instruction.len().to_const() as u8;
-    let bytes = bytes.get(..usize::from(length)).ok_or(DecodeError::Truncated)?;
-    Ok((length, Layout::of(bytes).and_then(|layout| access(bytes, layout))))
+    let length = usize::from(instruction.len().to_const() as u8);
+    bytes.get(..length).ok_or(DecodeError::Truncated)
 }
 
 fn access(bytes: &[u8], layout: Layout) -> Option<PortAccess> {

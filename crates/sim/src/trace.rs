@@ -165,7 +165,9 @@ impl Trace {
                     | Kind::Interrupt
                     | Kind::Handled
                     | Kind::Config
-                    | Kind::Port,
+                    | Kind::Port
+                    | Kind::Dma
+                    | Kind::Log,
                 )
                 | None => {
                     panic!("a record of kind {} stands alone", record.kind)

@@ -75,6 +75,14 @@ pub struct Totals {
     /// Left out as well if there are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub ports_refused: u64,
+    /// Calls of the DMA interface, for whichever device, that the kernel could not deliver: inside
+    /// of another probe's handler, or with too many under way. Left out as well if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub dma_missed: u64,
+    /// Pieces of scatter lists that were too long or could not be read. Left out as well if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub dma_pieces_missed: u64,
 }
 
 /// What code probes counted by the end of a trace.
@@ -133,6 +141,8 @@ impl Totals {
             config_missed: 0,
             ports_missed: 0,
             ports_refused: 0,
+            dma_missed: 0,
+            dma_pieces_missed: 0,
         }
     }
 }

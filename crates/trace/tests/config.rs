@@ -1,12 +1,15 @@
 //! Accesses to configuration space, from records to every format and back from a file.
 
-use std::convert::Infallible;
+mod kind;
 
-use trapline_abi::{ConfigPayload, ConfigWay, Flags, Kind, PciFunction, Record, TaskPayload};
+use kind::{
+    Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
+    task, through_a_file,
+};
+use trapline_abi::{ConfigPayload, ConfigWay, Flags, Kind, PciFunction, Record};
 use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
-    ConfigAccess, Event, FileWriter, Frame, Header, Human, JsonLines, Merge, Mmiotrace, Names, Perfetto,
-    Registers, Sink, Site, Source, Space, Spaces, Summary, Totals, TraceReader, What,
+    ConfigAccess, Frame, Header, Merge, Names, Registers, Site, Source, Space, Spaces, Totals, What,
 };
 
 const DEVICE: PciFunction = PciFunction::new(0, 0, 5, 0);
@@ -23,9 +26,7 @@ fn header() -> Header {
 
 /// What a driver and a program access; one access fails, and one has no answer.
 fn records() -> Vec<Record> {
-    let task = TaskPayload { name: *b"modprobe\0\0\0\0\0\0\0\0", process: 80 }.to_words();
-    let mut records =
-        vec![Record { time: 1, kind: Kind::Task as u8, task: 80, payload: task, ..Record::EMPTY }];
+    let mut records = vec![task("modprobe")];
     let mut access = |time, write, offset, width, value, result, frames: &[u64]| {
         let way = if offset < 0x100 { ConfigWay::Ports } else { ConfigWay::Memory } as u8;
         let payload = ConfigPayload { device: DEVICE, value, result, offset, way, took: 700 }.to_words();
@@ -46,13 +47,14 @@ fn records() -> Vec<Record> {
     records
 }
 
+fn names() -> Names {
+    Names::new(&[], &Registers::none(), None).with_spaces(&header())
+}
+
 /// Hands the events to `each`, named as far as that goes without a kernel.
-fn events(mut each: impl FnMut(&Event<'_>)) {
-    let header = header();
-    let names = Names::new(&[], &Registers::none(), None).with_spaces(&header);
-    let mut merge = Merge::new(1);
-    merge.push(0, &records(), true);
-    let Ok(()) = merge.finish(|mut event| {
+fn events(each: Each<'_>) {
+    let names = names();
+    merged(Merge::new(1), &records(), |mut event| {
         if let What::Config(ConfigAccess { stack, .. }) = &mut event.what {
             let functions =
                 [("pci_read", None), ("pci_bus_read_config_word", None), ("__pci_set_master", None)];
@@ -62,21 +64,13 @@ fn events(mut each: impl FnMut(&Event<'_>)) {
             }
         }
         each(&names.name(event));
-        Ok::<(), Infallible>(())
     });
-    assert_eq!((merge.malformed(), merge.late()), (0, 0));
 }
 
 #[test]
 fn an_access_is_a_line_with_register_fields_and_who_asked_for_it_for_whom() {
-    let mut text = Vec::new();
-    let names = Names::new(&[], &Registers::none(), None).with_spaces(&header());
-    let mut human = Human::new(&mut text, false).with_fields(names);
-    events(|event| human.event(event).unwrap());
-    human.end(&Totals::default()).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    let lines: Vec<String> =
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let text = human(names(), events);
+    let lines = lines(&text);
     let read = "1.000000000 0 CFG R 00:05.0 cfg+004 COMMAND 0x0103 modprobe-80 __pci_set_master+0x5e for e1000_probe+0x5e [e1000e] IO=1 MEMORY=1 MASTER=0 ";
     assert!(lines[1].starts_with(read), "{}", lines[1]);
     assert!(lines[2].contains("CFG W 00:05.0 cfg+004 COMMAND 0x0107") && lines[2].contains("MASTER=1"));
@@ -86,37 +80,14 @@ fn an_access_is_a_line_with_register_fields_and_who_asked_for_it_for_whom() {
     ];
     assert_eq!(lines[3..5], rest);
     assert!(lines[5].contains("VENDOR_ID +1 0xffffffff modprobe-80 all ones"), "{}", lines[5]);
-    let column = |line: &str, word: &str| line.find(word).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    for (title, word) in [("function", "__pci_set_master"), ("register", "COMMAND"), ("device", "00:05.0")] {
-        assert_eq!(column(lines[0], title), column(lines[1], word), "{text}");
-    }
+    let words = [("function", "__pci_set_master"), ("register", "COMMAND"), ("device", "00:05.0")];
+    assert_aligned(&text, &words);
 }
 
 #[test]
 fn an_access_is_the_same_in_a_file_and_in_json_says_what_it_is() {
-    let (mut bytes, mut json) = (Vec::new(), Vec::new());
-    let mut writer = FileWriter::new(&mut bytes, &header()).unwrap();
-    let mut lines = JsonLines::new(&mut json, &header()).unwrap();
-    let mut written = Vec::new();
-    events(|event| {
-        writer.event(event).unwrap();
-        lines.event(event).unwrap();
-        written.push(format!("{:?}", event.what));
-    });
-    writer.end(&Totals::default()).unwrap();
-    drop(writer);
-    let mut reader = TraceReader::new(&bytes[..], "test").unwrap();
-    assert_eq!(reader.header().sources, header().sources);
-    let mut read = Vec::new();
-    let Ok(_) = reader.read(|event| {
-        read.push(format!("{:?}", event.what));
-        Ok::<(), Infallible>(())
-    });
-    assert_eq!(read, written);
-    let json = String::from_utf8(json).unwrap();
-    let line: serde_json::Value = serde_json::from_str(json.lines().nth(1).unwrap()).unwrap();
-    for (field, expected) in [
+    let json = through_a_file(&header(), events);
+    let expected = [
         ("kind", "\"config\""),
         ("op", "\"R\""),
         ("device", "\"0000:00:05.0\""),
@@ -128,23 +99,17 @@ fn an_access_is_the_same_in_a_file_and_in_json_says_what_it_is() {
         ("took_ns", "700"),
         ("function", "\"__pci_set_master\""),
         ("error", "null"),
-    ] {
-        assert_eq!(line[field].to_string(), expected, "{field}");
-    }
-    assert_eq!(line["stack"].as_array().map(Vec::len), Some(5));
+    ];
+    assert_fields(&json[0], &expected);
+    assert_eq!(json[0]["stack"].as_array().map(Vec::len), Some(5));
 }
 
 #[test]
 fn a_report_tells_registers_by_whom_what_failed_what_is_silent_and_what_is_missing() {
-    let mut summary = Summary::new(&header());
-    events(|event| summary.add(event));
-    summary.end(&Totals { config_missed: 3, ..Totals::default() });
+    let totals = Totals { config_missed: 3, ..Totals::default() };
+    let (summary, text) = report(&header(), &totals, events);
     assert_eq!(summary.config_accesses(), (3, 2));
-    let mut text = Vec::new();
-    summary.write(&mut text, false, 20).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for expected in [
+    let expected = [
         "5 accesses to configuration space (3 reads, 2 writes) in 4.0 us on 1 CPU",
         "reads writes device cfg+offset register last value by",
         "1 1 0000:00:05.0 cfg+004 COMMAND 0x0107",
@@ -153,9 +118,8 @@ fn a_report_tells_registers_by_whom_what_failed_what_is_silent_and_what_is_missi
         "not followed, since the kernel has no such function to be probed: pci_mmcfg_write()",
         "3 accesses to configuration space missed",
         "THIS TRACE IS NOT COMPLETE: accesses to configuration space",
-    ] {
-        assert!(words.contains(expected), "`{expected}`:\n{text}");
-    }
+    ];
+    assert_says(&text, &expected);
 }
 
 #[test]
@@ -168,29 +132,13 @@ fn a_device_whose_ids_read_as_ones_from_the_beginning_is_not_said_to_give_no_ans
         let told = serde_json::to_string(&spaces.devices[0]).unwrap();
         assert_eq!(told.contains("no_ids"), no_ids);
         spaces.devices[0] = serde_json::from_str(&told).unwrap();
-        let (mut summary, mut text) = (Summary::new(&header), Vec::new());
-        events(|event| summary.add(event));
-        summary.write(&mut text, false, 20).unwrap();
-        String::from_utf8(text).unwrap().contains("NO ANSWER")
+        report(&header, &Totals::default(), events).1.contains("NO ANSWER")
     };
     assert_eq!([false, true].map(alarm), [true, false]);
 }
 
 #[test]
 fn on_a_timeline_an_access_is_named_and_mmiotrace_has_no_words_for_it() {
-    let mut bytes = Vec::new();
-    let mut perfetto = Perfetto::new(&mut bytes);
-    events(|event| perfetto.event(event).unwrap());
-    perfetto.end(&Totals::default()).unwrap();
-    drop(perfetto);
-    let text = String::from_utf8_lossy(&bytes);
-    for words in ["R COMMAND", "W MSIX_FLAGS", "0000:00:05.0"] {
-        assert!(text.contains(words), "{words}");
-    }
-    let mut refused = None;
-    events(|event| {
-        let mut mmiotrace = Mmiotrace::new(std::io::sink(), &header(), false).unwrap();
-        refused = mmiotrace.event(event).err().map(|error| error.to_string());
-    });
-    assert!(refused.is_some_and(|error| error.contains("configuration space")));
+    let drawn = ["R COMMAND", "W MSIX_FLAGS", "0000:00:05.0"];
+    assert_drawn_and_refused(&header(), &drawn, "configuration space", events);
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{header, play, totals};
 use serde_json::Value as Json;
-use trapline_trace::{Cut, Event, Header, HtmlError, Mark, Summary, Totals, What};
+use trapline_trace::{Cut, Event, Header, HtmlError, LogLine, Mark, Summary, Totals, What};
 
 /// The page of these events.
 fn page(play: impl FnOnce(&mut dyn FnMut(&Event<'_>)), end: impl FnOnce(&mut Summary)) -> String {
@@ -65,6 +65,31 @@ fn a_page_has_the_cells_registers_functions_and_tasks_of_the_trace() {
     assert_eq!(sum("count"), 52 + 3 + 1 + 1 + 1 + 3);
     assert_eq!(sum("after"), data["span"].as_u64().unwrap(), "the last cell begins at the end");
     assert_eq!(data["slot"], 0);
+}
+
+#[test]
+fn the_script_knows_every_kind_of_event() {
+    let schema: Json = serde_json::from_str(include_str!("../../../docs/schemas/trace.json")).unwrap();
+    let kinds = schema["properties"]["kind"]["enum"].as_array().unwrap();
+    // Those that it knows by other words: reads and writes, mappings, what is missing.
+    let others = ["header", "access", "unmap", "lost", "window", "not_watched", "end"];
+    let script = include_str!("../templates/model.js");
+    for kind in kinds.iter().filter_map(Json::as_str).filter(|kind| !others.contains(kind)) {
+        assert!(script.contains(&format!("\n  {kind}: {{ title: ")), "{kind}");
+    }
+}
+
+#[test]
+fn a_line_of_the_kernel_log_is_on_the_page_under_its_own_text() {
+    let text = "</script><b>eth0";
+    let line = LogLine { text: text.into(), cut: 0, flags: trapline_abi::Flags(0) };
+    let event = Event { what: What::Log(line), ..mark("") };
+    let page = page(|each| each(&event), |summary| summary.end(&Totals::default()));
+    assert_eq!(
+        (&data(&page)["lanes"][0]["kind"], &data(&page)["lanes"][0]["place"]),
+        (&"log".into(), &text.into())
+    );
+    assert!(page.contains("1 line of the kernel log") && !page.contains("<b>eth0"), "{page}");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! Accesses to I/O ports, from records to every format and back from a file.
 
+mod kind;
+
 use std::convert::Infallible;
 
-use trapline_abi::{Flags, Kind, PortPayload, Record, TaskPayload};
+use kind::{
+    Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
+    task, through_a_file,
+};
+use trapline_abi::{Flags, Kind, PortPayload, Record};
 use trapline_trace::{
-    Bar, Device, Event, FileWriter, Frame, Header, Human, JsonLines, Merge, Mmiotrace, Names, Perfetto,
-    PortAccess, Ports, RegisterFile, Registers, Sink, Site, Source, Summary, Totals, TraceReader, What,
+    Bar, Device, Frame, Header, Merge, Names, PortAccess, Ports, RegisterFile, Registers, Site, Source,
+    Totals, What,
 };
 
 /// Of an SMBus controller, whose registers are ports of BAR 4.
@@ -37,9 +43,7 @@ fn names() -> Names {
 
 /// What a driver accesses itself, what the kernel's functions do for it, and what is no device's.
 fn records() -> Vec<Record> {
-    let task = TaskPayload { name: *b"modprobe\0\0\0\0\0\0\0\0", process: 80 }.to_words();
-    let mut records =
-        vec![Record { time: 1, kind: Kind::Task as u8, task: 80, payload: task, ..Record::EMPTY }];
+    let mut records = vec![task("modprobe")];
     let mut access = |time, flags, width, port, value: Option<u32>, [ip, caller]: [u64; 2]| {
         let is_string = flags & Flags::STRING != 0;
         let payload = PortPayload {
@@ -62,11 +66,9 @@ fn records() -> Vec<Record> {
 }
 
 /// Hands the events to `each`, with the functions that a kernel would have named.
-fn events(mut each: impl FnMut(&Event<'_>)) {
+fn events(each: Each<'_>) {
     let names = names();
-    let mut merge = Merge::new(1);
-    merge.push(0, &records(), true);
-    let Ok(()) = merge.finish(|mut event| {
+    merged(Merge::new(1), &records(), |mut event| {
         if let What::Port(access) = &mut event.what {
             let driver = |function| Some(Site { function, offset: 0x5e, module: Some("i2c_i801") });
             access.site = match access.ip {
@@ -76,59 +78,27 @@ fn events(mut each: impl FnMut(&Event<'_>)) {
             access.caller = access.caller.map(|caller| Frame { site: driver("i801_check_pre"), ..caller });
         }
         each(&names.name(event));
-        Ok::<(), Infallible>(())
     });
-    assert_eq!((merge.malformed(), merge.late()), (0, 0));
 }
 
 #[test]
 fn an_access_is_a_line_with_register_fields_and_who_asked_for_it() {
-    let mut text = Vec::new();
-    let mut human = Human::new(&mut text, false).with_fields(names());
-    events(|event| human.event(event).unwrap());
-    human.end(&Totals::default()).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    let lines: Vec<String> =
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let text = human(names(), events);
     let expected = [
         "1.000000000 0 OUT 1 00:1f.3 4+00002 HST_CNT 0x48 modprobe-80 i801_access+0x5e [i2c_i801] START=1",
         "1.000001000 0 IN 1 00:1f.3 4+00000 0x42 modprobe-80 i801_check_pre+0x5e [i2c_i801] by ioread8",
         "1.000002000 0 IN 4 00:1f.3 4+00004 unknown modprobe-80 i801_access+0x5e [i2c_i801] string",
         "1.000003000 0 OUT 2 port 0x0cf8 0x8000 modprobe-80 i801_access+0x5e [i2c_i801]",
     ];
-    assert_eq!(lines[1..5], expected);
-    let column = |line: &str, word: &str| line.find(word).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    for (title, word) in [("function", "i801_access"), ("register", "HST_CNT"), ("device", "00:1f.3")] {
-        assert_eq!(column(lines[0], title), column(lines[1], word), "{text}");
-    }
+    assert_eq!(lines(&text)[1..5], expected);
+    let words = [("function", "i801_access"), ("register", "HST_CNT"), ("device", "00:1f.3")];
+    assert_aligned(&text, &words);
 }
 
 #[test]
 fn an_access_is_the_same_in_a_file_and_in_json_says_what_it_is() {
-    let (mut bytes, mut json) = (Vec::new(), Vec::new());
-    let mut writer = FileWriter::new(&mut bytes, &header()).unwrap();
-    let mut lines = JsonLines::new(&mut json, &header()).unwrap();
-    let mut written = Vec::new();
-    events(|event| {
-        writer.event(event).unwrap();
-        lines.event(event).unwrap();
-        written.push(format!("{:?}", event.what));
-    });
-    writer.end(&Totals::default()).unwrap();
-    drop(writer);
-    let mut reader = TraceReader::new(&bytes[..], "test").unwrap();
-    assert_eq!(reader.header().sources, header().sources);
-    let mut read = Vec::new();
-    let Ok(_) = reader.read(|event| {
-        read.push(format!("{:?}", event.what));
-        Ok::<(), Infallible>(())
-    });
-    assert_eq!(read, written);
-    let json = String::from_utf8(json).unwrap();
-    let parsed = |number| serde_json::from_str(json.lines().nth(number).unwrap()).unwrap();
-    let (first, third): (serde_json::Value, serde_json::Value) = (parsed(1), parsed(3));
-    for (field, expected) in [
+    let json = through_a_file(&header(), events);
+    let expected = [
         ("kind", "\"port\""),
         ("op", "\"W\""),
         ("port", "\"0xefa2\""),
@@ -141,25 +111,20 @@ fn an_access_is_the_same_in_a_file_and_in_json_says_what_it_is() {
         ("flags", "[]"),
         ("ip", "\"0x11\""),
         ("function", "\"i801_access\""),
-    ] {
-        assert_eq!(first[field].to_string(), expected, "{field}");
-    }
-    assert_eq!(first["caller"]["function"], "i801_check_pre");
+    ];
+    assert_fields(&json[0], &expected);
+    assert_eq!(json[0]["caller"]["function"], "i801_check_pre");
+    let third = &json[2];
     assert_eq!(third["flags"].to_string(), "[\"string\",\"unknown\"]");
     assert!(third.get("value").is_none() && third.get("caller").is_none(), "{third}");
 }
 
 #[test]
 fn a_report_tells_ports_by_whom_what_was_followed_and_what_is_missing() {
-    let mut summary = Summary::new(&header());
-    events(|event| summary.add(event));
-    summary.end(&Totals { ports_missed: 3, ports_refused: 1, ..Totals::default() });
+    let totals = Totals { ports_missed: 3, ports_refused: 1, ..Totals::default() };
+    let (summary, text) = report(&header(), &totals, events);
     assert_eq!(summary.port_accesses(), (2, 2));
-    let mut text = Vec::new();
-    summary.write(&mut text, false, 20).unwrap();
-    let text = String::from_utf8(text).unwrap();
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for expected in [
+    let expected = [
         "4 accesses to I/O ports (2 reads, 2 writes) in 3.0 us on 1 CPU",
         "reads writes port width device bar+offset register last value by",
         "0 1 0xefa2 1 0000:00:1f.3 4+00002 HST_CNT 0x48 i801_access [i2c_i801] 1",
@@ -168,28 +133,14 @@ fn a_report_tells_ports_by_whom_what_was_followed_and_what_is_missing() {
         "not followed, since they could not be probed: 1 instruction that accesses I/O ports",
         "3 accesses to I/O ports missed",
         "THIS TRACE IS NOT COMPLETE: accesses to I/O ports",
-    ] {
-        assert!(words.contains(expected), "`{expected}`:\n{text}");
-    }
+    ];
+    assert_says(&text, &expected);
 }
 
 #[test]
 fn on_a_timeline_an_access_is_named_and_mmiotrace_has_no_words_for_it() {
-    let mut bytes = Vec::new();
-    let mut perfetto = Perfetto::new(&mut bytes);
-    events(|event| perfetto.event(event).unwrap());
-    perfetto.end(&Totals::default()).unwrap();
-    drop(perfetto);
-    let text = String::from_utf8_lossy(&bytes);
-    for words in ["W HST_CNT", "R 00:1f.3 4+00000", "W port 0x0cf8", "0000:00:1f.3"] {
-        assert!(text.contains(words), "{words}");
-    }
-    let mut refused = None;
-    events(|event| {
-        let mut mmiotrace = Mmiotrace::new(std::io::sink(), &header(), false).unwrap();
-        refused = mmiotrace.event(event).err().map(|error| error.to_string());
-    });
-    assert!(refused.is_some_and(|error| error.contains("I/O ports")));
+    let drawn = ["W HST_CNT", "R 00:1f.3 4+00000", "W port 0x0cf8", "0000:00:1f.3"];
+    assert_drawn_and_refused(&header(), &drawn, "I/O ports", events);
 }
 
 #[test]

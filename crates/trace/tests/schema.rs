@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::Value as Json;
-use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, WatchError, Way};
+use trapline_abi::{
+    Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, PciFunction, Signal, WatchError, Way,
+};
 use trapline_registers::config::{Capability, Layout as ConfigLayout};
 use trapline_trace::{
-    Access, Argument, Bar, ConfigAccess, Device, Direction, Event, Followed, Format, Frame, Header, Hit,
-    Injected, Interrupt, Item, JsonLines, Layout, Lost, Map, Mark, Moment, NotWatched, Outcome, PageFault,
-    Place, PortAccess, Ports, Probe, Probed, Sink, Site, Source, Space, Spaces, Studied, Totals, Unmap,
-    Value, Watched, WatchedRange, What, Window,
+    Access, Argument, Bar, ConfigAccess, Device, Direction, DmaCall, Event, Followed, Format, Frame, Header,
+    Hit, Injected, Interrupt, Item, JsonLines, Layout, LogLine, Logged, Lost, Map, Mapped, Mark, Moment,
+    NotWatched, Outcome, PageFault, Place, PortAccess, Ports, Probe, Probed, Sink, Site, Source, Space,
+    Spaces, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =
@@ -86,6 +88,11 @@ fn header() -> Header {
         devices: vec![Space { device: "0000:00:03.0".into(), layout }],
         not_followed: vec!["pci_mmcfg_read".into()],
     };
+    let mapped = Mapped {
+        devices: vec!["0000:00:03.0".into()],
+        data: u32::MAX,
+        not_followed: vec!["dma_map_phys".into()],
+    };
     Header {
         started: 1_700_000_000_000_000_000,
         devices: vec![device, Device::default()],
@@ -97,9 +104,48 @@ fn header() -> Header {
             Source::Interrupt(Followed { devices: vec!["0000:00:03.0".into()], threads: true }),
             Source::Config(spaces),
             Source::Port(Ports { devices: vec!["0000:00:03.0".into()], modules: vec!["e1000e".into()] }),
+            Source::Dma(mapped),
+            Source::Dma(Mapped::default()),
+            Source::Log(Logged {}),
         ],
         ..Header::default()
     }
+}
+
+/// DMA with all that it may have, and with the least.
+fn dma() -> [DmaCall<'static>; 2] {
+    let all = DmaCall {
+        device: PciFunction::new(0, 0, 3, 0).into(),
+        op: DmaOp::SyncForDevice,
+        direction: DmaDirection::FromDevice,
+        dma: Some(LARGE),
+        physical: Some(LARGE),
+        address: Some(LARGE),
+        size: u32::MAX,
+        piece: u16::MAX - 1,
+        pieces: u16::MAX,
+        data: Cow::Borrowed(&[0, 0xff]),
+        flags: Flags(u8::MAX),
+        ip: LARGE,
+        site: SITE,
+        stack: vec![Frame { ip: LARGE, site: SITE }, Frame { ip: 1, site: None }],
+    };
+    let least = DmaCall {
+        op: DmaOp::Map,
+        direction: DmaDirection::None,
+        dma: None,
+        physical: None,
+        address: None,
+        piece: 0,
+        pieces: 0,
+        data: Cow::Borrowed(&[]),
+        flags: Flags(0),
+        ip: 0,
+        site: None,
+        stack: Vec::new(),
+        ..all.clone()
+    };
+    [all, least]
 }
 
 /// Each kind of event with all that it may have, and with the least.
@@ -233,7 +279,13 @@ fn events() -> Vec<What<'static>> {
         caller: None,
         ..port.clone()
     };
+    let [dma, least_dma] = dma();
+    let log = LogLine { text: "a\u{1b}[m\n\"".into(), cut: u32::MAX, flags: Flags(u8::MAX) };
     vec![
+        What::Log(LogLine { text: "".into(), cut: 0, flags: Flags(0) }),
+        What::Log(log),
+        What::Dma(dma),
+        What::Dma(least_dma),
         What::Port(port),
         What::Port(least_port),
         What::Config(config),
@@ -270,8 +322,15 @@ fn lines() -> Vec<Json> {
         json.event(&Event { time: LARGE, cpu: 1, pid: 7, tgid: 7, comm: "dd", what }).unwrap();
     }
     let performed = [LARGE, 0, 1];
-    let totals =
-        Totals { ended: LARGE, performed, ports_missed: 1, ports_refused: LARGE, ..Totals::default() };
+    let totals = Totals {
+        ended: LARGE,
+        performed,
+        ports_missed: 1,
+        ports_refused: LARGE,
+        dma_missed: 1,
+        dma_pieces_missed: LARGE,
+        ..Totals::default()
+    };
     json.end(&totals).unwrap();
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -10,10 +10,14 @@
 mod accesses;
 mod code;
 mod config;
+mod devices;
+mod dma;
 mod faults;
 mod interrupts;
+mod log;
 mod ports;
 mod returns;
+mod text;
 
 use crate::errno::Errno;
 use crate::locks::Unlocked;
@@ -22,8 +26,10 @@ use accesses::Accesses;
 use code::CodeProbes;
 use config::ConfigAccesses;
 use core::ptr::NonNull;
+use dma::DmaCalls;
 use faults::Faults;
 use interrupts::Interrupts;
+use log::Log;
 use ports::PortAccesses;
 use trapline_engine::{Engine, Sink};
 
@@ -76,6 +82,8 @@ pub(crate) struct Sources {
     pub interrupts: Interrupts,
     pub config: ConfigAccesses,
     pub ports: PortAccesses,
+    pub dma: DmaCalls,
+    pub log: Log,
 }
 
 impl Sources {
@@ -88,6 +96,8 @@ impl Sources {
             interrupts: Interrupts::new(),
             config: ConfigAccesses::new(),
             ports: PortAccesses::new(),
+            dma: DmaCalls::new(),
+            log: Log::new(),
         }
     }
 
@@ -97,8 +107,11 @@ impl Sources {
         self.interrupts.stop(host);
         self.config.stop(host);
         self.ports.stop(host);
+        self.dma.stop(host);
         self.code.stop(host);
         self.accesses.stop(host);
+        // What the others' ends say in it is told.
+        self.log.stop(host);
     }
 
     /// Bytes of memory that they hold.
@@ -107,6 +120,7 @@ impl Sources {
             + self.interrupts.memory()
             + self.config.memory()
             + self.ports.memory()
+            + self.dma.memory()
             + self.code.memory()
             + self.accesses.memory()
     }

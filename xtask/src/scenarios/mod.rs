@@ -9,6 +9,7 @@ mod account;
 mod code;
 mod config;
 mod conformance;
+mod dma;
 mod drivers;
 mod events;
 mod examples;

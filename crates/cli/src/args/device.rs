@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::taking::Taking;
+use super::trace::parse_data;
 use crate::pci::DeviceName;
 
 /// Trace all of a device together: accesses to its registers and I/O ports, its interrupts, its
-/// configuration space
+/// configuration space, the memory that it is given, what the kernel logs meanwhile
 ///
-/// Short for `trace` with `--device DEVICE --interrupts --config --ports`; what each tells and what
-/// of it may be missing is described there. What a device does not have is said and left out.
+/// Short for `trace` with `--device DEVICE --interrupts --config --ports --dma --log`; what each
+/// tells and what of it may be missing is described there. What a device does not have is said and
+/// left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
 pub(crate) struct Whole {
@@ -26,6 +28,9 @@ pub(crate) struct Whole {
     /// be repeated)
     #[arg(long, value_name = "FILE")]
     pub registers: Vec<PathBuf>,
+    /// Record the first N bytes of each buffer too, whenever it changes hands; at most 224
+    #[arg(long, value_name = "N", value_parser = parse_data)]
+    pub dma_data: Option<u32>,
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
@@ -42,6 +47,10 @@ pub(crate) enum Part {
     Config,
     /// Accesses to its I/O ports
     Ports,
+    /// Memory that it is given to access by itself
+    Dma,
+    /// Lines of the kernel log meanwhile
+    Log,
 }
 
 const DEVICE_HELP: &str = "\
@@ -54,4 +63,4 @@ Examples:
     trapline device nvme0n1 --duration 5s --output disk.trace
     trapline report disk.trace
   Its interrupts alone:
-    trapline device eth0 --without accesses,config,ports --duration 5s";
+    trapline device eth0 --without accesses,config,ports,dma,log --duration 5s";

@@ -1,6 +1,7 @@
 //! `trapline trace`, of several sources at once; what `mmio`, `probe` and `faults` are short for.
 
 use clap::{ArgGroup, Args};
+use trapline_abi::MAX_DMA_DATA;
 
 use super::accesses::{Accesses, Mmio, Targets};
 use super::device::{Part, Whole};
@@ -9,17 +10,17 @@ use super::inject::{Inject, Lies};
 use super::probe::{Hits, Probe, parse_hits};
 use super::taking::Taking;
 
-/// Trace accesses to registers and I/O ports, interrupts, configuration space, hits of instructions
-/// and page faults together, in one order
+/// Trace accesses to registers and I/O ports, interrupts, configuration space, DMA, lines of the
+/// kernel log, hits of instructions and page faults together, in one order
 ///
 /// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
 /// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
 /// missing is described there.
 #[derive(Clone, Debug, Args)]
 #[command(
-    override_usage = "trapline trace [OPTIONS] <--device <DEVICE>|--driver <NAME>|--range <PHYS+LEN>|--probe <WORDS>|--faults[=<WORDS>]>... [-- <COMMAND>...]",
+    override_usage = "trapline trace [OPTIONS] <--device <DEVICE>|--driver <NAME>|--range <PHYS+LEN>|--probe <WORDS>|--faults[=<WORDS>]|--log>... [-- <COMMAND>...]",
     after_long_help = TRACE_HELP,
-    group = ArgGroup::new("source").required(true).multiple(true).args(["devices", "drivers", "ranges", "probes", "faults"]),
+    group = ArgGroup::new("source").required(true).multiple(true).args(["devices", "drivers", "ranges", "probes", "faults", "log"]),
     group = ArgGroup::new("whose").multiple(true).args(["devices", "drivers"])
 )]
 pub(crate) struct Trace {
@@ -46,9 +47,26 @@ pub(crate) struct Trace {
     /// the kernel's functions for them
     #[arg(long, requires = "whose")]
     pub ports: bool,
+    /// Record what memory the devices are given to access by themselves too: buffers that their
+    /// drivers map, synchronise and unmap, and memory that they allocate for both
+    #[arg(long, requires = "whose")]
+    pub dma: bool,
+    /// Record the first N bytes of each buffer too, whenever it changes hands; at most 224
+    #[arg(long, value_name = "N", requires = "dma", value_parser = parse_data)]
+    pub dma_data: Option<u32>,
+    /// Record the lines of the kernel log too, whoever writes them, with CPU and task
+    #[arg(long)]
+    pub log: bool,
     /// How to trace.
     #[command(flatten)]
     pub taking: Taking,
+}
+
+/// How much of a buffer may be recorded.
+pub(super) fn parse_data(text: &str) -> Result<u32, String> {
+    let most = MAX_DMA_DATA as u32;
+    let number: Option<u32> = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number of bytes from 1 to {most}, as in 64"))
 }
 
 const TRACE_HELP: &str = "\
@@ -67,6 +85,8 @@ Examples:
     trapline trace --device eth0 --config -- modprobe -r e1000e
   What the driver of an SMBus controller, which has ports alone, does with it:
     trapline trace --device 00:1f.3 --ports --duration 5s
+  A packet's way through a network card: its buffer, the doorbell, the interrupt; 64 bytes of it:
+    trapline trace --device eth0 --interrupts --dma --dma-data 64 -- ping -c 1 192.0.2.1
   What a program's page faults and its opened files have to do with each other:
     trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
 
@@ -83,6 +103,8 @@ pub(crate) struct Request {
     pub probes: Vec<Hits>,
     /// Page faults, if they are.
     pub faults: Option<Filter>,
+    /// Lines of the kernel log.
+    pub log: bool,
     /// How events are shown.
     pub view: View,
     /// How it is taken.
@@ -100,8 +122,25 @@ pub(crate) struct Beside {
     pub config: bool,
     /// Their I/O ports.
     pub ports: bool,
+    /// What memory they are given.
+    pub dma: bool,
+    /// Bytes of it that are recorded.
+    pub dma_data: u32,
     /// Whether what there is of a device is enough; else what is asked for must be there.
     pub is_enough: bool,
+}
+
+impl Beside {
+    /// Nothing of these devices yet.
+    pub(crate) fn of(targets: Targets) -> Self {
+        let (interrupts, config, ports, dma, is_enough) = Default::default();
+        Self { targets, interrupts, config, ports, dma, dma_data: 0, is_enough }
+    }
+
+    /// Whether there is anything of them.
+    fn is_something(&self) -> bool {
+        self.interrupts || self.config || self.ports || self.dma
+    }
 }
 
 /// How events are shown.
@@ -125,6 +164,7 @@ impl Request {
             lies: None,
             probes: Vec::new(),
             faults: None,
+            log: false,
             view: View::Events,
             taking,
         }
@@ -132,12 +172,14 @@ impl Request {
 }
 
 impl From<Trace> for Request {
-    fn from(Trace { accesses, probes, faults, interrupts, config, ports, taking }: Trace) -> Self {
+    fn from(trace: Trace) -> Self {
+        let Trace { accesses, probes, faults, interrupts, config, ports, dma, dma_data, log, taking } = trace;
         let targets = accesses.targets.clone();
-        let beside = Beside { targets, interrupts, config, ports, is_enough: false };
-        let beside = (interrupts || config || ports).then_some(beside);
+        let dma_data = dma_data.unwrap_or(0);
+        let beside = Beside { interrupts, config, ports, dma, dma_data, ..Beside::of(targets) };
+        let beside = Some(beside).filter(Beside::is_something);
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
-        Self { accesses, beside, probes, faults, ..Self::new(taking) }
+        Self { accesses, beside, probes, faults, log, ..Self::new(taking) }
     }
 }
 
@@ -148,18 +190,20 @@ impl From<Mmio> for Request {
 }
 
 impl From<Whole> for Request {
-    fn from(Whole { devices, without, registers, taking }: Whole) -> Self {
+    fn from(Whole { devices, without, registers, dma_data, taking }: Whole) -> Self {
         let wants = |part| !without.contains(&part);
         let targets = Targets { devices, registers, ..Targets::default() };
         let beside = Beside {
-            targets: targets.clone(),
             interrupts: wants(Part::Interrupts),
             config: wants(Part::Config),
             ports: wants(Part::Ports),
+            dma: wants(Part::Dma),
+            dma_data: dma_data.unwrap_or(0),
             is_enough: true,
+            ..Beside::of(targets.clone())
         };
         let accesses = wants(Part::Accesses).then(|| Accesses { targets, ..Accesses::default() });
-        Self { accesses, beside: Some(beside), ..Self::new(taking) }
+        Self { accesses, beside: Some(beside), log: wants(Part::Log), ..Self::new(taking) }
     }
 }
 

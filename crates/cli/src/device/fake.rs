@@ -5,9 +5,9 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, FaultCounts, FaultWatch, Info, Inject, InjectCounts,
-    InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind, PortCode, PortCounts, PortRange, ProbeCounts,
-    ProbeError, RingGeometry, Step, Watch, WatchError,
+    CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, DMA_FUNCTIONS, DmaCounts, DmaWatch, FaultCounts,
+    FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind,
+    PortCode, PortCounts, PortRange, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
 };
 
 use super::Control;
@@ -45,6 +45,12 @@ pub(crate) struct Module {
     pub not_followed: u32,
     /// Devices whose configuration space is recorded.
     pub config: RefCell<Vec<ConfigWatch>>,
+    /// What `DMA` fails with.
+    pub no_dma: Option<Errno>,
+    /// Devices whose DMA is recorded.
+    pub dma: RefCell<Vec<DmaWatch>>,
+    /// What `LOG` fails with.
+    pub no_log: Option<Errno>,
     /// What `PORTS` fails with.
     pub no_ports: Option<Errno>,
     /// Ranges of ports that are recorded.
@@ -156,6 +162,23 @@ impl Control for Module {
         watch.probes = [200, 201, 202, 203];
         self.config.borrow_mut().push(*watch);
         Ok(())
+    }
+
+    fn dma(&self, watch: &mut DmaWatch) -> io::Result<()> {
+        if let Some(errno) = self.no_dma {
+            return Err(errno.into());
+        }
+        self.dma.borrow_mut().push(*watch);
+        watch.followed = (1 << DMA_FUNCTIONS.len()) - 1;
+        Ok(())
+    }
+
+    fn dma_counts(&self) -> io::Result<DmaCounts> {
+        Ok(DmaCounts { missed: 3, pieces: 4 })
+    }
+
+    fn log(&self) -> io::Result<()> {
+        self.no_log.map_or(Ok(()), |errno| Err(errno.into()))
     }
 
     fn ports(&self, range: &PortRange) -> io::Result<()> {

@@ -7,7 +7,7 @@ use trapline_abi::{CONFIG_FUNCTIONS, ConfigWatch};
 use trapline_registers::config::Broken;
 use trapline_trace::{Device, DeviceError, Header, Space, Spaces};
 
-use super::accesses::{TargetError, chosen, describe};
+use super::accesses::{TargetError, chosen, describe, distinct};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::pci::{self, Bdf};
@@ -64,12 +64,7 @@ impl Config {
     pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Self, ConfigError> {
         let all = trapline_trace::devices(&system.path("sys"))?;
         let mut devices: Vec<Followed> = Vec::new();
-        for device in chosen(system, &all, &wanted.targets)? {
-            // sysfs names devices by their addresses.
-            let Ok(address) = device.address.parse() else { continue };
-            if devices.iter().any(|known| known.address == address) {
-                continue;
-            }
+        for (address, device) in distinct(chosen(system, &all, &wanted.targets)?) {
             let name = describe(device);
             let read = |source| ConfigError::Read { device: name.clone(), source };
             let walked = pci::config_space(system, device).map_err(read)?;
@@ -189,8 +184,7 @@ mod tests {
         let (_root, system) = machine();
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
-        Config::new(&system, &Beside { targets, interrupts: false, config: true, ports: false, is_enough })
-            .unwrap()
+        Config::new(&system, &Beside { config: true, is_enough, ..Beside::of(targets) }).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use trapline_abi::{INTERRUPT_THREADS_FOLLOWED, InterruptWatch, PciFunction};
 use trapline_trace::{Device, DeviceError, Followed, Header};
 
-use super::accesses::{TargetError, chosen, describe};
+use super::accesses::{TargetError, chosen, describe, distinct};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::pci::{self, Bdf};
@@ -56,7 +56,7 @@ impl Interrupts {
     ) -> Result<Option<Self>, InterruptsError> {
         let all = trapline_trace::devices(&system.path("sys"))?;
         let (mut devices, mut left_out) = (Vec::new(), Vec::new());
-        for device in chosen(system, &all, &wanted.targets)? {
+        for (address, device) in distinct(chosen(system, &all, &wanted.targets)?) {
             if !pci::has_interrupts(system, device) {
                 let error = InterruptsError::None { device: describe(device) };
                 match wanted.is_enough {
@@ -65,11 +65,7 @@ impl Interrupts {
                 }
                 continue;
             }
-            // sysfs names devices by their addresses.
-            let Ok(address) = device.address.parse() else { continue };
-            if !devices.iter().any(|(known, _)| *known == address) {
-                devices.push((address, describe(device)));
-            }
+            devices.push((address, describe(device)));
         }
         if devices.is_empty() {
             left_out.iter().filter(|_| !quiet).for_each(|sentence| say!("{sentence}"));
@@ -163,11 +159,7 @@ mod tests {
         let (_root, system) = machine();
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
-        Interrupts::new(
-            &system,
-            &Beside { targets, interrupts: true, config: false, ports: false, is_enough },
-            false,
-        )
+        Interrupts::new(&system, &Beside { interrupts: true, is_enough, ..Beside::of(targets) }, false)
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 mod accesses;
 mod config;
+mod dma;
 mod faults;
 mod hits;
 mod inject;
 mod interrupts;
+mod log;
 mod ports;
 
 use trapline_trace::Symbols;
@@ -21,12 +23,15 @@ use accesses::Accesses;
 pub(crate) use accesses::{AccessesError, devices_called};
 use config::Config;
 pub(crate) use config::ConfigError;
+use dma::Dma;
+pub(crate) use dma::DmaError;
 use faults::Faults;
 pub(crate) use hits::HitsError;
 use hits::{Hits, Kernel};
 pub(crate) use inject::{InjectError, refuse_held};
 use interrupts::Interrupts;
 pub(crate) use interrupts::InterruptsError;
+use log::Log;
 use ports::Ports;
 pub(crate) use ports::PortsError;
 
@@ -57,6 +62,9 @@ pub(crate) enum SourcesError {
     /// No accesses to I/O ports.
     #[error(transparent)]
     Ports(#[from] PortsError),
+    /// No DMA.
+    #[error(transparent)]
+    Dma(#[from] DmaError),
     /// The user is not root.
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -83,12 +91,13 @@ impl Sources {
     /// Everything that can be wrong with what was typed is found here, before the module is asked
     /// for anything.
     pub(crate) fn new(system: &System, request: &Request) -> Result<Self, SourcesError> {
-        let Request { accesses, beside, lies, probes, faults, view, taking } = request;
+        let Request { accesses, beside, lies, probes, faults, log, view, taking } = request;
         let rules = lies.as_ref().map(|lies| inject::Rules::new(system, lies)).transpose()?;
         for wanted in probes {
             hits::check_words(system, wanted)?;
         }
-        trace::choose_output(taking, probes.is_empty() && faults.is_none() && beside.is_none())?;
+        let is_of_accesses = probes.is_empty() && faults.is_none() && beside.is_none() && !log;
+        trace::choose_output(taking, is_of_accesses)?;
         let mut all: Vec<Box<dyn Source>> = Vec::new();
         let is_enough = beside.as_ref().is_some_and(|beside| beside.is_enough);
         let wants_ports = beside.as_ref().filter(|beside| beside.ports);
@@ -117,13 +126,19 @@ impl Sources {
             );
         }
         let ports = wants_ports.map(|wanted| Ports::new(system, wanted, taking.quiet)).transpose()?.flatten();
+        let dma = beside.as_ref().filter(|beside| beside.dma);
+        let dma = dma.map(|wanted| Dma::new(system, wanted)).transpose()?;
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
-            all.push(Box::new(Config::new(system, wanted)?.alone(all.is_empty() && ports.is_none())));
+            let is_alone = all.is_empty() && ports.is_none() && dma.is_none();
+            all.push(Box::new(Config::new(system, wanted)?.alone(is_alone)));
         }
         if let Some(ports) = ports {
-            all.push(Box::new(ports.alone(all.is_empty())));
+            all.push(Box::new(ports.alone(all.is_empty() && dma.is_none())));
         }
-        if all.is_empty() && is_enough {
+        if let Some(dma) = dma {
+            all.push(Box::new(dma.alone(all.is_empty())));
+        }
+        if all.is_empty() && is_enough && !log {
             return Err(InterruptsError::Nothing.into());
         }
         if let Some(symbols) = &symbols {
@@ -134,6 +149,9 @@ impl Sources {
         }
         if let Some(wanted) = faults {
             all.push(Box::new(Faults::new(system, wanted, *view == View::Counts)?));
+        }
+        if *log {
+            all.push(Box::new(Log::new(is_enough && !all.is_empty())));
         }
         Ok(Self { all, symbols, view: (*view == View::Table).then(faults::table) })
     }

@@ -85,6 +85,10 @@ pub(crate) struct Counted {
     pub ports_missed: u64,
     /// Instructions that access I/O ports and could not be probed.
     pub ports_refused: u64,
+    /// Calls about DMA that the kernel could not deliver.
+    pub dma_missed: u64,
+    /// Pieces of scatter lists that were not recorded.
+    pub dma_pieces_missed: u64,
 }
 
 impl Counted {
@@ -102,6 +106,8 @@ impl Counted {
         self.config_missed += other.config_missed;
         self.ports_missed += other.ports_missed;
         self.ports_refused += other.ports_refused;
+        self.dma_missed += other.dma_missed;
+        self.dma_pieces_missed += other.dma_pieces_missed;
         self
     }
 }

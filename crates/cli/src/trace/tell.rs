@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use trapline_abi::FaultCounts;
+use trapline_abi::{FaultCounts, MAX_DMA_PIECES};
 use trapline_trace::Summary;
 
 use super::writer::Finished;
@@ -172,6 +172,20 @@ pub(super) fn conclude(
             totals.ports_refused
         );
     }
+    if totals.dma_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} calls about DMA were missed: the trace is not complete{BAD:#}; \
+             they came inside of another probe's handler, or with too many under way",
+            totals.dma_missed
+        );
+    }
+    if totals.dma_pieces_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} pieces of scatter lists are missing{BAD:#}: of each list the first {MAX_DMA_PIECES} are recorded, \
+             as far as they can be read",
+            totals.dma_pieces_missed
+        );
+    }
     let FaultCounts { bypassed, unfollowed, .. } = faults.unwrap_or_default();
     if bypassed > 0 {
         say!(
@@ -195,6 +209,8 @@ pub(super) fn conclude(
                 counts.gone,
                 totals.config_missed,
                 totals.ports_missed,
+                totals.dma_missed,
+                totals.dma_pieces_missed,
                 bypassed,
             ];
             Ok(lacks.iter().all(|count| *count == 0))

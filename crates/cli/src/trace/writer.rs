@@ -176,6 +176,8 @@ impl Writer {
             config_missed: sources.config_missed,
             ports_missed: sources.ports_missed,
             ports_refused: sources.ports_refused,
+            dma_missed: sources.dma_missed,
+            dma_pieces_missed: sources.dma_pieces_missed,
             ..Totals::new(&counters, &merge)
         };
         match counted {

@@ -6,6 +6,7 @@
 
 mod agreement;
 mod anything;
+mod branch;
 mod cases;
 mod copies;
 mod cpu;

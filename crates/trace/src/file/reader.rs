@@ -11,7 +11,9 @@ use arrow_schema::ArrowError;
 
 use super::messages::Messages;
 use super::row::{Columns, Found};
-use super::schema::{self, FORMAT, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7, FORMAT_KEY, HEADER_KEY};
+use super::schema::{
+    self, FORMAT, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7, FORMAT_8, FORMAT_KEY, HEADER_KEY,
+};
 use crate::{Cut, Ending, Event, FileError, Header, Mark, NotWatched, What};
 
 /// Reads a trace file.
@@ -56,7 +58,7 @@ impl<R: BufRead> ArrowReader<R> {
         };
         let is_format_3 = format == FORMAT_3;
         let is_before_5 = is_format_3 || format == FORMAT_4;
-        let is_of_same_columns = [FORMAT, FORMAT_7, FORMAT_6, FORMAT_5].contains(&format.as_str());
+        let is_of_same_columns = [FORMAT, FORMAT_8, FORMAT_7, FORMAT_6, FORMAT_5].contains(&format.as_str());
         if !is_of_same_columns && !is_before_5 {
             return Err(FileError::Format { file: file(), found: format.clone() });
         }

@@ -9,6 +9,7 @@
 //! Rejected: trait objects, which would need an allocation for each event; and a macro that derives
 //! the formats from the fields: what a person reads is not the list of the fields.
 
+mod caller;
 mod kind;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -223,6 +224,14 @@ kinds! { 'a;
     Port(port::PortAccess<'a>) in port, asked for with
         /// Accesses to I/O ports.
         port::Ports;
+    /// Memory was given to a device, or taken back.
+    Dma(dma::DmaCall<'a>) in dma, asked for with
+        /// Memory that devices access by themselves.
+        dma::Mapped;
+    /// A line of the kernel log.
+    Log(log::LogLine<'a>) in log, asked for with
+        /// Lines of the kernel log.
+        log::Logged;
     /// A person's marker. The last: in mmiotrace's format others are told of by markers too.
     Mark(mark::Mark<'a>) in mark;
 }

@@ -133,6 +133,7 @@ impl Summary {
                 }
                 Source::Config(spaces) => summary.tallies.config.under(spaces),
                 Source::Port(ports) => summary.tallies.port.under(ports),
+                Source::Dma(mapped) => summary.tallies.dma.under(mapped),
                 _ => {}
             }
         }
@@ -210,6 +211,16 @@ impl Summary {
     /// Reads and writes of I/O ports counted.
     pub fn port_accesses(&self) -> (u64, u64) {
         self.tallies.port.accesses()
+    }
+
+    /// Buffers, and pieces of scatter lists, counted that were given to devices or taken back.
+    pub fn dma_buffers(&self) -> u64 {
+        self.tallies.dma.buffers()
+    }
+
+    /// Lines of the kernel log counted.
+    pub fn log_lines(&self) -> u64 {
+        self.tallies.log.lines()
     }
 
     /// Page faults by what they were, as [`PageFault::sentence`](crate::PageFault::sentence) says

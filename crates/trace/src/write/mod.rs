@@ -21,7 +21,8 @@ pub use parquet::ParquetFile;
 pub use perfetto::Perfetto;
 pub(crate) use perfetto::{Drawing, register};
 pub(crate) use text::{
-    ALARM, DIM, Line, NOTE, READ, REGISTER, WRITE, duration, grouped, paint, place, printable, site, task,
+    ALARM, DIM, LOG, Line, NOTE, READ, REGISTER, WRITE, duration, grouped, paint, place, printable, site,
+    task,
 };
 
 /// Takes the events of a trace, in the order of their times.

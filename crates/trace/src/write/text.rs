@@ -11,6 +11,7 @@ pub(crate) const READ: Style = AnsiColor::Green.on_default();
 pub(crate) const WRITE: Style = AnsiColor::Yellow.on_default();
 pub(crate) const REGISTER: Style = AnsiColor::Cyan.on_default();
 pub(crate) const NOTE: Style = AnsiColor::Blue.on_default();
+pub(crate) const LOG: Style = AnsiColor::Magenta.on_default();
 pub(crate) const ALARM: Style = AnsiColor::Red.on_default().bold();
 
 /// The line of an event, which is being written. Writing to it does not fail.
@@ -76,7 +77,7 @@ pub(crate) fn site(site: Option<&Site<'_>>, ip: u64) -> String {
     }
 }
 
-/// A task or a marker may hold anything, also what a terminal would obey.
+/// A task, a marker or a line of the kernel log may hold anything, also what a terminal would obey.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }

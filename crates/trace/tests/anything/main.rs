@@ -8,13 +8,13 @@ use std::fs;
 use std::io;
 
 use proptest::prelude::*;
-use trapline_abi::{Change, ConfigWay, ErrorCode, Flags, PciFunction, Signal, Way};
+use trapline_abi::{Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, PciFunction, Signal, Way};
 use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
-    Access, Bar, ConfigAccess, Device, Direction, Ending, Event, FileWriter, Frame, Header, Human, Interrupt,
-    JsonLines, Lost, Map, Mmiotrace, Names, Outcome, PageFault, ParquetFile, Perfetto, PortAccess, Ports,
-    RegisterFile, Registers, Sink, Source, Space, Spaces, Summary, Symbols, Totals, TraceReader, Unmap,
-    Value, What, Window, devices,
+    Access, Bar, ConfigAccess, Device, Direction, DmaCall, Ending, Event, FileWriter, Frame, Header, Human,
+    Interrupt, JsonLines, LogLine, Logged, Lost, Map, Mapped, Mmiotrace, Names, Outcome, PageFault,
+    ParquetFile, Perfetto, PortAccess, Ports, RegisterFile, Registers, Sink, Source, Space, Spaces, Summary,
+    Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -41,6 +41,42 @@ fn digits() -> impl Strategy<Value = String> {
         "-?[0-9a-fx]{0,20}",
         any::<String>(),
     ]
+}
+
+/// DMA to a few addresses, so that some is given and taken back, and to any.
+fn dma() -> BoxedStrategy<What<'static>> {
+    let address = || prop::option::of(prop_oneof![(0..3_u64).prop_map(|page| page << 12), number()]);
+    let lists = prop_oneof![Just((0, 0)), Just((1, 3)), Just((u16::MAX, u16::MAX)), any::<(u16, u16)>()];
+    let rest = (prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(number(), 0..5));
+    let numbers = any::<(u32, u8)>();
+    let all = (numbers, 0..6_u8, 0..4_u8, [address(), address(), address()], lists, rest).prop_map(
+        |((size, flags), op, direction, [dma, physical, address], (piece, pieces), (data, stack))| {
+            What::Dma(DmaCall {
+                device: PciFunction(u64::from(flags & 1)).into(),
+                op: DmaOp::from_code(op).unwrap(),
+                direction: DmaDirection::from_code(direction).unwrap(),
+                dma,
+                physical,
+                address,
+                size,
+                piece,
+                pieces,
+                data: data.into(),
+                flags: Flags(flags),
+                ip: stack.first().copied().unwrap_or_default(),
+                site: None,
+                stack: stack.into_iter().map(|ip| Frame { ip, site: None }).collect(),
+            })
+        },
+    );
+    all.boxed()
+}
+
+/// Lines of the kernel log: any text, and any of the flags.
+fn log() -> BoxedStrategy<What<'static>> {
+    (any::<String>(), any::<(u32, u8)>())
+        .prop_map(|(text, (cut, flags))| What::Log(LogLine { text: text.into(), cut, flags: Flags(flags) }))
+        .boxed()
 }
 
 fn what() -> impl Strategy<Value = What<'static>> {
@@ -140,13 +176,16 @@ fn what() -> impl Strategy<Value = What<'static>> {
             })
         },
     );
+    // All of them as one value are more than a thread's stack has room for.
     prop_oneof![
-        access,
-        map,
-        fault,
-        interrupt,
-        config,
-        port,
+        dma(),
+        log(),
+        access.boxed(),
+        map.boxed(),
+        fault.boxed(),
+        interrupt.boxed(),
+        config.boxed(),
+        port.boxed(),
         any::<u32>().prop_map(|mapping| What::Unmap(Unmap { mapping })),
         number().prop_map(|count| What::Lost(Lost { count })),
         (number(), number()).prop_map(|(address, nanoseconds)| What::Window(Window { address, nanoseconds })),
@@ -246,7 +285,8 @@ proptest! {
         counts in [number(), number(), number()],
     ) {
         let ports = Ports { devices: vec![String::new()], modules: vec!["x".into()] };
-        let sources = vec![source(&layouts, &events), Source::Port(ports)];
+        let mapped = Mapped { not_followed: vec!["x".into()], ..Mapped::default() };
+        let sources = vec![source(&layouts, &events), Source::Port(ports), Source::Dma(mapped), Source::Log(Logged {})];
         let header = Header { devices: vec![device(bar)], cpus: 4, sources, ..Header::default() };
         let [dropped, windows, performed] = counts;
         let totals = Totals { dropped, windows, performed: [performed; 3], ..Totals::default() };

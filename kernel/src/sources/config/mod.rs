@@ -12,6 +12,7 @@
 
 mod probes;
 
+use super::devices::Devices;
 use super::{Host, Source};
 use crate::code::Registry;
 use crate::errno::Errno;
@@ -19,7 +20,7 @@ use crate::glue;
 use crate::names::text;
 use crate::platform::Kernel;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use probes::{COUNT, Probes};
 use trapline_abi::{ConfigWatch, ListEntry, ListKind, MAX_CONFIG_DEVICES, PciFunction, ProbeCounts};
 use trapline_engine::{Engine, Owned, Sink};
@@ -30,15 +31,13 @@ const NO_DEVICE: u64 = u64::MAX;
 /// Which devices' accesses are recorded, and where to.
 ///
 /// # Invariants
-/// `sink` is the session's, which outlives this. Of `devices` the first `count` are not changed any
-/// more.
+/// `sink` is the session's, which outlives this.
 struct Watch {
     sink: NonNull<Sink>,
     /// The device of which is looked whether its accesses come to the probes, and how many have.
     tried: AtomicU64,
     seen: AtomicU32,
-    count: AtomicUsize,
-    devices: [AtomicU64; MAX_CONFIG_DEVICES],
+    devices: Devices<MAX_CONFIG_DEVICES>,
 }
 
 // SAFETY: a sink is made to be shared by the traps of all CPUs.
@@ -47,20 +46,13 @@ unsafe impl Send for Watch {}
 unsafe impl Sync for Watch {}
 
 impl Watch {
-    /// Whether accesses to this device are recorded. Bounded by the number of devices.
-    fn has(&self, device: PciFunction) -> bool {
-        // Acquire pairs with the release in `add`: who sees the count sees the devices.
-        let known = self.devices.get(..self.count.load(Ordering::Acquire)).unwrap_or(&[]);
-        known.iter().any(|known| known.load(Ordering::Relaxed) == device.0)
-    }
-
     /// Whether an access to this device is to be recorded, which was seen.
     fn sees(&self, device: PciFunction) -> bool {
         // Relaxed: only who makes an access looks whether it was seen, after it has.
         if self.tried.load(Ordering::Relaxed) == device.0 {
             self.seen.fetch_add(1, Ordering::Relaxed);
         }
-        self.has(device)
+        self.devices.has(device)
     }
 
     /// Whether accesses to this device come to the probes, of which so many are on functions that
@@ -76,18 +68,6 @@ impl Watch {
             Ok(_) => Err(Errno::NOT_SUPPORTED),
             Err(_) => Err(Errno::from_status(touched)),
         }
-    }
-
-    /// Records those to this device too. Called with the sessions lock held, by nobody else.
-    fn add(&self, device: PciFunction) -> Result<(), Errno> {
-        if self.has(device) {
-            return Err(Errno::EXISTS);
-        }
-        let count = self.count.load(Ordering::Relaxed);
-        self.devices.get(count).ok_or(Errno::TOO_BIG)?.store(device.0, Ordering::Relaxed);
-        // INVARIANT: written before it is counted.
-        self.count.store(count + 1, Ordering::Release);
-        Ok(())
     }
 }
 
@@ -127,8 +107,7 @@ impl ConfigAccesses {
             sink: host.sink,
             tried: AtomicU64::new(NO_DEVICE),
             seen: AtomicU32::new(0),
-            count: AtomicUsize::new(0),
-            devices: [const { AtomicU64::new(0) }; _],
+            devices: Devices::new(),
         };
         let watch = Owned::new(watch).map_err(|_| Errno::NO_MEMORY)?;
         let ids = {
@@ -182,9 +161,9 @@ impl Source for ConfigAccesses {
         };
         let Running { probes, watch } = self.running.insert(running);
         (request.followed, request.probes) = (probes.followed(), probes.ids());
-        let added = watch.try_out(request.device, probes.reading()).and_then(|()| watch.add(request.device));
-        let serves_nobody = watch.count.load(Ordering::Relaxed) == 0;
-        if serves_nobody {
+        let added =
+            watch.try_out(request.device, probes.reading()).and_then(|()| watch.devices.add(request.device));
+        if watch.devices.is_empty() {
             self.stop(host);
         }
         added

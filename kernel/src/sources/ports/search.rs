@@ -1,92 +1,22 @@
 //! Instructions that access ports, in code that lies in the kernel's memory.
-//!
-//! A stretch is decoded from its start, one instruction after another. Compilers put no data into
-//! the kernel's code, and what fills the gaps between functions are instructions. Should it go out
-//! of step all the same, then kprobes, which decode from the function's start, refuse what begins
-//! inside of an instruction: nothing is ever patched that is none.
-//!
-//! Where a code probe on an instruction stands, its breakpoint has taken the place of a byte, which
-//! is known. Another tracer's breakpoint hides an instruction, and a jump that the
-//! kernel puts in a breakpoint's place hides several (optimised kprobes, ours too), and may hide
-//! the next as well.
-//!
-//! Rejected: reading the module's file, which is compressed, may be another one by now, and does
-//! not tell where the parts of a module that is being loaded came to lie.
 
-use crate::glue;
+use super::super::text::walk;
 use crate::locks::PatchingLock;
-use trapline_engine::Linear;
-use trapline_insn::{MAX_LENGTH, PortAccess, port_access};
-
-/// `int3`.
-const BREAKPOINT: u8 = 0xcc;
-
-/// Instructions between two looks whether somebody else should run.
-const AT_ONCE: u32 = 4096;
+use trapline_insn::{PortAccess, port_access};
 
 /// Calls `found` with each instruction of the stretch that accesses a port, and its address; false
 /// if the stretch, or the rest of it, can't be read.
 pub(super) fn search(
-    _: &mut PatchingLock<'_>,
+    patching: &mut PatchingLock<'_>,
     start: u64,
     length: u64,
     mut found: impl FnMut(u64, PortAccess),
 ) -> bool {
-    let end = start.saturating_add(length);
-    let (mut at, mut count) = (start, 0u32);
-    while at < end {
-        let Some((mut bytes, known)) = read(at, end) else { return false };
-        if let Some(first) = bytes.first_mut()
-            && *first == BREAKPOINT
-        {
-            // SAFETY: room for the byte, which stays as it is if the breakpoint is not ours; the
-            // patching lock is held.
-            unsafe { glue::glue_original_byte(at, first) };
+    walk(patching, start, length, |at, bytes| {
+        let (length, access) = port_access(bytes).ok()?;
+        if let Some(access) = access {
+            found(at, access);
         }
-        // What is no instruction that the decoder knows is passed byte by byte.
-        let length = match port_access(bytes.get(..known).unwrap_or(&[])) {
-            Ok((length, access)) => {
-                if let Some(access) = access {
-                    found(at, access);
-                }
-                u64::from(length).max(1)
-            }
-            Err(_) => 1,
-        };
-        at = at.saturating_add(length);
-        count = count.wrapping_add(1);
-        if count.is_multiple_of(AT_ONCE) {
-            glue::glue_let_others_run();
-        }
-    }
-    true
-}
-
-/// The bytes at an address, and how many of them lie before `end`.
-fn read(at: u64, end: u64) -> Option<([u8; MAX_LENGTH], usize)> {
-    let known = MAX_LENGTH.min((end - at) as usize);
-    let mut bytes = [0; MAX_LENGTH];
-    let (words, rest) = bytes.as_chunks_mut::<8>();
-    if known == MAX_LENGTH {
-        // The last byte but seven begins the second word, so that none behind the end is read.
-        let (first, second) = (word(at, 8)?, word(at + (MAX_LENGTH - 8) as u64, 8)?);
-        for whole in words {
-            *whole = first.to_le_bytes();
-        }
-        for (byte, last) in rest.iter_mut().zip(second.to_le_bytes().iter().skip(8 - (MAX_LENGTH - 8))) {
-            *byte = *last;
-        }
-    } else {
-        for (byte, offset) in bytes.iter_mut().take(known).zip(0..) {
-            *byte = word(at + offset, 1)? as u8;
-        }
-    }
-    Some((bytes, known))
-}
-
-/// The word of so many bytes at an address, if it can be read.
-fn word(at: u64, width: u32) -> Option<u64> {
-    let mut value = 0;
-    // SAFETY: room for the value; whatever the address is, it is read with care.
-    unsafe { glue::glue_get_inatomic(Linear(at), width, &mut value) }.then_some(value)
+        Some(length)
+    })
 }

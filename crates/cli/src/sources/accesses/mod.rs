@@ -17,7 +17,7 @@ use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
 pub(super) use driver::modules_for;
 use targets::Targets;
-pub(super) use targets::{Target, TargetError, chosen, describe};
+pub(super) use targets::{Target, TargetError, chosen, describe, distinct};
 
 /// Why there is nothing to watch.
 #[derive(Debug, thiserror::Error)]

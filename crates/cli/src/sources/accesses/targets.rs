@@ -6,7 +6,7 @@ use trapline_trace::{Bar, Device};
 use super::driver::{self, Driver};
 use crate::args;
 use crate::nearest::nearest;
-use crate::pci::{self, CalledError, DeviceName, bars, is_frame_buffer, is_traceable, sizes};
+use crate::pci::{self, Bdf, CalledError, DeviceName, bars, is_frame_buffer, is_traceable, sizes};
 use crate::system::System;
 use crate::units::PhysicalRange;
 
@@ -207,6 +207,19 @@ pub(in crate::sources) fn chosen<'a>(
         chosen.extend(of_driver(system, devices, driver)?);
     }
     Ok(chosen)
+}
+
+/// Each of the devices once, with its address.
+pub(in crate::sources) fn distinct(devices: Vec<&Device>) -> Vec<(Bdf, &Device)> {
+    let mut found: Vec<(Bdf, &Device)> = Vec::new();
+    for device in devices {
+        // sysfs names devices by their addresses.
+        let Ok(address) = device.address.parse() else { continue };
+        if !found.iter().any(|(known, _)| *known == address) {
+            found.push((address, device));
+        }
+    }
+    found
 }
 
 /// The devices that a person means by a name.

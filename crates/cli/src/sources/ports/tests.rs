@@ -46,7 +46,7 @@ fn machine(kallsyms: &str) -> Machine {
 fn try_ports(machine: &Machine, names: &[&str], is_enough: bool) -> Result<Option<Ports>, PortsError> {
     let devices = names.iter().map(|name| name.parse().unwrap()).collect();
     let targets = Targets { devices, ..Targets::default() };
-    let wanted = Beside { targets, interrupts: false, config: false, ports: true, is_enough };
+    let wanted = Beside { ports: true, is_enough, ..Beside::of(targets) };
     Ports::new(&machine.system, &wanted, false)
 }
 

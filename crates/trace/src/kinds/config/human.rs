@@ -18,7 +18,7 @@ pub(super) fn write(access: &ConfigAccess<'_>, event: &Event<'_>, line: &mut Lin
     line.write_char(' ')?;
     line.paint(style, &format!("{value:>18}"))?;
     write!(line, "  {:22} {}", task(event), site(access.site.as_ref(), access.ip))?;
-    if let Some(frame) = caller::for_whom(&access.stack) {
+    if let Some(frame) = caller::PASSING.for_whom(&access.stack) {
         write!(line, " for {}", site(frame.site.as_ref(), frame.ip))?;
     }
     if access.error != 0 {

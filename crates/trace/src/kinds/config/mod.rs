@@ -149,7 +149,7 @@ impl<'a> EventKind<'a> for ConfigAccess<'a> {
         for frame in &mut self.stack {
             frame.site = names.site(frame.ip).or(frame.site);
         }
-        if let Some(caller) = caller::of(&self.stack) {
+        if let Some(caller) = caller::PASSING.caller(&self.stack) {
             (self.ip, self.site) = (caller.ip, caller.site);
         }
         let registers = names.config(self.device.as_str());

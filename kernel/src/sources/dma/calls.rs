@@ -1,0 +1,359 @@
+//! Calls of the kernel's DMA interface, and what is recorded of them.
+//!
+//! A call that takes memory away from the device is recorded as it begins: as soon as it has done
+//! its work another CPU may be given the same address. One that gives memory to the device is
+//! recorded when it has ended, since only then the address is known. The data that change hands are
+//! there at the same moments.
+
+use super::Watch;
+use super::functions::{Form, Given};
+use crate::glue::{self, DmaPiece};
+use crate::platform::Kernel;
+use crate::state::ENGINE;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use trapline_abi::{
+    DMA_FAILED, DmaDirection, DmaOp, DmaPayload, Kind, MAX_DMA_DATA, MAX_DMA_FRAMES, MAX_DMA_PIECES,
+    PciFunction, Record,
+};
+use trapline_engine::{Engine, Trap};
+use trapline_insn::Registers;
+
+/// Words of a record that follows another.
+const PART: usize = 4;
+/// Records behind the first: return addresses, and data.
+const PARTS: usize = 1 + MAX_DMA_DATA / (8 * PART);
+const _: () = assert!(MAX_DMA_FRAMES == PART && MAX_DMA_DATA.is_multiple_of(8 * PART));
+
+/// What a call was made with.
+#[repr(C)]
+pub(super) struct Carried {
+    /// [`NO_DEVICE`] if it is not recorded; then nothing else is there.
+    function: u64,
+    /// The kernel's device.
+    device: u64,
+    /// What follows it: RSI, RDX, RCX and R8.
+    arguments: [u64; 4],
+    /// Return addresses, and zeros.
+    frames: [u64; MAX_DMA_FRAMES],
+}
+
+/// No device's number: those have 48 bits.
+const NO_DEVICE: u64 = u64::MAX;
+
+/// One of the functions was called, for a device of the watch; `None` if for another.
+fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
+    let device = registers.rdi;
+    let function = glue::glue_dma_device(device);
+    if !watch.devices.has(PciFunction(function)) {
+        return None;
+    }
+    let mut frames = [0; MAX_DMA_FRAMES];
+    // What is not written stays 0.
+    // SAFETY: room for as many; in a trap, on the CPU whose registers these are.
+    unsafe { glue::glue_unwind(registers, frames.as_mut_ptr(), MAX_DMA_FRAMES as u32) };
+    let arguments = [registers.rsi, registers.rdx, registers.rcx, registers.r8];
+    Some(Carried { function, device, arguments, frames })
+}
+
+/// One of the functions that are recorded as they begin was called.
+///
+/// # Safety
+/// `given` is a [`Given`] whose watch stays; `registers` are those of the call.
+pub(super) unsafe fn begins(given: *mut (), trap: &Trap, registers: &Registers, _carried: *mut ()) {
+    let Some(engine) = ENGINE.get() else { return };
+    // SAFETY: `begins` asks for that.
+    let Given { watch, form } = unsafe { &*given.cast::<Given>() };
+    // SAFETY: as above.
+    let watch = unsafe { watch.as_ref() };
+    if let Some(call) = call_of(watch, registers) {
+        Telling { watch, trap, engine, call: &call }.begun(*form);
+    }
+}
+
+/// One of the functions that are recorded when they have ended was called.
+///
+/// # Safety
+/// As for [`begins`]; `carried` is room for a [`Carried`].
+pub(super) unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
+    let carried = carried.cast::<Carried>();
+    // SAFETY: a `Given` whose watch stays, and room for a `Carried`, which the kernel aligns as
+    // pointers are: `called` asks for that.
+    unsafe {
+        match call_of((*given.cast::<Given>()).watch.as_ref(), registers) {
+            Some(call) => carried.write(call),
+            None => (&raw mut (*carried).function).write(NO_DEVICE),
+        }
+    }
+}
+
+/// It has ended.
+///
+/// # Safety
+/// `given` is a [`Given`] whose watch stays; `carried` is what [`called`] left.
+pub(super) unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers, carried: *mut ()) {
+    let Some(engine) = ENGINE.get() else { return };
+    // SAFETY: what `called` left, which has begun with whether it is recorded; a `Given`, whose
+    // watch stays: `returned` asks for that.
+    let (call, Given { watch, form }) = unsafe {
+        let carried = carried.cast::<Carried>();
+        if (*carried).function == NO_DEVICE {
+            return;
+        }
+        (&*carried, &*given.cast::<Given>())
+    };
+    // SAFETY: as above.
+    let watch: &Watch = unsafe { NonNull::as_ref(watch) };
+    Telling { watch, trap, engine, call }.ended(*form, registers.rax);
+}
+
+/// Memory of a call.
+#[derive(Clone, Copy)]
+struct Buffer {
+    op: DmaOp,
+    direction: u64,
+    dma: u64,
+    cpu: u64,
+    size: u64,
+    piece: u64,
+    pieces: u64,
+}
+
+/// A call that is recorded.
+struct Telling<'a> {
+    watch: &'a Watch,
+    trap: &'a Trap,
+    engine: &'a Engine<Kernel>,
+    call: &'a Carried,
+}
+
+impl Telling<'_> {
+    /// A call of this form begins.
+    fn begun(&self, form: Form) {
+        let [one, two, three, four] = self.call.arguments;
+        match form {
+            Form::Single(op) => self.single(op, one, two, three),
+            Form::List(op) => self.list(op, one, two, three),
+            // Freeing nothing is no call.
+            Form::Free if two == 0 => {}
+            Form::Free => self.memory(DmaOp::Free, three, two, one, NO_DIRECTION),
+            Form::FreePages => self.memory(DmaOp::Free, three, glue::glue_page_to_phys(two), one, four),
+            Form::FreeTable => self.table(DmaOp::Free, two, one, three),
+            _ => {}
+        }
+    }
+
+    /// A call of this form has ended with a result.
+    fn ended(&self, form: Form, result: u64) {
+        let [one, two, three, four] = self.call.arguments;
+        match form {
+            Form::MapPage => {
+                let physical = glue::glue_page_to_phys(one).wrapping_add(two);
+                self.memory(DmaOp::Map, result, physical, three, four);
+            }
+            Form::MapPhysical => self.memory(DmaOp::Map, result, one, two, three),
+            Form::MapList => self.mapped(one, two, result as u32, three),
+            Form::MapTable => {
+                let (mut list, mut mapped, mut all) = (0, 0, 0);
+                // SAFETY: room for what is told.
+                if unsafe { glue::glue_dma_table(one, &mut list, &mut mapped, &mut all) } {
+                    let mapped = if result as i32 == 0 { mapped } else { 0 };
+                    self.mapped(list, u64::from(all), mapped, two);
+                } else {
+                    self.lost(1);
+                }
+            }
+            Form::Single(op) => self.single(op, one, two, three),
+            Form::List(op) => self.list(op, one, two, three),
+            Form::Alloc => self.allocated(result, result, NO_DIRECTION),
+            Form::AllocPages if result == 0 => self.allocated(0, 0, three),
+            Form::AllocPages => self.allocated(result, glue::glue_page_to_phys(result), three),
+            Form::AllocTable if result == 0 => self.memory(DmaOp::Alloc, DMA_FAILED, 0, one, two),
+            Form::AllocTable => self.table(DmaOp::Alloc, result, one, two),
+            Form::Free | Form::FreePages | Form::FreeTable => {}
+        }
+    }
+
+    /// Memory was allocated, if there is a result; where the device finds it was put where the
+    /// second argument says.
+    fn allocated(&self, result: u64, cpu: u64, direction: u64) {
+        let [size, handle, ..] = self.call.arguments;
+        let mut dma = DMA_FAILED;
+        // SAFETY: room for the value; whatever the address is, it is read with care.
+        if result != 0 && !unsafe { glue::glue_get_kernel_nofault(handle, &mut dma) } {
+            return self.lost(1);
+        }
+        self.memory(DmaOp::Alloc, dma, cpu, size, direction);
+    }
+
+    /// A buffer of which only the device's address is told.
+    fn single(&self, op: DmaOp, dma: u64, size: u64, direction: u64) {
+        self.memory(op, dma, 0, size, direction);
+    }
+
+    fn memory(&self, op: DmaOp, dma: u64, cpu: u64, size: u64, direction: u64) {
+        self.buffer(Buffer { op, direction, dma, cpu, size, piece: 0, pieces: 0 });
+    }
+
+    /// A scatter list was mapped: of its `all` entries the first `mapped` say where the device
+    /// finds it. If those are fewer, what lies behind an address is in several entries.
+    fn mapped(&self, list: u64, all: u64, mapped: u32, direction: u64) {
+        let (all, mapped) = (u64::from(all as u32), u64::from(mapped));
+        // A negative error number, which some kernels return as it is.
+        if mapped == 0 || mapped > all {
+            return self.failed(list, all, direction);
+        }
+        self.pieces(DmaOp::Map, list, mapped, mapped == all, direction);
+    }
+
+    /// A scatter list was not mapped: one record, of all its bytes as far as they are counted.
+    fn failed(&self, list: u64, all: u64, direction: u64) {
+        let (mut at, mut size) = (list, 0u64);
+        for _ in 0..all.min(MAX_DMA_PIECES as u64) {
+            let mut piece = DmaPiece::default();
+            // SAFETY: room for what is told.
+            if !unsafe { glue::glue_dma_piece(&mut at, &mut piece) } {
+                break;
+            }
+            size = size.wrapping_add(u64::from(piece.length));
+        }
+        self.memory(DmaOp::Map, DMA_FAILED, 0, size, direction);
+    }
+
+    /// A scatter list of `all` entries, some of which are mapped.
+    fn list(&self, op: DmaOp, list: u64, all: u64, direction: u64) {
+        let all = u64::from(all as u32);
+        let (mut at, mut mapped) = (list, 0);
+        while mapped < all.min(MAX_DMA_PIECES as u64) {
+            let mut piece = DmaPiece::default();
+            // SAFETY: room for what is told.
+            if !unsafe { glue::glue_dma_piece(&mut at, &mut piece) } || piece.mapped == 0 {
+                break;
+            }
+            mapped += 1;
+        }
+        let is_long = mapped == MAX_DMA_PIECES as u64;
+        self.pieces(op, list, if is_long { all } else { mapped }, mapped == all || is_long, direction);
+    }
+
+    /// What a table of a scatter list has.
+    fn table(&self, op: DmaOp, table: u64, size: u64, direction: u64) {
+        let (mut list, mut mapped, mut all) = (0, 0, 0);
+        // SAFETY: room for what is told.
+        if !unsafe { glue::glue_dma_table(table, &mut list, &mut mapped, &mut all) } || mapped == 0 {
+            return self.lost(1);
+        }
+        let mut piece = DmaPiece::default();
+        // The usual table has one piece, which is all of the memory.
+        // SAFETY: room for what is told.
+        if mapped == 1 && unsafe { glue::glue_dma_piece(&mut list.clone(), &mut piece) } {
+            return self.memory(op, piece.dma, piece.physical, size, direction);
+        }
+        self.pieces(op, list, u64::from(mapped), mapped == all, direction);
+    }
+
+    /// The first pieces of a list that is mapped; `is_each` tells whether each entry is one.
+    fn pieces(&self, op: DmaOp, list: u64, count: u64, is_each: bool, direction: u64) {
+        let mut at = list;
+        for number in 0..count.min(MAX_DMA_PIECES as u64) {
+            let mut entry = DmaPiece::default();
+            // SAFETY: room for what is told.
+            if !unsafe { glue::glue_dma_piece(&mut at, &mut entry) } {
+                return self.lost(count - number);
+            }
+            let cpu = if is_each { entry.physical } else { 0 };
+            let (dma, size) = (entry.dma, u64::from(entry.mapped));
+            self.buffer(Buffer { op, direction, dma, cpu, size, piece: number, pieces: count });
+        }
+        self.lost(count.saturating_sub(MAX_DMA_PIECES as u64));
+    }
+
+    /// Counts what is not recorded.
+    fn lost(&self, pieces: u64) {
+        // Relaxed: a count.
+        self.watch.pieces.fetch_add(pieces, Ordering::Relaxed);
+    }
+
+    fn buffer(&self, buffer: Buffer) {
+        let Buffer { op, direction, dma, cpu, size, piece, pieces } = buffer;
+        // `enum dma_data_direction`; the kernel ends whoever gives another one.
+        let direction = DmaDirection::from_code(direction as u32 as u8).unwrap_or(DmaDirection::None);
+        let short = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        let payload = DmaPayload {
+            device: PciFunction(self.call.function),
+            op: op as u8,
+            direction: direction as u8,
+            dma,
+            cpu,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            piece: short(piece),
+            pieces: short(pieces),
+        };
+        let mut parts = [Record::EMPTY; PARTS];
+        let mut data = 0;
+        if let Some((frames, rest)) = parts.split_first_mut() {
+            frames.payload = self.call.frames;
+            if dma != DMA_FAILED && changes_hands(op, direction) {
+                data = self.copy(dma, cpu, size.min(u64::from(self.watch.data)), rest);
+            }
+        }
+        let used = 1 + data.div_ceil(8 * PART);
+        let record =
+            Record { kind: Kind::Dma as u8, width: data as u8, payload: payload.to_words(), ..Record::EMPTY };
+        // SAFETY: the session's sink, which outlives the watch, by its invariant.
+        let sink = unsafe { self.watch.sink.as_ref() };
+        sink.push(self.trap, self.engine.platform(), record, parts.get(..used).unwrap_or(&[]));
+    }
+
+    /// Copies the first bytes of a buffer; tells how many those are.
+    fn copy(&self, dma: u64, physical: u64, wanted: u64, parts: &mut [Record]) -> usize {
+        if wanted == 0 {
+            return 0;
+        }
+        // SAFETY: the caller's device, for which a call of its own is under way.
+        let memory = unsafe { glue::glue_dma_memory(self.call.device, dma, physical) };
+        if memory == 0 {
+            return 0;
+        }
+        let words = parts.iter_mut().flat_map(|part| part.payload.iter_mut());
+        let mut copied = 0u64;
+        for word in words.take(wanted.div_ceil(8) as usize) {
+            let (at, left) = (memory.wrapping_add(copied), wanted - copied);
+            if left >= 8 {
+                // SAFETY: room for the value; whatever the address is, it is read with care.
+                if !unsafe { glue::glue_get_kernel_nofault(at, word) } {
+                    break;
+                }
+                copied += 8;
+                continue;
+            }
+            let mut bytes = [0; 8];
+            for (byte, offset) in bytes.iter_mut().take(left as usize).zip(0..) {
+                // SAFETY: as above.
+                if !unsafe { glue::glue_get_kernel_byte_nofault(at.wrapping_add(offset), byte) } {
+                    break;
+                }
+                copied += 1;
+            }
+            *word = u64::from_le_bytes(bytes);
+        }
+        copied as usize
+    }
+}
+
+/// Of memory that is allocated, which both may access.
+const NO_DIRECTION: u64 = DmaDirection::None as u64;
+
+/// Whether data go to the device by a call that gives it the memory, or come from it by one that
+/// takes it back.
+fn changes_hands(op: DmaOp, direction: DmaDirection) -> bool {
+    match op {
+        DmaOp::Map | DmaOp::SyncForDevice => {
+            matches!(direction, DmaDirection::Both | DmaDirection::ToDevice)
+        }
+        DmaOp::Unmap | DmaOp::SyncForCpu => {
+            matches!(direction, DmaDirection::Both | DmaDirection::FromDevice)
+        }
+        DmaOp::Alloc | DmaOp::Free => false,
+    }
+}

@@ -1,0 +1,412 @@
+//! What memory devices are given: by a module that uses every call of the DMA interface on 4 CPUs
+//! and keeps a book of it, and by six drivers that bind, work and go, call by call as the kernel's
+//! own tracepoints have it, where the kernel has those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{Scenario, succeeds};
+use crate::setup::Series;
+use crate::vm::Options;
+use crate::{build, exec};
+
+pub(super) const AS_BOOKED: Scenario = Scenario {
+    name: "every buffer that a module gives to a device and takes back, by each call and on 4 CPUs, is told once with its first bytes, as the module's own book has it",
+    check: as_booked,
+};
+
+pub(super) const AS_THE_KERNEL: Scenario = Scenario {
+    name: "every buffer of e1000e, NVMe, AHCI, xHCI, virtio and HD audio is told once, as the kernel's own tracepoints have it, and all are taken back; each line of the kernel log too",
+    check: as_the_kernel,
+};
+
+/// Bytes of each buffer that both witnesses keep.
+const SHOWN: usize = 16;
+
+const EDU: &str = "0000:00:01.0";
+
+/// Something that was done to a buffer, in the words of both witnesses, and how often.
+type Calls = BTreeMap<String, usize>;
+
+fn as_booked(series: Series) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let script = format!(
+        "set -e
+modprobe trapline
+# The second: of a device whose addresses have too few bits for most memory, for which the kernel
+# copies (swiotlb).
+for mask in 64 32; do
+    trapline trace --device {EDU} --dma --dma-data {SHOWN} --buffer 16MiB --output /out/$mask.trace -- \\
+        modprobe trapline_buffers device={EDU} mask=$mask > /out/summary.$mask 2> /out/said.$mask || {{ cat /out/said.$mask; exit 1; }}
+    cp /sys/kernel/debug/trapline_buffers /out/book.$mask
+    rmmod trapline_buffers
+done
+test \"$(trapline list)\" = 'nothing is probed'
+rmmod trapline"
+    );
+    succeeds(&Options {
+        qemu: ["-device", "edu,addr=1"].map(Into::into).into(),
+        copy_out: Some(folder.path().to_owned()),
+        // Some of it beyond 4 GiB: only then the kernel is ready to copy.
+        memory: 3072,
+        ..Options::in_turn(series, script)
+    })?;
+    for mask in ["64", "32"] {
+        booked(folder.path(), mask).with_context(|| format!("with addresses of {mask} bits"))?;
+    }
+    let summary = fs::read_to_string(folder.path().join("summary.64")).context("cannot read the summary")?;
+    // The two mistakes that the module makes on purpose.
+    for words in ["STILL MAPPED", "1 buffer, 1,111 bytes", "1 buffer unmapped or freed TWICE", "0 dropped"] {
+        ensure!(summary.contains(words), "the summary lacks `{words}`:\n{summary}");
+    }
+    let summary = fs::read_to_string(folder.path().join("summary.32")).context("cannot read the summary")?;
+    ensure!(!summary.contains("STILL MAPPED") && !summary.contains("TWICE"), "{summary}");
+    Ok(())
+}
+
+fn booked(folder: &Path, mask: &str) -> Result<()> {
+    let events = events(&folder.join(format!("{mask}.trace")))?;
+    let mut ours = Calls::new();
+    for event in &events {
+        let hex = |field: &str| event[field].as_str().and_then(|text| text.strip_prefix("0x")).unwrap_or("0");
+        let text = |field: &str| event[field].as_str().unwrap_or("-");
+        let number = |field: &str| event[field].as_u64().unwrap_or(0);
+        let cpu = if event["address"].is_null() { hex("physical") } else { hex("address") };
+        // Which call tells what the module knows of the memory: of one that does not, it says 0.
+        let line = format!(
+            "{} {} {cpu} {} {} {}/{} {}",
+            text("op"),
+            hex("dma"),
+            number("size"),
+            text("direction"),
+            number("piece"),
+            number("pieces"),
+            text("data")
+        );
+        *ours.entry(line).or_default() += 1;
+        let from = (text("module"), event["stack"].as_array().map_or(0, Vec::len));
+        ensure!(from.0 == "trapline_buffers" && from.1 > 0, "it is not known who called: {event}");
+    }
+    let book = fs::read_to_string(folder.join(format!("book.{mask}"))).context("cannot read the book")?;
+    let mut theirs = Calls::new();
+    for line in book.lines() {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        words[4] = match words[4] {
+            "0" => "both",
+            "1" => "to_device",
+            "2" => "from_device",
+            _ => "none",
+        };
+        *theirs.entry(words.join(" ")).or_default() += 1;
+    }
+    equal(&ours, &theirs, "the module's book")?;
+    let has = |words: &str| theirs.keys().any(|line| line.starts_with(words) && !line.ends_with(" -"));
+    // Newer kernels synchronise only what they copy.
+    let synced = mask == "64" || (has("sync_cpu ") && has("sync_device "));
+    ensure!(has("map ") && has("unmap ") && synced, "the book has no data");
+    // Copied for the device: its address is not the memory's.
+    let copied = theirs
+        .keys()
+        .filter(|line| line.starts_with("map ") && line.split(' ').nth(1) != line.split(' ').nth(2));
+    ensure!((copied.count() > 100) == (mask == "32"), "which buffers were copied is not as expected");
+    Ok(())
+}
+
+/// Both witnesses have the same.
+fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
+    let total = |calls: &Calls| calls.values().sum::<usize>();
+    let differing = ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>();
+    let differing: Vec<String> = differing
+        .into_iter()
+        .filter(|call| ours.get(*call) != theirs.get(*call))
+        .map(|call| format!("{call}: {:?}, {:?}", ours.get(call), theirs.get(call)))
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "we have {} calls, {whose} has {}; {} differ (ours, theirs):\n{}",
+        total(ours),
+        total(theirs),
+        differing.len(),
+        differing.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n")
+    );
+    ensure!(total(ours) > 500, "only {} calls", total(ours));
+    Ok(())
+}
+
+/// What was done to buffers in a trace; nothing may be missing from it.
+fn events(path: &Path) -> Result<Vec<Value>> {
+    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
+    let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
+    // Told only if there are any.
+    let missing = missing || !end["dma_missed"].is_null() || !end["dma_pieces_missed"].is_null();
+    ensure!(!missing, "records are missing: {end}");
+    Ok(lines.into_iter().filter(|line| ["dma", "log"].iter().any(|kind| line["kind"] == *kind)).collect())
+}
+
+/// The lines of the trace are those that the kernel's log has got meanwhile. What several calls
+/// have written of one line is one there, and what one call has written may be several lines.
+fn logged(events: &[Value], before: &str, after: &str) -> Result<()> {
+    let text = |line: &str| line.split_once("] ").map_or(line, |(_, text)| text).to_owned();
+    let added = after.strip_prefix(before).context("the kernel's log has lost lines")?;
+    let theirs: String = added.lines().map(text).collect();
+    let lines = events.iter().filter(|event| event["kind"] == "log");
+    let ours: Vec<&str> = lines.filter_map(|event| event["text"].as_str()).collect();
+    ensure!(ours.len() > 20, "only {} lines of the kernel log", ours.len());
+    let joined = ours.concat().replace('\n', "");
+    ensure!(
+        joined == theirs,
+        "lines of the kernel log differ:\n{}\nand the kernel's:\n{added}",
+        ours.join("\n")
+    );
+    Ok(())
+}
+
+const DEVICES: [&str; 24] = [
+    "-netdev",
+    "user,id=net,restrict=on",
+    "-device",
+    "e1000e,addr=5,netdev=net,romfile=",
+    "-blockdev",
+    "driver=null-co,node-name=disk,read-zeroes=on,size=67108864",
+    "-device",
+    "nvme,addr=3,serial=trapline,drive=disk",
+    "-device",
+    "qemu-xhci,id=usb,addr=6",
+    "-device",
+    "usb-kbd,bus=usb.0",
+    "-blockdev",
+    "driver=null-co,node-name=sata,read-zeroes=on,size=67108864",
+    "-device",
+    "ide-hd,bus=ide.0,drive=sata",
+    "-device",
+    "virtio-rng-pci,addr=7,disable-legacy=on,iommu_platform=on",
+    "-audiodev",
+    "none,id=sound",
+    "-device",
+    "intel-hda,addr=8",
+    "-device",
+    "hda-output,audiodev=sound",
+];
+/// Each device with its driver, and how many buffers it is given at least.
+const DRIVEN: [(&str, &str, usize); 6] = [
+    ("0000:00:05.0", "e1000e", 500),
+    ("0000:00:03.0", "nvme", 50),
+    ("0000:00:1f.2", "ahci", 50),
+    ("0000:00:06.0", "xhci_pci", 20),
+    ("0000:00:07.0", "virtio_pci", 3),
+    ("0000:00:08.0", "snd_hda_intel", 3),
+];
+
+fn as_the_kernel(series: Series) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let devices: Vec<String> = DRIVEN.iter().map(|(device, ..)| format!("--device {device}")).collect();
+    let script = format!(
+        "set -e
+tracing=/sys/kernel/tracing
+echo 20000 > $tracing/buffer_size_kb
+modprobe trapline
+cat > work <<'WORK'
+set -e
+modprobe e1000e
+modprobe nvme
+modprobe xhci_pci
+modprobe ahci
+modprobe sd_mod
+modprobe virtio_pci
+modprobe virtio-rng
+modprobe snd-hda-intel
+until [ -e /dev/nvme0n1 ] && [ -e /dev/sda ]; do sleep 0.05; done
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 0.05; done
+for cpu in 0 1 2 3; do
+    taskset -c $cpu dd if=/dev/nvme0n1 of=/dev/null bs=16k count=10 skip=$((cpu * 60)) iflag=direct 2>/dev/null &
+    taskset -c $cpu dd if=/dev/sda of=/dev/null bs=16k count=10 skip=$((cpu * 60)) iflag=direct 2>/dev/null &
+done
+ping -c 3 -i 0.2 -W 5 10.0.2.2 > /dev/null
+wait
+dd if=/dev/hwrng of=/dev/null bs=16 count=4 2> /dev/null
+# The command learns of modules once a second while it writes to a file.
+sleep 2
+ip link set eth0 down
+for device in {addresses}; do
+    echo $device > /sys/bus/pci/devices/$device/driver/unbind
+done
+sleep 1
+WORK
+! test -e $tracing/events/dma/enable || echo 1 > $tracing/events/dma/enable
+dmesg > /out/log.before
+trapline trace {devices} --dma --log --buffer 16MiB --output /out/drivers.trace -- sh work > /out/summary 2> /out/said || {{ cat /out/said; exit 1; }}
+! test -e $tracing/events/dma/enable || echo 0 > $tracing/events/dma/enable
+dmesg > /out/log.after
+cat $tracing/per_cpu/cpu*/stats > /out/stats
+cat $tracing/trace > /out/ftrace
+test \"$(trapline list)\" = 'nothing is probed'
+rmmod trapline",
+        addresses = DRIVEN.map(|(device, ..)| device).join(" "),
+        devices = devices.join(" "),
+    );
+    succeeds(&Options {
+        qemu: DEVICES.map(Into::into).into(),
+        modules: [
+            "e1000e",
+            "nvme",
+            "xhci_pci",
+            "ahci",
+            "sd_mod",
+            "virtio_pci",
+            "virtio-rng",
+            "snd-hda-intel",
+            "snd-hda-codec-generic",
+        ]
+        .map(Into::into)
+        .into(),
+        copy_out: Some(folder.path().to_owned()),
+        // Code is probed, and patched by that.
+        ..Options::in_turn(series, script)
+    })?;
+    let read = |name: &str| {
+        fs::read_to_string(folder.path().join(name)).with_context(|| format!("cannot read {name}"))
+    };
+    let all = events(&folder.path().join("drivers.trace"))?;
+    logged(&all, &read("log.before")?, &read("log.after")?)?;
+    let events: Vec<Value> = all.into_iter().filter(|event| event["kind"] == "dma").collect();
+    let mut ours = Calls::new();
+    for event in &events {
+        ensure!(event["failed"].is_null(), "a call failed: {event}");
+        *ours.entry(told(event)?).or_default() += 1;
+    }
+    for (device, driver, least) in DRIVEN {
+        let count = events.iter().filter(|event| event["device"] == device).count();
+        ensure!(count >= least, "{driver}: only {count} calls, of {}", events.len());
+    }
+    // From 6.16 on NVMe's driver does not unmap what would need nothing to be done.
+    let leaves = if series == Series::V6_1 { "" } else { "nvme" };
+    for (device, _, _) in DRIVEN.iter().filter(|(_, driver, _)| *driver != leaves) {
+        let left = left(&events, device);
+        ensure!(left.is_empty(), "{device} still has {left:?}");
+    }
+    let summary = read("summary")?;
+    let left = if leaves.is_empty() { "STILL MAPPED" } else { "STILL ALLOCATED" };
+    for words in [left, "TWICE", "NOT COMPLETE"] {
+        ensure!(!summary.contains(words), "{words}:\n{summary}");
+    }
+    let ftrace = read("ftrace")?;
+    if series == Series::V6_1 {
+        ensure!(!ftrace.contains(" dma_"), "6.1 has tracepoints of DMA now: compare with them");
+        return Ok(());
+    }
+    for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
+        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
+    }
+    let mut theirs = Calls::new();
+    for line in ftrace.lines() {
+        for call in recorded(line).with_context(|| format!("the kernel says: {line}"))? {
+            *theirs.entry(call).or_default() += 1;
+        }
+    }
+    equal(&ours, &theirs, "the kernel")
+}
+
+/// What a device was given and has not given back, by its addresses, with how often.
+fn left(events: &[Value], device: &str) -> BTreeMap<String, i32> {
+    let mut left: BTreeMap<String, i32> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["device"] == device) {
+        let change = match event["op"].as_str() {
+            Some("map" | "alloc") => 1,
+            Some("unmap" | "free") => -1,
+            _ => 0,
+        };
+        *left.entry(event["dma"].to_string()).or_default() += change;
+    }
+    left.retain(|_, count| *count != 0);
+    left
+}
+
+/// An event of ours in the words that both have: of a scatter list's piece that is unmapped the
+/// kernel tells the memory's address alone.
+fn told(event: &Value) -> Result<String> {
+    let text = |field: &str| event[field].as_str().with_context(|| format!("no {field}: {event}"));
+    let (op, device) = (text("op")?, text("device")?);
+    if op == "unmap" && !event["pieces"].is_null() {
+        return Ok(format!("{op} {device} {} {}", text("direction")?, text("physical")?));
+    }
+    Ok(format!("{op} {device} {} {} {}", text("direction")?, text("dma")?, event["size"]))
+}
+
+/// What a line of ftrace tells of DMA of the devices; nothing if it is of something else.
+/// include/trace/events/dma.h.
+fn recorded(line: &str) -> Result<Vec<String>> {
+    let Some(at) = line.find(": dma_") else { return Ok(Vec::new()) };
+    let (name, rest) = line[at + 2..].split_once(": ").context("expected a name and values")?;
+    let (device, rest) = rest.split_once(' ').context("expected a device")?;
+    if !DRIVEN.iter().any(|(known, ..)| *known == device) {
+        return Ok(Vec::new());
+    }
+    let value = |key: &str| {
+        let at = rest.find(&format!("{key}="))? + key.len() + 1;
+        let rest = &rest[at..];
+        // Of several, `{0x1000,0x2000}`.
+        Some(match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next()?,
+            None => rest.split(' ').next()?,
+        })
+    };
+    let direction = match value("dir") {
+        Some("BIDIRECTIONAL") => "both",
+        Some("TO_DEVICE") => "to_device",
+        Some("FROM_DEVICE") => "from_device",
+        _ => "none",
+    };
+    let hex = |text: &str| -> Result<String> {
+        let digits = text.trim().trim_start_matches("0x");
+        Ok(format!("{:#x}", u64::from_str_radix(digits, 16).with_context(|| format!("`{text}`"))?))
+    };
+    let one = |op: &str| -> Result<Vec<String>> {
+        let (dma, size) = (value("dma_addr").context("no dma_addr")?, value("size").context("no size")?);
+        // Who frees nothing calls for nothing; newer kernels tell of that too.
+        if op == "free" && (dma, size) == ("0", "0") {
+            return Ok(Vec::new());
+        }
+        // Of what is allocated for both, our call does not know the direction that newer kernels
+        // tell.
+        let direction = if ["alloc", "free"].contains(&op) { "none" } else { direction };
+        Ok(vec![format!("{op} {device} {direction} {} {size}", hex(dma)?)])
+    };
+    let several = |op: &str| -> Result<Vec<String>> {
+        let addresses = value("dma_addrs").context("no dma_addrs")?.split(',');
+        let sizes = value("sizes").context("no sizes")?.split(',');
+        let number = |text: &str| -> Result<u64> {
+            let text = text.trim();
+            let hexadecimal = text.strip_prefix("0x");
+            Ok(hexadecimal.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16))?)
+        };
+        addresses
+            .zip(sizes)
+            .map(|(dma, size)| Ok(format!("{op} {device} {direction} {} {}", hex(dma)?, number(size)?)))
+            .collect()
+    };
+    match name {
+        "dma_map_page" | "dma_map_phys" | "dma_map_resource" => one("map"),
+        "dma_unmap_page" | "dma_unmap_phys" | "dma_unmap_resource" => one("unmap"),
+        "dma_alloc" | "dma_alloc_pages" => one("alloc"),
+        "dma_free" | "dma_free_pages" => one("free"),
+        "dma_sync_single_for_cpu" => one("sync_cpu"),
+        "dma_sync_single_for_device" => one("sync_device"),
+        "dma_map_sg" => several("map"),
+        "dma_sync_sg_for_cpu" => several("sync_cpu"),
+        "dma_sync_sg_for_device" => several("sync_device"),
+        "dma_unmap_sg" => {
+            let addresses = value("phys_addrs").context("no phys_addrs")?.split(',');
+            addresses.map(|address| Ok(format!("unmap {device} {direction} {}", hex(address)?))).collect()
+        }
+        _ => bail!("an unknown tracepoint"),
+    }
+}
