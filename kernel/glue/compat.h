@@ -62,6 +62,17 @@
 #define compat_dma_is_direct(device) (!get_dma_ops(device))
 #endif
 
+/*
+ * Whether synchronising a buffer is a call: 6.10 leaves out what would have nothing to do. By
+ * version: what is new are inline functions.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#include <linux/dma-mapping.h>
+#define compat_dma_synchronises(device) dma_dev_need_sync(device)
+#else
+#define compat_dma_synchronises(device) true
+#endif
+
 #ifdef CONFIG_RETHOOK
 #include <linux/rethook.h>
 

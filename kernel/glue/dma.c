@@ -6,8 +6,8 @@
  * Called in traps, at the beginning or the end of such a call, with interrupts off, and for every
  * such call on the machine. The device and the scatter list are the caller's, who keeps them during
  * the call. A caller that is wrong about that shall fault in the kernel's code, as it would without
- * us: so what they point to is read with care. Nothing here locks, allocates, waits, or loops
- * without a bound.
+ * us: so what they point to is read with care, but for what the called function reads of the device
+ * too (dma_ops, dma_range_map). Nothing here locks, allocates, waits, or loops without a bound.
  */
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
@@ -28,6 +28,26 @@ static bool notrace get(const void *address, u64 *value)
 	return glue_get_kernel_nofault((u64)(unsigned long)address, value);
 }
 
+/* trapline_abi's PciFunction of a device of the PCI bus, if it can be read. */
+static u64 notrace number_of(const struct pci_dev *device)
+{
+	const struct pci_sysdata *data;
+	const struct pci_bus *bus;
+	u64 at, function, domain;
+	u8 number;
+
+	if (!get(&device->bus, &at) || !get(&device->devfn, &function))
+		return NO_DEVICE;
+	bus = (const void *)(unsigned long)at;
+	if (!bus || !get(&bus->sysdata, &at) || !glue_get_kernel_byte_nofault((u64)(unsigned long)&bus->number, &number))
+		return NO_DEVICE;
+	data = (const void *)(unsigned long)at;
+	/* As pci_domain_nr() does. */
+	if (!data || !get(&data->domain, &domain))
+		return NO_DEVICE;
+	return (u64)(u32)domain << 16 | (u64)number << 8 | (function & 0xff);
+}
+
 /*
  * trapline_abi's PciFunction of the device, or of its next ancestor that is a PCI device; U64_MAX
  * if there is none. (A network card's queue, a disk or a USB device is no PCI device, and is mapped
@@ -43,7 +63,7 @@ u64 notrace glue_dma_device(u64 device)
 		if (!get(&at->bus, &bus))
 			return NO_DEVICE;
 		if (bus == (u64)(unsigned long)&pci_bus_type)
-			return glue_pci_function(to_pci_dev(at));
+			return number_of(to_pci_dev(at));
 		if (!get(&at->parent, &parent))
 			return NO_DEVICE;
 		at = (const void *)(unsigned long)parent;

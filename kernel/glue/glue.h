@@ -103,8 +103,6 @@ u32 trapline_claim(struct pt_regs *registers, u64 error_code, u64 address);
 /* Rust: sources/interrupts. With interrupts off. */
 void trapline_interrupt(const void *sink, const struct glue_interrupt *told);
 void trapline_handled(const void *sink, const struct glue_interrupt *told, u32 result);
-/* Rust: sources/log.rs. With interrupts off. */
-void trapline_line(const void *sink, const char *text, size_t length);
 /* Rust: tracking.rs */
 void trapline_mapped(u64 physical, u64 length, u64 address, u64 caller);
 void trapline_unmapping(u64 address);
@@ -215,7 +213,6 @@ u64 glue_handle_mm_fault(void);
 
 /* interrupts.c */
 struct irqaction;
-struct pci_dev;
 struct glue_interrupts;
 int glue_interrupts_begin(const void *sink, struct glue_interrupts **begun);
 int glue_interrupts_add(struct glue_interrupts *watch, u64 function);
@@ -223,12 +220,6 @@ void glue_interrupts_end(struct glue_interrupts *watch);
 bool glue_interrupt_of(const struct glue_interrupts *watch, u32 irq, const struct irqaction *action, struct glue_interrupt *told);
 bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descriptor, u64 action, struct glue_interrupt *told);
 const void *glue_interrupts_sink(const struct glue_interrupts *watch);
-
-u64 glue_pci_function(const struct pci_dev *device);
-
-/* log.c */
-int glue_log_begin(void *sink);
-void glue_log_end(void *sink);
 
 /* dma.c */
 u64 glue_dma_device(u64 device);

@@ -54,8 +54,7 @@ struct glue_interrupts {
 enum { LINE, MSI, MSI_X };
 enum { FIRST = 1, LAST = 2, THREAD = 4 };
 
-/* trapline_abi's PciFunction. */
-u64 notrace glue_pci_function(const struct pci_dev *device)
+static u64 notrace function_of(const struct pci_dev *device)
 {
 	return (u64)(u32)pci_domain_nr(device->bus) << 16 | pci_dev_id((struct pci_dev *)device);
 }
@@ -83,7 +82,7 @@ static bool notrace is_message(const struct glue_interrupts *watch, struct msi_d
 	if (!message->dev || !dev_is_pci(message->dev))
 		return false;
 	device = to_pci_dev(message->dev);
-	told->device = glue_pci_function(device);
+	told->device = function_of(device);
 	told->signal = message->pci.msi_attrib.is_msix ? MSI_X : MSI;
 	/* A block of several messages of MSI has one descriptor. */
 	told->index = message->msi_index + (irq - message->irq);

@@ -17,8 +17,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
     ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, DMA, DMA_COUNTS, DmaWatch, FAULT_COUNTS, FAULTS,
     FaultWatch, HookState, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule,
-    InterruptWatch, LIST, LOG, ListEntry, LogWatch, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH, Mark,
-    PORT_CODE, PORT_COUNTS, PORTS, PROBE, START, STOP, Start, Step, WATCH, Watch,
+    InterruptWatch, LIST, LOG, LOG_COUNTS, ListEntry, LogWatch, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH,
+    Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -118,6 +118,7 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         DMA => dma(engine, file, argument),
         DMA_COUNTS => dma_counts(engine, file, argument),
         LOG => log(engine, file, argument),
+        LOG_COUNTS => log_counts(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
     })
 }
@@ -302,6 +303,12 @@ fn log(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), 
         return Err(Errno::INVALID);
     }
     in_session(engine, file, |sources, mut host| sources.log.start(&mut host, &mut watch))
+}
+
+#[inline(never)]
+fn log_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let counts = in_session(engine, file, |sources, mut host| Ok(sources.log.told(&mut host)))?;
+    argument.write(&counts)
 }
 
 #[inline(never)]

@@ -135,10 +135,6 @@ unsafe extern "C" {
     ) -> bool;
     pub(crate) fn glue_interrupts_sink(watch: *const c_void) -> *const c_void;
 
-    // log.c
-    pub(crate) fn glue_log_begin(sink: *mut c_void) -> i32;
-    pub(crate) fn glue_log_end(sink: *mut c_void);
-
     // dma.c
     pub(crate) safe fn glue_dma_device(device: u64) -> u64;
     pub(crate) safe fn glue_has_pci_device(function: u64) -> bool;

@@ -9,6 +9,7 @@
  * At the end one buffer is left mapped, of 1111 bytes, and one was unmapped twice, of 2222 bytes.
  * Neither does harm where the device is told the memory's own address.
  */
+#include <linux/completion.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
@@ -18,8 +19,8 @@
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 #include <linux/vmalloc.h>
+#include "compat.h"
 
 static char *device = "";
 module_param(device, charp, 0444);
@@ -42,8 +43,8 @@ static struct device *dev;
 static struct dentry *file;
 static struct debugfs_blob_wrapper book;
 static DEFINE_SPINLOCK(book_lock);
-static atomic_t running, failed;
-static DECLARE_WAIT_QUEUE_HEAD(ended);
+static atomic_t failed;
+static DECLARE_COMPLETION(ended);
 
 /*
  * What was done; the device's address; the CPU's, physical of what is mapped, linear of what is
@@ -88,16 +89,6 @@ static void write_as_device(void *memory, u64 dma, size_t size, int direction)
 		memset(memory, 0x5a + (size & 15), size);
 }
 
-/* From 6.10 on what has nothing to do is no call. */
-static bool synchronises(void)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
-	return dma_dev_need_sync(dev);
-#else
-	return true;
-#endif
-}
-
 static int single(u8 *memory, size_t size, int direction)
 {
 	dma_addr_t dma;
@@ -109,13 +100,19 @@ static int single(u8 *memory, size_t size, int direction)
 	trapline_book("map", dma, virt_to_phys(memory), size, direction, 0, 0, goes(direction) ? memory : NULL);
 	write_as_device(memory, dma, size, direction);
 	dma_sync_single_for_cpu(dev, dma, size, direction);
-	if (synchronises())
+	if (compat_dma_synchronises(dev))
 		trapline_book("sync_cpu", dma, 0, size, direction, 0, 0, comes(direction) ? memory : NULL);
 	memset(memory, ~size, size);
 	dma_sync_single_for_device(dev, dma, size, direction);
-	if (synchronises())
+	if (compat_dma_synchronises(dev))
 		trapline_book("sync_device", dma, 0, size, direction, 0, 0, goes(direction) ? memory : NULL);
 	write_as_device(memory, dma, size, direction);
+	/* As drivers do that have synchronised before: nothing changes hands any more. */
+	if (size & 1) {
+		dma_unmap_single_attrs(dev, dma, size, direction, DMA_ATTR_SKIP_CPU_SYNC);
+		trapline_book("unmap", dma, 0, size, direction, 0, 0, NULL);
+		return 0;
+	}
 	dma_unmap_single(dev, dma, size, direction);
 	trapline_book("unmap", dma, 0, size, direction, 0, 0, comes(direction) ? memory : NULL);
 	return 0;
@@ -161,11 +158,11 @@ static int list(u8 *memory, int count, int direction, bool as_table)
 	}
 	note_list("map", table.sgl, count, direction, goes(direction));
 	dma_sync_sg_for_cpu(dev, table.sgl, count, direction);
-	if (synchronises())
+	if (compat_dma_synchronises(dev))
 		note_list("sync_cpu", table.sgl, count, direction, comes(direction));
 	memset(memory, count, at);
 	dma_sync_sg_for_device(dev, table.sgl, count, direction);
-	if (synchronises())
+	if (compat_dma_synchronises(dev))
 		note_list("sync_device", table.sgl, count, direction, goes(direction));
 	dma_unmap_sg(dev, table.sgl, count, direction);
 	note_list("unmap", table.sgl, count, direction, comes(direction));
@@ -249,9 +246,8 @@ static int run(void *unused)
 	if (round < rounds)
 		atomic_inc(&failed);
 	kfree(memory);
-	if (atomic_dec_and_test(&running))
-		wake_up(&ended);
-	return 0;
+	/* It must not run in the module's code once that has been told. */
+	kthread_complete_and_exit(&ended, 0);
 }
 
 /* What a trace's report has to find. */
@@ -278,13 +274,12 @@ static int mistakes(void)
 static noinline int work(void)
 {
 	u8 *memory = kmalloc(4096, GFP_KERNEL);
-	int cpu;
+	int cpu, running = 0;
 
 	/* From the first buffer on that it copies the kernel synchronises: let that be this one. */
 	if (!memory || single(memory, 4096, DMA_BIDIRECTIONAL))
 		atomic_inc(&failed);
 	kfree(memory);
-	atomic_set(&running, 1);
 	for_each_online_cpu(cpu) {
 		struct task_struct *thread = kthread_create(run, NULL, "buffers/%d", cpu);
 
@@ -293,11 +288,11 @@ static noinline int work(void)
 			continue;
 		}
 		kthread_bind(thread, cpu);
-		atomic_inc(&running);
+		running++;
 		wake_up_process(thread);
 	}
-	if (!atomic_dec_and_test(&running))
-		wait_event(ended, !atomic_read(&running));
+	while (running--)
+		wait_for_completion(&ended);
 	if (!atomic_read(&failed) && mask == 64 && mistakes())
 		return -ENOMEM;
 	return atomic_read(&failed) ? -EIO : 0;

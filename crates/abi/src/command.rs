@@ -9,7 +9,7 @@
 
 use crate::{
     CodeProbe, ConfigWatch, DmaCounts, DmaWatch, FaultCounts, FaultWatch, Inject, InjectCounts,
-    InterruptWatch, ListEntry, LogWatch, PortCode, PortCounts, PortRange, RingGeometry,
+    InterruptWatch, ListEntry, LogCounts, LogWatch, PortCode, PortCounts, PortRange, RingGeometry,
 };
 
 /// The character device.
@@ -68,6 +68,8 @@ pub const DMA: u32 = iowr(17, size_of::<DmaWatch>());
 pub const DMA_COUNTS: u32 = iowr(18, size_of::<DmaCounts>());
 /// Begins to record the lines of the kernel log: [`LogWatch`].
 pub const LOG: u32 = iowr(19, size_of::<LogWatch>());
+/// Fills a [`LogCounts`], also after [`STOP`]; with zeros if the session never recorded lines.
+pub const LOG_COUNTS: u32 = iowr(20, size_of::<LogCounts>());
 
 /// What [`INFO`] tells.
 #[repr(C)]

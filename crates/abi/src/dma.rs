@@ -6,13 +6,13 @@ use crate::PciFunction;
 /// device, from now on until the session stops; once for each device, up to [`MAX_DMA_DEVICES`].
 ///
 /// They are followed where drivers call them, in the functions of [`DMA_FUNCTIONS`]. A call for a
-/// device that is no PCI device is its next PCI ancestor's. Devices are told apart by their numbers:
-/// what comes to sit there later is followed too.
+/// device that is no PCI device is its next PCI ancestor's. Devices are told apart by their
+/// numbers: what comes to sit there later is followed too.
 ///
 /// `ENOENT` if there is no such device; `E2BIG` if there are too many; `EEXIST` if the session has
 /// it already; `EINVAL` if what must be zero is not, for more than [`MAX_DMA_DATA`] bytes of data,
-/// or other than the session's first device was asked for with; `ENOMEM`; `ENOSYS` if the kernel has
-/// none of the functions.
+/// or other than the session's first device was asked for with; `ENOMEM`; `ENOSYS` if the kernel
+/// has none of the functions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DmaWatch {

@@ -3,13 +3,22 @@
 /// Argument of [`LOG`](crate::LOG): record each line of the kernel log, whoever writes it, from now
 /// on until the session stops.
 ///
-/// `EEXIST` if the session does already; `EINVAL` if what must be zero is not; `ENOMEM`;
-/// `EOPNOTSUPP` if the kernel has no tracepoint `printk:console`.
+/// `EEXIST` if the session does already; `EINVAL` if what must be zero is not; `ENOMEM`; `ENOSYS`
+/// if the kernel has no function `printk_sprint()`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogWatch {
     /// Zero.
     pub reserved: u64,
+}
+
+/// What [`LOG_COUNTS`](crate::LOG_COUNTS) tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogCounts {
+    /// Lines that the kernel could not deliver: written inside of a probe's handler, or with too
+    /// many being written.
+    pub missed: u64,
 }
 
 /// Bytes of a line that are recorded. The kernel's longest has some 1,000.

@@ -16,9 +16,9 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
     CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, DMA, DMA_COUNTS, DmaCounts, DmaWatch,
     FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject,
-    InjectCounts, InjectRule, InterruptWatch, LIST, LOG, ListEntry, LogWatch, MARK, MARK_LENGTH, Mark,
-    PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts, PortRange, RingGeometry, START, STOP, Start,
-    Step, WATCH, Watch,
+    InjectCounts, InjectRule, InterruptWatch, LIST, LOG, LOG_COUNTS, ListEntry, LogCounts, LogWatch, MARK,
+    MARK_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts, PortRange, RingGeometry,
+    START, STOP, Start, Step, WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -65,6 +65,8 @@ pub(crate) trait Control {
     fn dma_counts(&self) -> io::Result<DmaCounts>;
     /// Begins to record the lines of the kernel log.
     fn log(&self) -> io::Result<()>;
+    /// What was missed of them.
+    fn log_counts(&self) -> io::Result<LogCounts>;
     /// Stops the session; when it returns nothing is armed.
     fn stop(&self) -> io::Result<Counters>;
 }
@@ -212,6 +214,13 @@ impl Control for Device {
         let mut watch = LogWatch::default();
         // SAFETY: LOG takes a `LogWatch`, which is integers only.
         Ok(unsafe { self.command::<{ LOG as Opcode }, _>(&mut watch) }?)
+    }
+
+    fn log_counts(&self) -> io::Result<LogCounts> {
+        let mut counts = LogCounts::default();
+        // SAFETY: LOG_COUNTS takes a `LogCounts`, which is integers only.
+        unsafe { self.command::<{ LOG_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
     }
 
     fn stop(&self) -> io::Result<Counters> {

@@ -210,7 +210,7 @@ fn sources(error: &SourcesError) -> Exit {
         },
         SourcesError::Dma(error) => match error {
             DmaError::PciList(_) => Exit::Environment,
-            DmaError::Target(_) => Exit::Usage,
+            DmaError::Target(_) | DmaError::LeftOut => Exit::Usage,
         },
         SourcesError::Ports(error) => match error {
             PortsError::PciList(_) => Exit::Environment,

@@ -235,8 +235,9 @@ fn dma_text(source: &io::Error) -> String {
 /// Why the kernel log can't be recorded.
 fn log_text(source: &io::Error) -> String {
     match Errno::from_io_error(source) {
-        Some(Errno::OPNOTSUPP) => {
-            "this kernel has no tracepoint printk:console; `dmesg --follow` shows it beside the trace".into()
+        Some(Errno::NOSYS) => {
+            "this kernel has no function printk_sprint() that can be followed; `dmesg --follow` shows it beside the trace"
+                .into()
         }
         _ => source.to_string(),
     }

@@ -83,6 +83,9 @@ pub struct Totals {
     /// are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub dma_pieces_missed: u64,
+    /// Lines of the kernel log that the kernel did not deliver. Left out as well if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub log_missed: u64,
 }
 
 /// What code probes counted by the end of a trace.
@@ -143,6 +146,7 @@ impl Totals {
             ports_refused: 0,
             dma_missed: 0,
             dma_pieces_missed: 0,
+            log_missed: 0,
         }
     }
 }

@@ -14,13 +14,14 @@ use trapline_abi::{
 };
 use trapline_trace::{DmaCall, Header, Mapped, Merge, Names, Site, Source, Totals, What};
 
-const LINEAR: u64 = 0xffff_8881_0234_5000;
+/// With five levels of page tables, whose kernel begins lower than that of four.
+const LINEAR: u64 = 0xff11_0001_0234_5000;
 
 fn header() -> Header {
     let mapped = Mapped {
         devices: vec!["0000:00:02.0".into()],
         data: 20,
-        not_followed: vec!["dma_map_phys".into(), "dma_free_attrs".into()],
+        not_followed: vec!["dma_map_phys()".into(), "freeing (dma_free_attrs())".into()],
     };
     Header { sources: vec![Source::Dma(mapped)], ..Header::default() }
 }
@@ -215,7 +216,7 @@ fn a_report_tells_who_did_what_what_is_left_what_was_wrong_and_what_is_missing()
         "1 buffer could not be mapped or allocated: FAILED",
         "1 buffer unmapped, freed or synchronised by the address that a FAILED call returns",
         "1 buffer unmapped or freed that had been mapped or allocated before the trace began",
-        "not followed, since they could not be probed: dma_map_phys(), dma_free_attrs()",
+        "not recorded, since no function for it could be followed: dma_map_phys(); freeing (dma_free_attrs())",
         "3 calls of the DMA interface missed",
         "THIS TRACE IS NOT COMPLETE: calls of the DMA interface",
         "2 pieces of scatter lists missed",

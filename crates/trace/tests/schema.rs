@@ -329,6 +329,7 @@ fn lines() -> Vec<Json> {
         ports_refused: LARGE,
         dma_missed: 1,
         dma_pieces_missed: LARGE,
+        log_missed: LARGE,
         ..Totals::default()
     };
     json.end(&totals).unwrap();

@@ -1,94 +1,173 @@
-//! Lines of the kernel log, by the kernel's tracepoint (glue/log.c).
+//! Lines of the kernel log, as whoever writes them does.
+//!
+//! Each line passes the kernel's `printk_sprint()` (kernel/printk/printk.c), which formats it where
+//! it is stored, in the task and on the CPU that write it, whenever a console shows it. A return
+//! probe stands there, which `trapline list` shows: its text is there when it returns.
+//!
+//! Rejected: the tracepoint `printk:console`, of which kernels up to 6.2 warn if a line is written
+//! in an NMI or in a breakpoint's handler while anybody uses it; `/dev/kmsg`, which tells neither
+//! CPU nor task on most kernels, and whose times are of another clock than the trace's.
+//!
+//! A line that is written inside of a probe's handler is missed, and counted.
 
+use super::returns::{Returns, address_of};
 use super::{Host, Source};
-use crate::cpu;
+use crate::code::Registry;
 use crate::errno::Errno;
 use crate::glue;
 use crate::platform::Kernel;
 use crate::state::ENGINE;
+use core::ffi::CStr;
 use core::ptr::NonNull;
-use trapline_abi::{Kind, LogLength, LogWatch, MAX_LOG_LINE, Record};
-use trapline_engine::{Engine, Sink, Trap};
+use trapline_abi::{Kind, LogCounts, LogLength, LogWatch, MAX_LOG_LINE, Record};
+use trapline_engine::{Engine, Owned, Sink, Trap};
+use trapline_insn::Registers;
+
+/// What is called with the place for a text, and returns the text's length.
+const FUNCTION: &CStr = c"printk_sprint";
+
+/// Calls that may be under way at once. They wait for nothing, so there are a few on each CPU. More
+/// are counted as missed.
+const ACTIVE: u32 = 256;
 
 /// Words of a line.
 const WORDS: usize = MAX_LOG_LINE / 8;
 const _: () = assert!(MAX_LOG_LINE.is_multiple_of(8));
 
-/// A session's recording of the kernel log.
+/// What is carried from a call to its return.
+#[repr(C)]
+struct Carried {
+    text: u64,
+}
+
+/// What the probe's handlers are given.
+struct Given {
+    sink: NonNull<Sink>,
+}
+
+// SAFETY: a sink is made to be shared by the traps of all CPUs.
+unsafe impl Send for Given {}
+// SAFETY: as above.
+unsafe impl Sync for Given {}
+
+/// What has begun.
 ///
 /// # Invariants
-/// `sink`, if there is one, is what `glue_log_begin` was given, which was not ended; it is the
-/// session's, and outlives this: a session stops its sources first.
+/// `given` is dropped only after the probe was removed; its sink is the session's, and outlives it:
+/// a session stops its sources first.
+struct Running {
+    id: u64,
+    given: Owned<Given>,
+}
+
+impl Running {
+    fn counts(&self, host: &mut Host<'_>) -> LogCounts {
+        let mut patching = host.unlocked.patching();
+        LogCounts { missed: Registry::of(&mut patching).missed(|id| id == self.id) }
+    }
+}
+
+/// A session's recording of the kernel log.
 pub(crate) struct Log {
-    sink: Option<NonNull<Sink>>,
+    running: Option<Running>,
+    /// What was counted when it was stopped.
+    stopped: LogCounts,
 }
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { sink: None }
+        Self { running: None, stopped: LogCounts::default() }
+    }
+
+    /// What was counted so far, and after the end.
+    pub(crate) fn told(&self, host: &mut Host<'_>) -> LogCounts {
+        self.running.as_ref().map_or(self.stopped, |running| running.counts(host))
     }
 }
+
+/// What a probe on it is.
+const RETURNS: Returns =
+    Returns { name: b"kernel log", called, returned, carried: size_of::<Carried>(), active: ACTIVE };
 
 impl Source for Log {
     type Request = LogWatch;
     type Counts = ();
 
     fn start(&mut self, host: &mut Host<'_>, _request: &mut LogWatch) -> Result<(), Errno> {
-        if self.sink.is_some() {
+        if self.running.is_some() {
             return Err(Errno::EXISTS);
         }
-        let sink = host.sink;
-        let _patching = host.unlocked.patching();
-        // SAFETY: the sink stays until `stop` has ended this; the control lock is not held, since
-        // `_patching` is there.
-        match unsafe { glue::glue_log_begin(sink.as_ptr().cast()) } {
-            0 => {
-                // INVARIANT: begun just now.
-                self.sink = Some(sink);
-                Ok(())
-            }
-            status => Err(Errno::from_status(status)),
-        }
+        let given = Owned::new(Given { sink: host.sink }).map_err(|_| Errno::NO_MEMORY)?;
+        let id = host.unlocked.control().control.next_id();
+        let mut patching = host.unlocked.patching();
+        let address = address_of(&mut patching, FUNCTION).map_err(|_| Errno::NO_FUNCTION)?;
+        // SAFETY: what is given stays where it is, on the heap, until `stop` has removed the probe.
+        // The handlers get what they expect, and read with care what they are told of.
+        unsafe { RETURNS.add(&mut patching, address, &*given, id, host.owner) }?;
+        // INVARIANT: `stop` removes the probe before it drops what is given.
+        self.running = Some(Running { id, given });
+        Ok(())
     }
 
     /// No line is recorded for it when this returns.
     fn stop(&mut self, host: &mut Host<'_>) {
-        let Some(sink) = self.sink.take() else { return };
-        let _patching = host.unlocked.patching();
-        // SAFETY: begun and not ended, by the invariant; the control lock is not held, since
-        // `_patching` is there.
-        unsafe { glue::glue_log_end(sink.as_ptr().cast()) }
+        let Some(running) = self.running.take() else { return };
+        self.stopped = running.counts(host);
+        let Running { id, given } = running;
+        Registry::of(&mut host.unlocked.patching()).remove(|known| known == id);
+        drop(given);
     }
 
     fn counts(&self, _engine: &Engine<Kernel>) {}
 }
 
-/// A line is written to the kernel log.
+/// `u16 printk_sprint(text, …)` was called.
 ///
 /// # Safety
-/// Called with interrupts off; `sink` is that of a session whose recording has not ended; `text` are
-/// `length` bytes.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn trapline_line(sink: *const Sink, text: *const u8, length: usize) {
+/// `carried` is room for a [`Carried`]; `registers` are those of the call.
+unsafe fn called(_given: *mut (), _trap: &Trap, registers: &Registers, carried: *mut ()) {
+    // SAFETY: room for a `Carried`, which the kernel aligns as pointers are: `called` asks for
+    // that.
+    unsafe { carried.cast::<Carried>().write(Carried { text: registers.rdi }) }
+}
+
+/// It has returned.
+///
+/// # Safety
+/// `given` is a [`Given`] whose sink stays; `carried` is what [`called`] left.
+unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers, carried: *mut ()) {
     let Some(engine) = ENGINE.get() else { return };
-    // SAFETY: interrupts are off until this function returns, which asks for that.
-    let trap = unsafe { Trap::begin(cpu::lane()) };
-    let recorded = length.min(MAX_LOG_LINE);
-    // SAFETY: as many bytes are there: this function asks for that.
-    let line = unsafe { core::slice::from_raw_parts(text, recorded) };
+    // SAFETY: `returned` asks for both.
+    let (Given { sink }, Carried { text }) =
+        unsafe { (&*given.cast::<Given>(), carried.cast::<Carried>().read()) };
+    let whole = usize::from(registers.rax as u16);
+    let recorded = whole.min(MAX_LOG_LINE);
     let mut words = [0; WORDS];
-    let (whole, rest) = line.as_chunks::<8>();
-    for (word, bytes) in words.iter_mut().zip(whole) {
-        *word = u64::from_le_bytes(*bytes);
-    }
-    if let Some(word) = words.get_mut(whole.len()) {
-        for (number, byte) in (0..).zip(rest) {
-            *word |= u64::from(*byte) << (8 * number);
+    let mut at = text;
+    let mut left = recorded;
+    for word in words.iter_mut().take(recorded.div_ceil(8)) {
+        // Its own place is longer than the text, but for the last word.
+        // SAFETY: room for the value; whatever the address is, it is read with care.
+        let is_read = left >= 8 && unsafe { glue::glue_get_kernel_nofault(at, word) };
+        if !is_read {
+            *word = bytes(at, left.min(8));
         }
+        at = at.wrapping_add(8);
+        left = left.saturating_sub(8);
     }
-    let told = LogLength { recorded: recorded as u32, whole: u32::try_from(length).unwrap_or(u32::MAX) };
+    let told = LogLength { recorded: recorded as u32, whole: whole as u32 };
     let record = Record { kind: Kind::Log as u8, payload: [told.to_word(), 0, 0, 0], ..Record::EMPTY };
     let used = words.get(..recorded.div_ceil(8)).unwrap_or(&[]);
-    // SAFETY: valid: this function asks for that.
-    unsafe { &*sink }.push_words(&trap, engine.platform(), record, used);
+    // SAFETY: the sink stays: `returned` asks for that.
+    unsafe { sink.as_ref() }.push_words(trap, engine.platform(), record, used);
+}
+
+/// So many bytes at an address, at most 8, as far as they can be read.
+fn bytes(at: u64, count: usize) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, offset) in bytes.iter_mut().take(count).zip(0..) {
+        // SAFETY: room for the value; whatever the address is, it is read with care.
+        unsafe { glue::glue_get_kernel_byte_nofault(at.wrapping_add(offset), byte) };
+    }
+    u64::from_le_bytes(bytes)
 }

@@ -4,7 +4,7 @@ use crate::code::{At, Registration, Registry};
 use crate::errno::Errno;
 use crate::glue;
 use crate::locks::PatchingLock;
-use crate::names::text;
+use crate::names::{module_of, text};
 use core::ffi::CStr;
 use trapline_engine::code::{CodeHandlers, TrustedHandler};
 
@@ -22,12 +22,16 @@ pub(super) struct Returns {
     pub active: u32,
 }
 
-/// Where a function begins.
+/// Where a function of the kernel's own begins; that a module has one of the same name is nothing.
 pub(super) fn address_of(_: &mut PatchingLock<'_>, function: &CStr) -> Result<u64, Errno> {
     let mut address = 0;
     // SAFETY: text. The control lock is not held: its guard would borrow the patching lock's.
     let status = unsafe { glue::glue_kprobe_address(function.as_ptr(), 0, &mut address) };
-    if status == 0 { Ok(address) } else { Err(Errno::from_status(status)) }
+    match status {
+        0 if module_of([Some(address as usize)])[0] == 0 => Ok(address),
+        0 => Err(Errno::NOT_FOUND),
+        _ => Err(Errno::from_status(status)),
+    }
 }
 
 impl Returns {

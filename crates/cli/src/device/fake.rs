@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use trapline_abi::{
     CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, DMA_FUNCTIONS, DmaCounts, DmaWatch, FaultCounts,
     FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind,
-    PortCode, PortCounts, PortRange, ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
+    LogCounts, PortCode, PortCounts, PortRange, ProbeCounts, ProbeError, RingGeometry, Step, Watch,
+    WatchError,
 };
 
 use super::Control;
@@ -179,6 +180,10 @@ impl Control for Module {
 
     fn log(&self) -> io::Result<()> {
         self.no_log.map_or(Ok(()), |errno| Err(errno.into()))
+    }
+
+    fn log_counts(&self) -> io::Result<LogCounts> {
+        Ok(LogCounts { missed: 5 })
     }
 
     fn ports(&self, range: &PortRange) -> io::Result<()> {

@@ -22,6 +22,9 @@ pub(crate) enum DmaError {
     /// What was asked for is not there.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Nothing to copy from.
+    #[error("--dma-data is about buffers, which --without leaves out: take `dma` out of --without")]
+    LeftOut,
 }
 
 /// What drivers do by the functions of [`DMA_FUNCTIONS`], and by which: a kernel has at least one
@@ -58,13 +61,17 @@ pub(crate) struct Dma {
 }
 
 impl Dma {
-    /// That of the devices that are asked for.
-    pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Self, DmaError> {
+    /// That of the devices that are asked for, which must be there in any case; `None` if their DMA
+    /// is not asked for.
+    pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Option<Self>, DmaError> {
         let all = trapline_trace::devices(&system.path("sys"))?;
         let found = distinct(chosen(system, &all, &wanted.targets)?);
+        if !wanted.dma {
+            return if wanted.dma_data == 0 { Ok(None) } else { Err(DmaError::LeftOut) };
+        }
         let devices = found.into_iter().map(|(address, device)| (address, describe(device))).collect();
         let (data, is_enough) = (wanted.dma_data, wanted.is_enough);
-        Ok(Self { all, devices, data, not_followed: Vec::new(), is_enough, is_alone: false })
+        Ok(Some(Self { all, devices, data, not_followed: Vec::new(), is_enough, is_alone: false }))
     }
 
     /// Tells whether nothing else is traced: then what is left out must not be all.
@@ -161,7 +168,7 @@ mod tests {
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
         let beside = Beside { dma: true, dma_data: 64, is_enough, ..Beside::of(targets) };
-        Dma::new(&system, &beside).unwrap()
+        Dma::new(&system, &beside).unwrap().unwrap()
     }
 
     /// The bits of these functions.
@@ -182,6 +189,20 @@ mod tests {
         assert!(mapped.not_followed.is_empty(), "{mapped:?}");
         let counted = dma.counted(&module);
         assert_eq!((counted.dma_missed, counted.dma_pieces_missed), (3, 4));
+    }
+
+    #[test]
+    fn what_is_left_out_has_no_data_to_copy_and_its_devices_must_be_there_all_the_same() {
+        let (_root, system) = with(&[]);
+        std::fs::create_dir_all(system.path("sys/bus/pci/devices")).unwrap();
+        let new = |names: &[&str], dma_data| {
+            let devices = names.iter().map(|name| name.parse().unwrap()).collect();
+            let targets = Targets { devices, ..Targets::default() };
+            Dma::new(&system, &Beside { dma_data, ..Beside::of(targets) }).map(|dma| dma.is_some())
+        };
+        assert!(matches!(new(&[], 0), Ok(false)));
+        assert!(matches!(new(&[], 64), Err(DmaError::LeftOut)));
+        assert!(matches!(new(&["00:09.0"], 0), Err(DmaError::Target(_))));
     }
 
     #[test]

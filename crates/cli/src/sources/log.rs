@@ -6,7 +6,7 @@ use trapline_trace::{Header, Logged};
 use crate::device::Control;
 use crate::refusal::Refusal;
 use crate::say::say;
-use crate::trace::{Arming, Source};
+use crate::trace::{Arming, Counted, Source};
 
 /// Lines of the kernel log.
 pub(crate) struct Log {
@@ -26,7 +26,7 @@ impl Log {
 impl Source for Log {
     fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
         if let Err(source) = control.log() {
-            let can_not = Errno::from_io_error(&source) == Some(Errno::OPNOTSUPP);
+            let can_not = Errno::from_io_error(&source) == Some(Errno::NOSYS);
             let refusal = Refusal::Log { source };
             if !(self.is_enough && can_not) {
                 return Err(refusal);
@@ -46,6 +46,11 @@ impl Source for Log {
             header.sources.push(trapline_trace::Source::Log(Logged {}));
         }
     }
+
+    fn counted(&mut self, control: &dyn Control) -> Counted {
+        let counts = control.log_counts().unwrap_or_default();
+        Counted { log_missed: counts.missed, ..Counted::default() }
+    }
 }
 
 #[cfg(test)]
@@ -64,10 +69,11 @@ mod tests {
             })
         };
         assert_eq!(sources(&Module::default(), false).unwrap(), 1);
-        let module = Module { no_log: Some(Errno::OPNOTSUPP), ..Module::default() };
+        assert_eq!(Log::new(false).counted(&Module::default()).log_missed, 5);
+        let module = Module { no_log: Some(Errno::NOSYS), ..Module::default() };
         assert_eq!(sources(&module, true).unwrap(), 0);
         let error = sources(&module, false).unwrap_err().to_string();
-        assert!(error.contains("printk:console"), "{error}");
+        assert!(error.contains("printk_sprint()"), "{error}");
         let module = Module { no_log: Some(Errno::NOMEM), ..Module::default() };
         assert!(sources(&module, true).is_err());
     }

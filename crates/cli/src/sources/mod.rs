@@ -126,8 +126,7 @@ impl Sources {
             );
         }
         let ports = wants_ports.map(|wanted| Ports::new(system, wanted, taking.quiet)).transpose()?.flatten();
-        let dma = beside.as_ref().filter(|beside| beside.dma);
-        let dma = dma.map(|wanted| Dma::new(system, wanted)).transpose()?;
+        let dma = beside.as_ref().map(|wanted| Dma::new(system, wanted)).transpose()?.flatten();
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
             let is_alone = all.is_empty() && ports.is_none() && dma.is_none();
             all.push(Box::new(Config::new(system, wanted)?.alone(is_alone)));

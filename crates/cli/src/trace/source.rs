@@ -89,6 +89,8 @@ pub(crate) struct Counted {
     pub dma_missed: u64,
     /// Pieces of scatter lists that were not recorded.
     pub dma_pieces_missed: u64,
+    /// Lines of the kernel log that the kernel could not deliver.
+    pub log_missed: u64,
 }
 
 impl Counted {
@@ -108,6 +110,7 @@ impl Counted {
         self.ports_refused += other.ports_refused;
         self.dma_missed += other.dma_missed;
         self.dma_pieces_missed += other.dma_pieces_missed;
+        self.log_missed += other.log_missed;
         self
     }
 }

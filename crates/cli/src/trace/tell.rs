@@ -186,6 +186,13 @@ pub(super) fn conclude(
             totals.dma_pieces_missed
         );
     }
+    if totals.log_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} lines of the kernel log were missed: the trace is not complete{BAD:#}; \
+             they were written inside of another probe's handler, or too many at once",
+            totals.log_missed
+        );
+    }
     let FaultCounts { bypassed, unfollowed, .. } = faults.unwrap_or_default();
     if bypassed > 0 {
         say!(
@@ -211,6 +218,7 @@ pub(super) fn conclude(
                 totals.ports_missed,
                 totals.dma_missed,
                 totals.dma_pieces_missed,
+                totals.log_missed,
                 bypassed,
             ];
             Ok(lacks.iter().all(|count| *count == 0))

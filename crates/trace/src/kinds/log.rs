@@ -13,7 +13,7 @@ use super::EventKind;
 use crate::Event;
 use crate::file::{Cells, Row};
 use crate::merge::Gathered;
-use crate::report::{Activity, Page, Section, Seen, Shown, Texts, counted};
+use crate::report::{Activity, Completeness, Page, Section, Seen, Shown, Texts, counted};
 use crate::write::{DIM, Drawing, FlagNames, LOG, Line, MmiotraceLines, printable, task};
 
 /// Where in a record's payload the bytes of the line begin.
@@ -167,6 +167,14 @@ impl Section for Tally {
 
     fn headline(&self) -> String {
         counted(self.lines(), "line of the kernel log", "lines of the kernel log")
+    }
+
+    fn completeness(&self, trace: &mut Completeness<'_>) {
+        let missed = trace.totals.log_missed;
+        if missed > 0 {
+            trace.missing(missed, "lines of the kernel log missed");
+            trace.alarm("THIS TRACE IS NOT COMPLETE: lines of the kernel log that were written inside of another probe's handler, or too many at once, are only counted.");
+        }
     }
 
     fn tables(&self, page: &mut Page<'_>) -> io::Result<()> {

@@ -32,11 +32,14 @@ pub(super) struct Carried {
     function: u64,
     /// The kernel's device.
     device: u64,
-    /// What follows it: RSI, RDX, RCX and R8.
-    arguments: [u64; 4],
+    /// What follows it: RSI, RDX, RCX, R8 and R9.
+    arguments: [u64; 5],
     /// Return addresses, and zeros.
     frames: [u64; MAX_DMA_FRAMES],
 }
+
+/// Entries of a scatter list that are looked at, to see how many are mapped.
+const MOST_ENTRIES: u64 = 4096;
 
 /// No device's number: those have 48 bits.
 const NO_DEVICE: u64 = u64::MAX;
@@ -52,7 +55,7 @@ fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
     // What is not written stays 0.
     // SAFETY: room for as many; in a trap, on the CPU whose registers these are.
     unsafe { glue::glue_unwind(registers, frames.as_mut_ptr(), MAX_DMA_FRAMES as u32) };
-    let arguments = [registers.rsi, registers.rdx, registers.rcx, registers.r8];
+    let arguments = [registers.rsi, registers.rdx, registers.rcx, registers.r8, registers.r9];
     Some(Carried { function, device, arguments, frames })
 }
 
@@ -67,7 +70,7 @@ pub(super) unsafe fn begins(given: *mut (), trap: &Trap, registers: &Registers, 
     // SAFETY: as above.
     let watch = unsafe { watch.as_ref() };
     if let Some(call) = call_of(watch, registers) {
-        Telling { watch, trap, engine, call: &call }.begun(*form);
+        Telling { watch, trap, engine, call: &call, form: *form }.begun();
     }
 }
 
@@ -104,7 +107,7 @@ pub(super) unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers
     };
     // SAFETY: as above.
     let watch: &Watch = unsafe { NonNull::as_ref(watch) };
-    Telling { watch, trap, engine, call }.ended(*form, registers.rax);
+    Telling { watch, trap, engine, call, form: *form }.ended(registers.rax);
 }
 
 /// Memory of a call.
@@ -125,28 +128,52 @@ struct Telling<'a> {
     trap: &'a Trap,
     engine: &'a Engine<Kernel>,
     call: &'a Carried,
+    form: Form,
 }
 
+/// `DMA_ATTR_NO_KERNEL_MAPPING`: what stands for the kernel's address is none
+/// (include/linux/dma-mapping.h).
+const NO_ADDRESS: u64 = 1 << 4;
+/// `DMA_ATTR_SKIP_CPU_SYNC`: no data change hands by this call.
+const NO_DATA: u64 = 1 << 5;
+
 impl Telling<'_> {
-    /// A call of this form begins.
-    fn begun(&self, form: Form) {
-        let [one, two, three, four] = self.call.arguments;
-        match form {
+    /// What the call asks for beside (`DMA_ATTR_*`).
+    fn attributes(&self) -> u64 {
+        let [_, _, three, four, five] = self.call.arguments;
+        match self.form {
+            Form::MapPage => five,
+            Form::MapPhysical | Form::MapList | Form::Alloc | Form::Free => four,
+            Form::Single(DmaOp::Unmap) | Form::List(DmaOp::Unmap) => four,
+            Form::MapTable => three,
+            _ => 0,
+        }
+    }
+
+    /// The call begins.
+    fn begun(&self) {
+        let [one, two, three, four, _] = self.call.arguments;
+        match self.form {
             Form::Single(op) => self.single(op, one, two, three),
             Form::List(op) => self.list(op, one, two, three),
             // Freeing nothing is no call.
             Form::Free if two == 0 => {}
-            Form::Free => self.memory(DmaOp::Free, three, two, one, NO_DIRECTION),
+            Form::Free => self.memory(DmaOp::Free, three, self.address(two), one, NO_DIRECTION),
             Form::FreePages => self.memory(DmaOp::Free, three, glue::glue_page_to_phys(two), one, four),
             Form::FreeTable => self.table(DmaOp::Free, two, one, three),
             _ => {}
         }
     }
 
-    /// A call of this form has ended with a result.
-    fn ended(&self, form: Form, result: u64) {
-        let [one, two, three, four] = self.call.arguments;
-        match form {
+    /// The kernel's address of what is allocated, if there is one.
+    fn address(&self, told: u64) -> u64 {
+        if self.attributes() & NO_ADDRESS == 0 { told } else { 0 }
+    }
+
+    /// The call has ended with a result.
+    fn ended(&self, result: u64) {
+        let [one, two, three, four, _] = self.call.arguments;
+        match self.form {
             Form::MapPage => {
                 let physical = glue::glue_page_to_phys(one).wrapping_add(two);
                 self.memory(DmaOp::Map, result, physical, three, four);
@@ -165,7 +192,7 @@ impl Telling<'_> {
             }
             Form::Single(op) => self.single(op, one, two, three),
             Form::List(op) => self.list(op, one, two, three),
-            Form::Alloc => self.allocated(result, result, NO_DIRECTION),
+            Form::Alloc => self.allocated(result, self.address(result), NO_DIRECTION),
             Form::AllocPages if result == 0 => self.allocated(0, 0, three),
             Form::AllocPages => self.allocated(result, glue::glue_page_to_phys(result), three),
             Form::AllocTable if result == 0 => self.memory(DmaOp::Alloc, DMA_FAILED, 0, one, two),
@@ -203,7 +230,7 @@ impl Telling<'_> {
         if mapped == 0 || mapped > all {
             return self.failed(list, all, direction);
         }
-        self.pieces(DmaOp::Map, list, mapped, mapped == all, direction);
+        self.pieces(DmaOp::Map, list, mapped, direction);
     }
 
     /// A scatter list was not mapped: one record, of all its bytes as far as they are counted.
@@ -220,20 +247,24 @@ impl Telling<'_> {
         self.memory(DmaOp::Map, DMA_FAILED, 0, size, direction);
     }
 
-    /// A scatter list of `all` entries, some of which are mapped.
+    /// A scatter list of `all` entries, the first of which are mapped: how many, they tell.
     fn list(&self, op: DmaOp, list: u64, all: u64, direction: u64) {
         let all = u64::from(all as u32);
         let (mut at, mut mapped) = (list, 0);
-        while mapped < all.min(MAX_DMA_PIECES as u64) {
+        while mapped < all.min(MOST_ENTRIES) {
             let mut piece = DmaPiece::default();
             // SAFETY: room for what is told.
-            if !unsafe { glue::glue_dma_piece(&mut at, &mut piece) } || piece.mapped == 0 {
+            if !unsafe { glue::glue_dma_piece(&mut at, &mut piece) } {
+                self.lost(all - mapped);
+                break;
+            }
+            if piece.mapped == 0 {
                 break;
             }
             mapped += 1;
         }
-        let is_long = mapped == MAX_DMA_PIECES as u64;
-        self.pieces(op, list, if is_long { all } else { mapped }, mapped == all || is_long, direction);
+        self.pieces(op, list, mapped, direction);
+        self.lost(if mapped == MOST_ENTRIES { all - mapped } else { 0 });
     }
 
     /// What a table of a scatter list has.
@@ -249,18 +280,22 @@ impl Telling<'_> {
         if mapped == 1 && unsafe { glue::glue_dma_piece(&mut list.clone(), &mut piece) } {
             return self.memory(op, piece.dma, piece.physical, size, direction);
         }
-        self.pieces(op, list, u64::from(mapped), mapped == all, direction);
+        self.pieces(op, list, u64::from(mapped), direction);
     }
 
-    /// The first pieces of a list that is mapped; `is_each` tells whether each entry is one.
-    fn pieces(&self, op: DmaOp, list: u64, count: u64, is_each: bool, direction: u64) {
+    /// The first pieces of a list of which so many are mapped.
+    fn pieces(&self, op: DmaOp, list: u64, count: u64, direction: u64) {
         let mut at = list;
+        // Behind an IOMMU a piece may be the memory of several entries; from there on a piece and
+        // its entry are of different memory.
+        let mut is_each = true;
         for number in 0..count.min(MAX_DMA_PIECES as u64) {
             let mut entry = DmaPiece::default();
             // SAFETY: room for what is told.
             if !unsafe { glue::glue_dma_piece(&mut at, &mut entry) } {
                 return self.lost(count - number);
             }
+            is_each &= entry.mapped == entry.length;
             let cpu = if is_each { entry.physical } else { 0 };
             let (dma, size) = (entry.dma, u64::from(entry.mapped));
             self.buffer(Buffer { op, direction, dma, cpu, size, piece: number, pieces: count });
@@ -293,7 +328,7 @@ impl Telling<'_> {
         let mut data = 0;
         if let Some((frames, rest)) = parts.split_first_mut() {
             frames.payload = self.call.frames;
-            if dma != DMA_FAILED && changes_hands(op, direction) {
+            if dma != DMA_FAILED && changes_hands(op, direction) && self.attributes() & NO_DATA == 0 {
                 data = self.copy(dma, cpu, size.min(u64::from(self.watch.data)), rest);
             }
         }

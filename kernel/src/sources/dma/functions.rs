@@ -109,13 +109,14 @@ const FUNCTIONS: [Function; COUNT] = [
     plain(c"dma_map_sg_attrs", Form::MapList),
     plain(c"dma_map_sgtable", Form::MapTable),
     plain(c"dma_unmap_sg_attrs", Form::List(DmaOp::Unmap)),
-    plain(c"dma_sync_single_for_cpu", Form::Single(DmaOp::SyncForCpu)),
+    // From 6.10 on these are inline; should there be a copy of one, it has the other do its work.
+    outer(c"dma_sync_single_for_cpu", Form::Single(DmaOp::SyncForCpu), 10),
     plain(c"__dma_sync_single_for_cpu", Form::Single(DmaOp::SyncForCpu)),
-    plain(c"dma_sync_single_for_device", Form::Single(DmaOp::SyncForDevice)),
+    outer(c"dma_sync_single_for_device", Form::Single(DmaOp::SyncForDevice), 12),
     plain(c"__dma_sync_single_for_device", Form::Single(DmaOp::SyncForDevice)),
-    plain(c"dma_sync_sg_for_cpu", Form::List(DmaOp::SyncForCpu)),
+    outer(c"dma_sync_sg_for_cpu", Form::List(DmaOp::SyncForCpu), 14),
     plain(c"__dma_sync_sg_for_cpu", Form::List(DmaOp::SyncForCpu)),
-    plain(c"dma_sync_sg_for_device", Form::List(DmaOp::SyncForDevice)),
+    outer(c"dma_sync_sg_for_device", Form::List(DmaOp::SyncForDevice), 16),
     plain(c"__dma_sync_sg_for_device", Form::List(DmaOp::SyncForDevice)),
     plain(c"dma_alloc_attrs", Form::Alloc),
     plain(c"dma_free_attrs", Form::Free),
@@ -187,11 +188,15 @@ impl Probes {
         let addresses = FUNCTIONS.map(|function| address_of(patching, function.name).ok());
         // INVARIANT: `end` removes the probes, and whoever has this calls it.
         let mut probes = Self { ids, followed: 0, refused: 0, given };
-        let each = FUNCTIONS.iter().zip(addresses).zip(ids.into_iter().zip(&*probes.given));
+        let each = FUNCTIONS.iter().zip(addresses).zip(ids.into_iter().zip(&*probes.given)).enumerate();
+        // Those that others call first: only what is followed can be told by them.
+        let plain = each.clone().filter(|(_, ((function, _), _))| function.inner.is_none());
+        let outer = each.filter(|(_, ((function, _), _))| function.inner.is_some());
         let mut outcome = Ok(());
-        for (number, ((function, address), (id, given))) in each.enumerate() {
+        for (number, ((function, address), (id, given))) in plain.chain(outer) {
             let Some(address) = address else { continue };
-            let inner = function.inner.and_then(|inner| addresses.get(inner).copied().flatten());
+            let followed = |inner: &usize| probes.followed >> inner & 1 != 0;
+            let inner = function.inner.filter(followed).and_then(|inner| *addresses.get(inner)?);
             if inner.is_some_and(|inner| calls(patching, address, inner)) {
                 continue;
             }
@@ -224,6 +229,9 @@ impl Probes {
     }
 }
 
+/// Bytes before a function that a call of it may lead to (`CONFIG_FUNCTION_PADDING_BYTES`).
+const PADDING: u64 = 16;
+
 /// Whether a function branches to another one: by a call, or by a jump as its last deed. Both are
 /// told by an address inside: where a probe stands, which is behind an ENDBR.
 fn calls(patching: &mut PatchingLock<'_>, function: u64, other: u64) -> bool {
@@ -231,10 +239,12 @@ fn calls(patching: &mut PatchingLock<'_>, function: u64, other: u64) -> bool {
     let (end, size) = extent(function);
     let (other_end, other_size) = extent(other);
     let other = other_end.wrapping_sub(other_size);
+    // A kernel that tracks the depth of calls has them lead to code before the function.
+    let entry = other.saturating_sub(PADDING)..=other;
     let mut found = false;
     walk(patching, end.wrapping_sub(size), size, |at, bytes| {
         let (length, target) = branch(bytes, at).ok()?;
-        found |= target == Some(other);
+        found |= target.is_some_and(|target| entry.contains(&target));
         Some(length)
     });
     found

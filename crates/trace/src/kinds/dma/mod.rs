@@ -32,7 +32,8 @@ pub struct Mapped {
     /// How many of a buffer's first bytes are recorded when it changes hands.
     #[serde(default, skip_serializing_if = "is_none")]
     pub data: u32,
-    /// Functions of the kernel that do such things and are not followed.
+    /// What is not recorded, each in words: a function that can't be probed, or what no function is
+    /// followed for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_followed: Vec<String>,
 }
@@ -106,8 +107,9 @@ const FRAMES: usize = 32;
 /// Where the data begin.
 const DATA: usize = 64;
 
-/// The lowest linear address of a kernel on x86-64; no physical address is as high.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
+/// The kernel's linear addresses on x86-64 begin with this bit, whether page tables have four
+/// levels or five; physical addresses have 52 bits (Intel SDM volume 1, 3.3.7.1 and 3.3.1).
+const KERNEL: u64 = 1 << 63;
 
 impl<'a> EventKind<'a> for DmaCall<'a> {
     const NAME: &'static str = "dma";

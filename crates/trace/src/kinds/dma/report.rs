@@ -164,7 +164,7 @@ impl Tally {
 /// Who reads that something is still mapped has to know (`dma_need_unmap()`,
 /// include/linux/dma-mapping.h).
 const NEED_NOT: &str =
-    "from Linux 6.10 on a driver need not unmap what would need nothing to be done, and NVMe's does not";
+    "from Linux 6.16 on a driver need not unmap what would need nothing to be done, and NVMe's does not";
 
 /// Who that is.
 fn by(who: By, texts: &Texts) -> String {
@@ -243,8 +243,8 @@ impl Section for Tally {
             trace.alarm(&format!("THIS TRACE IS NOT COMPLETE: pieces of a scatter list behind the first {MAX_DMA_PIECES}, and such that could not be read, are only counted."));
         }
         if !self.not_followed.is_empty() {
-            let functions: Vec<String> = self.not_followed.iter().map(|name| format!("{name}()")).collect();
-            trace.line(format!("not followed, since they could not be probed: {}", functions.join(", ")));
+            let what = self.not_followed.join("; ");
+            trace.line(format!("not recorded, since no function for it could be followed: {what}"));
         }
         let is_missing = totals.dma_missed + totals.dma_pieces_missed + totals.dropped > 0;
         if (is_missing || !self.not_followed.is_empty()) && self.says_what_is_left() {
