@@ -7,6 +7,7 @@
 #define TRAPLINE_GUARD_H
 
 #include <linux/preempt.h>
+#include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/types.h>
@@ -68,6 +69,24 @@ static __always_inline void guard_end(const struct glue_guard *guard)
 	barrier();
 	current->pagefault_disabled = guard->pagefault_disabled;
 	if (guard->irqs_were_on)
+		raw_local_irq_enable();
+}
+
+/*
+ * The end of a handler of kprobes, which leaves interrupts off where they are switched on soon: by
+ * ftrace, by a jump, at a function's return and of course by a breakpoint the flags of `registers`
+ * are put back as the last deed, by POPF or IRET. Until shortly before that the kernel takes the
+ * CPU to be serving a hit, and only counts those that an interrupt leads to: any interrupt that came
+ * while the handler ran would find it so.
+ *
+ * Nothing is done in between that needs them on. Should a task be due to run, then the interrupt
+ * that says so comes when they are on again. A guest of Xen has them elsewhere than in the flags.
+ */
+static __always_inline void guard_end_in_kprobe(const struct glue_guard *guard, const struct pt_regs *registers)
+{
+	barrier();
+	current->pagefault_disabled = guard->pagefault_disabled;
+	if (guard->irqs_were_on && (cpu_feature_enabled(X86_FEATURE_XENPV) || !(registers->flags & X86_EFLAGS_IF)))
 		raw_local_irq_enable();
 }
 

@@ -90,7 +90,7 @@ static int notrace __no_stack_protector on_hit(struct kprobe *kprobe, struct pt_
 	if (READ_ONCE(site->posts_at_entry))
 		step_over_entry(site, registers, &guard);
 	leave(by_breakpoint);
-	guard_end(&guard);
+	guard_end_in_kprobe(&guard, registers);
 	return 0;
 }
 
@@ -104,7 +104,7 @@ static void notrace __no_stack_protector on_stepped(struct kprobe *kprobe, struc
 	by_breakpoint = enter(site, &guard);
 	trapline_stepped(site->point, registers, &guard);
 	leave(by_breakpoint);
-	guard_end(&guard);
+	guard_end_in_kprobe(&guard, registers);
 }
 
 /* src/kprobes.rs has the kernel's numbers of these. */
@@ -280,7 +280,7 @@ static int notrace __no_stack_protector on_entry(struct kretprobe_instance *inst
 
 	guard_begin(&guard);
 	wanted = trapline_entered(site->probe, registers, instance->data, &guard);
-	guard_end(&guard);
+	guard_end_in_kprobe(&guard, registers);
 	if (!wanted)
 		return 1;
 	this_cpu_inc(*site->under_way);
@@ -299,7 +299,7 @@ static int notrace __no_stack_protector on_return(struct kretprobe_instance *ins
 	site = container_of(kretprobe, struct glue_return, kretprobe);
 	guard_begin(&guard);
 	trapline_returned(site->probe, registers, instance->data, &guard);
-	guard_end(&guard);
+	guard_end_in_kprobe(&guard, registers);
 	this_cpu_dec(*site->under_way);
 	return 0;
 }

@@ -70,7 +70,7 @@ rmmod trapline"
 }
 
 fn booked(folder: &Path, mask: &str) -> Result<()> {
-    let events = events(&folder.join(format!("{mask}.trace")))?;
+    let events = events(&folder.join(format!("{mask}.trace")))?.context("calls were missed")?;
     let mut ours = Calls::new();
     for event in &events {
         let hex = |field: &str| event[field].as_str().and_then(|text| text.strip_prefix("0x")).unwrap_or("0");
@@ -138,16 +138,20 @@ fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
     Ok(())
 }
 
-/// What was done to buffers in a trace; nothing may be missing from it.
-fn events(path: &Path) -> Result<Vec<Value>> {
+/// What was done to buffers in a trace, and lines of the kernel log; `None` if the kernel did not
+/// deliver all of them, which the trace says. Nothing else may be missing.
+fn events(path: &Path) -> Result<Option<Vec<Value>>> {
     let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
     let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
     let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
     // Told only if there are any.
-    let missing = missing || !end["dma_missed"].is_null() || !end["dma_pieces_missed"].is_null();
-    ensure!(!missing, "records are missing: {end}");
-    Ok(lines.into_iter().filter(|line| ["dma", "log"].iter().any(|kind| line["kind"] == *kind)).collect())
+    ensure!(!missing && end["dma_pieces_missed"].is_null(), "records are missing: {end}");
+    if !end["dma_missed"].is_null() || !end["log_missed"].is_null() {
+        return Ok(None);
+    }
+    let is_ours = |line: &Value| ["dma", "log"].iter().any(|kind| line["kind"] == *kind);
+    Ok(Some(lines.into_iter().filter(is_ours).collect()))
 }
 
 /// The lines of the trace are those that the kernel's log has got meanwhile. What several calls
@@ -204,7 +208,25 @@ const DRIVEN: [(&str, &str, usize); 6] = [
     ("0000:00:08.0", "snd_hda_intel", 3),
 ];
 
+/// Machines that are tried until none of the calls is missed.
+///
+/// The kernel's kprobes serve one hit at a time on each CPU. An interrupt that comes while a hit is
+/// being served, before the handler has switched interrupts off or after it has switched them on
+/// again, may lead to another probe: that hit is only counted. Few interrupts find those few
+/// instructions, but under emulation some do.
+const MACHINES: usize = 4;
+
 fn as_the_kernel(series: Series) -> Result<()> {
+    for _ in 0..MACHINES {
+        if is_as_the_kernel(series)? {
+            return Ok(());
+        }
+    }
+    bail!("calls were missed in each of {MACHINES} machines")
+}
+
+/// False if calls were missed.
+fn is_as_the_kernel(series: Series) -> Result<bool> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let devices: Vec<String> = DRIVEN.iter().map(|(device, ..)| format!("--device {device}")).collect();
     let script = format!(
@@ -243,7 +265,7 @@ sleep 1
 WORK
 ! test -e $tracing/events/dma/enable || echo 1 > $tracing/events/dma/enable
 dmesg > /out/log.before
-trapline trace {devices} --dma --log --buffer 16MiB --output /out/drivers.trace -- sh work > /out/summary 2> /out/said || {{ cat /out/said; exit 1; }}
+trapline trace {devices} --dma --log --buffer 16MiB --output /out/drivers.trace -- sh work > /out/summary 2> /out/said || grep -q ' missed$' /out/summary || {{ cat /out/said /out/summary; exit 1; }}
 ! test -e $tracing/events/dma/enable || echo 0 > $tracing/events/dma/enable
 dmesg > /out/log.after
 cat $tracing/per_cpu/cpu*/stats > /out/stats
@@ -275,7 +297,7 @@ rmmod trapline",
     let read = |name: &str| {
         fs::read_to_string(folder.path().join(name)).with_context(|| format!("cannot read {name}"))
     };
-    let all = events(&folder.path().join("drivers.trace"))?;
+    let Some(all) = events(&folder.path().join("drivers.trace"))? else { return Ok(false) };
     logged(&all, &read("log.before")?, &read("log.after")?)?;
     let events: Vec<Value> = all.into_iter().filter(|event| event["kind"] == "dma").collect();
     let mut ours = Calls::new();
@@ -301,7 +323,7 @@ rmmod trapline",
     let ftrace = read("ftrace")?;
     if series == Series::V6_1 {
         ensure!(!ftrace.contains(" dma_"), "6.1 has tracepoints of DMA now: compare with them");
-        return Ok(());
+        return Ok(true);
     }
     for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
         ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
@@ -312,7 +334,8 @@ rmmod trapline",
             *theirs.entry(call).or_default() += 1;
         }
     }
-    equal(&ours, &theirs, "the kernel")
+    equal(&ours, &theirs, "the kernel")?;
+    Ok(true)
 }
 
 /// What a device was given and has not given back, by its addresses, with how often.
