@@ -76,8 +76,8 @@ static __always_inline void guard_end(const struct glue_guard *guard)
  * The end of a handler of kprobes, which leaves interrupts off where they are switched on soon: by
  * ftrace, by a jump, at a function's return and of course by a breakpoint the flags of `registers`
  * are put back as the last deed, by POPF or IRET. Until shortly before that the kernel takes the
- * CPU to be serving a hit, and only counts those that an interrupt leads to: any interrupt that came
- * while the handler ran would find it so.
+ * CPU to be serving a hit, and only counts those that an interrupt leads to: any interrupt that
+ * came while the handler ran would find it so.
  *
  * Nothing is done in between that needs them on. Should a task be due to run, then the interrupt
  * that says so comes when they are on again. A guest of Xen has them elsewhere than in the flags.

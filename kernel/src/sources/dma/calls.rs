@@ -66,7 +66,7 @@ fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
 pub(super) unsafe fn begins(given: *mut (), trap: &Trap, registers: &Registers, _carried: *mut ()) {
     let Some(engine) = ENGINE.get() else { return };
     // SAFETY: `begins` asks for that.
-    let Given { watch, form } = unsafe { &*given.cast::<Given>() };
+    let Given { watch, form, .. } = unsafe { &*given.cast::<Given>() };
     // SAFETY: as above.
     let watch = unsafe { watch.as_ref() };
     if let Some(call) = call_of(watch, registers) {
@@ -98,7 +98,7 @@ pub(super) unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers
     let Some(engine) = ENGINE.get() else { return };
     // SAFETY: what `called` left, which has begun with whether it is recorded; a `Given`, whose
     // watch stays: `returned` asks for that.
-    let (call, Given { watch, form }) = unsafe {
+    let (call, Given { watch, form, .. }) = unsafe {
         let carried = carried.cast::<Carried>();
         if (*carried).function == NO_DEVICE {
             return;

@@ -10,10 +10,10 @@ use crate::errno::Errno;
 use crate::glue;
 use crate::locks::PatchingLock;
 use crate::names::text;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::NonNull;
 use trapline_abi::{DMA_FUNCTIONS, DmaOp};
-use trapline_engine::Owned;
 use trapline_engine::code::CodeHandlers;
 use trapline_insn::branch;
 
@@ -99,7 +99,7 @@ const MAP_PHYS: usize = 1;
 const UNMAP_PHYS: usize = 4;
 
 /// In the order of [`DMA_FUNCTIONS`].
-const FUNCTIONS: [Function; COUNT] = [
+static FUNCTIONS: [Function; COUNT] = [
     outer(c"dma_map_page_attrs", Form::MapPage, MAP_PHYS),
     plain(c"dma_map_phys", Form::MapPhysical),
     outer(c"dma_map_resource", Form::MapPhysical, MAP_PHYS),
@@ -155,77 +155,111 @@ const _: () = {
 pub(super) struct Given {
     pub watch: NonNull<Watch>,
     pub form: Form,
+    id: u64,
+    /// Where the function is probed; 0 if the kernel does not have it.
+    address: u64,
 }
+
+// SAFETY: the watch is shared by the traps of all CPUs.
+unsafe impl Send for Given {}
 
 /// The probes, until [`Probes::end`].
 ///
 /// # Invariants
-/// `given` is dropped only after the probes were removed.
+/// `given` is in the order of [`DMA_FUNCTIONS`], and is not changed and dropped only after the
+/// probes were removed.
 pub(super) struct Probes {
-    ids: [u64; COUNT],
     /// A bit for each function that is followed.
     pub followed: u32,
     /// A bit for each that is there and can't be.
     pub refused: u32,
-    given: Owned<[Given; COUNT]>,
+    given: Vec<Given>,
 }
 
 impl Probes {
-    /// Records calls from now on for `watch`; `ids` are the probes' numbers, `owner` the process
-    /// that asked. Functions that the kernel does not have are left out.
+    /// Records calls from now on for `watch`; `ids` are the probes' numbers, [`COUNT`] of them,
+    /// `owner` the process that asked. Functions that the kernel does not have are left out.
     ///
     /// # Safety
     /// `watch` stays until after [`Probes::end`].
     pub(super) unsafe fn begin(
         patching: &mut PatchingLock<'_>,
         watch: &Watch,
-        ids: [u64; COUNT],
+        ids: &[u64],
         owner: u32,
     ) -> Result<Self, Errno> {
         let watch = NonNull::from(watch);
-        let given = FUNCTIONS.map(|function| Given { watch, form: function.form });
-        let given = Owned::new(given).map_err(|_| Errno::NO_MEMORY)?;
-        let addresses = FUNCTIONS.map(|function| address_of(patching, function.name).ok());
+        let mut given = Vec::new();
+        given.try_reserve_exact(COUNT).map_err(|_| Errno::NO_MEMORY)?;
+        for (function, id) in FUNCTIONS.iter().zip(ids) {
+            let address = address_of(patching, function.name).unwrap_or(0);
+            given.push(Given { watch, form: function.form, id: *id, address });
+        }
         // INVARIANT: `end` removes the probes, and whoever has this calls it.
-        let mut probes = Self { ids, followed: 0, refused: 0, given };
-        let each = FUNCTIONS.iter().zip(addresses).zip(ids.into_iter().zip(&*probes.given)).enumerate();
+        let mut probes = Self { followed: 0, refused: 0, given };
         // Those that others call first: only what is followed can be told by them.
-        let plain = each.clone().filter(|(_, ((function, _), _))| function.inner.is_none());
-        let outer = each.filter(|(_, ((function, _), _))| function.inner.is_some());
-        let mut outcome = Ok(());
-        for (number, ((function, address), (id, given))) in plain.chain(outer) {
-            let Some(address) = address else { continue };
-            let followed = |inner: &usize| probes.followed >> inner & 1 != 0;
-            let inner = function.inner.filter(followed).and_then(|inner| *addresses.get(inner)?);
-            if inner.is_some_and(|inner| calls(patching, address, inner)) {
-                continue;
-            }
-            // SAFETY: `begin` asks for the watch to stay; what is given stays where it is, on the
-            // heap, until `end` has removed the probe.
-            match unsafe { add(patching, address, given, id, owner) } {
-                Ok(()) => probes.followed |= 1 << number,
-                Err(Errno::NO_MEMORY) => outcome = Err(Errno::NO_MEMORY),
-                Err(_) => probes.refused |= 1 << number,
+        for has_inner in [false, true] {
+            for (number, function) in FUNCTIONS.iter().enumerate() {
+                if function.inner.is_some() != has_inner {
+                    continue;
+                }
+                // SAFETY: `begin` asks for the watch to stay.
+                if let Err(errno) = unsafe { probes.follow(patching, number, function, owner) } {
+                    probes.end(patching);
+                    return Err(errno);
+                }
             }
         }
-        if probes.followed == 0 && outcome.is_ok() {
-            outcome = Err(Errno::NO_FUNCTION);
-        }
-        if let Err(errno) = outcome {
+        if probes.followed == 0 {
             probes.end(patching);
-            return Err(errno);
+            return Err(Errno::NO_FUNCTION);
         }
         Ok(probes)
     }
 
+    /// Follows one of the functions, if it is there and its calls are not told by another. Fails
+    /// only for want of memory.
+    ///
+    /// # Safety
+    /// As for [`Probes::begin`].
+    // A function of its own: what it has on the stack is not there once for each function.
+    #[inline(never)]
+    unsafe fn follow(
+        &mut self,
+        patching: &mut PatchingLock<'_>,
+        number: usize,
+        function: &Function,
+        owner: u32,
+    ) -> Result<(), Errno> {
+        let Some(given) = self.given.get(number).filter(|given| given.address != 0) else { return Ok(()) };
+        let inner = function.inner.filter(|inner| self.followed >> inner & 1 != 0);
+        if let Some(inner) = inner.and_then(|inner| self.given.get(inner))
+            && calls(patching, given.address, inner.address)
+        {
+            return Ok(());
+        }
+        // SAFETY: the watch stays: `follow` asks for that. What is given stays where it is, on the
+        // heap, until `end` has removed the probe, by the invariant.
+        match unsafe { add(patching, given, owner) } {
+            Ok(()) => self.followed |= 1 << number,
+            Err(Errno::NO_MEMORY) => return Err(Errno::NO_MEMORY),
+            Err(_) => self.refused |= 1 << number,
+        }
+        Ok(())
+    }
+
+    fn has(&self, id: u64) -> bool {
+        self.given.iter().any(|given| given.id == id)
+    }
+
     /// Calls that the kernel could not deliver so far.
     pub(super) fn missed(&self, patching: &mut PatchingLock<'_>) -> u64 {
-        Registry::of(patching).missed(|id| self.ids.contains(&id))
+        Registry::of(patching).missed(|id| self.has(id))
     }
 
     /// No call is recorded any more when this returns.
     pub(super) fn end(self, patching: &mut PatchingLock<'_>) {
-        Registry::of(patching).remove(|id| self.ids.contains(&id));
+        Registry::of(patching).remove(|id| self.has(id));
     }
 }
 
@@ -258,13 +292,8 @@ const RETURNS: Returns =
 ///
 /// # Safety
 /// `given`, and its watch, stay until the probe was removed.
-unsafe fn add(
-    patching: &mut PatchingLock<'_>,
-    address: u64,
-    given: &Given,
-    id: u64,
-    owner: u32,
-) -> Result<(), Errno> {
+unsafe fn add(patching: &mut PatchingLock<'_>, given: &Given, owner: u32) -> Result<(), Errno> {
+    let &Given { id, address, .. } = given;
     if given.form.is_at_return() {
         // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They do not
         // fault: they read registers and what is carried, and all else with care.

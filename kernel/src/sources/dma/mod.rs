@@ -16,6 +16,7 @@ use super::devices::Devices;
 use super::{Host, Source};
 use crate::errno::Errno;
 use crate::platform::Kernel;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use functions::{COUNT, MEMORY, Probes};
@@ -72,12 +73,14 @@ impl DmaCalls {
     fn begin(host: &mut Host<'_>, data: u32) -> Result<Running, Errno> {
         let watch = Watch { sink: host.sink, devices: Devices::new(), data, pieces: AtomicU64::new(0) };
         let watch = Owned::new(watch).map_err(|_| Errno::NO_MEMORY)?;
-        let ids = {
+        let mut ids = Vec::new();
+        ids.try_reserve_exact(COUNT).map_err(|_| Errno::NO_MEMORY)?;
+        {
             let control = &mut host.unlocked.control().control;
-            [(); COUNT].map(|()| control.next_id())
-        };
+            ids.extend((0..COUNT).map(|_| control.next_id()));
+        }
         // SAFETY: the watch stays where it is, on the heap, until `stop` has ended the probes.
-        let probes = unsafe { Probes::begin(&mut host.unlocked.patching(), &watch, ids, host.owner) }?;
+        let probes = unsafe { Probes::begin(&mut host.unlocked.patching(), &watch, &ids, host.owner) }?;
         // INVARIANT: `stop` ends the probes before it drops the watch.
         Ok(Running { probes, watch })
     }

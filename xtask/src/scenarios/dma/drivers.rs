@@ -1,176 +1,21 @@
-//! What memory devices are given: by a module that uses every call of the DMA interface on 4 CPUs
-//! and keeps a book of it, and by six drivers that bind, work and go, call by call as the kernel's
-//! own tracepoints have it, where the kernel has those.
+//! Six drivers that bind, work and go, call by call as the kernel's own tracepoints have it, where
+//! the kernel has those; and the lines of the kernel log meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Scenario, succeeds};
+use super::{Calls, Scenario, equal, events};
+use crate::scenarios::succeeds;
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::{build, exec};
 
-pub(super) const AS_BOOKED: Scenario = Scenario {
-    name: "every buffer that a module gives to a device and takes back, by each call and on 4 CPUs, is told once with its first bytes, as the module's own book has it",
-    check: as_booked,
-};
-
-pub(super) const AS_THE_KERNEL: Scenario = Scenario {
+pub(in crate::scenarios) const AS_THE_KERNEL: Scenario = Scenario {
     name: "every buffer of e1000e, NVMe, AHCI, xHCI, virtio and HD audio is told once, as the kernel's own tracepoints have it, and all are taken back; each line of the kernel log too",
     check: as_the_kernel,
 };
-
-/// Bytes of each buffer that both witnesses keep.
-const SHOWN: usize = 16;
-
-const EDU: &str = "0000:00:01.0";
-
-/// Something that was done to a buffer, in the words of both witnesses, and how often.
-type Calls = BTreeMap<String, usize>;
-
-fn as_booked(series: Series) -> Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let script = format!(
-        "set -e
-modprobe trapline
-# The second: of a device whose addresses have too few bits for most memory, for which the kernel
-# copies (swiotlb).
-for mask in 64 32; do
-    trapline trace --device {EDU} --dma --dma-data {SHOWN} --buffer 16MiB --output /out/$mask.trace -- \\
-        modprobe trapline_buffers device={EDU} mask=$mask > /out/summary.$mask 2> /out/said.$mask || {{ cat /out/said.$mask; exit 1; }}
-    cp /sys/kernel/debug/trapline_buffers /out/book.$mask
-    rmmod trapline_buffers
-done
-test \"$(trapline list)\" = 'nothing is probed'
-rmmod trapline"
-    );
-    succeeds(&Options {
-        qemu: ["-device", "edu,addr=1"].map(Into::into).into(),
-        copy_out: Some(folder.path().to_owned()),
-        // Some of it beyond 4 GiB: only then the kernel is ready to copy.
-        memory: 3072,
-        ..Options::in_turn(series, script)
-    })?;
-    for mask in ["64", "32"] {
-        booked(folder.path(), mask).with_context(|| format!("with addresses of {mask} bits"))?;
-    }
-    let summary = fs::read_to_string(folder.path().join("summary.64")).context("cannot read the summary")?;
-    // The two mistakes that the module makes on purpose.
-    for words in ["STILL MAPPED", "1 buffer, 1,111 bytes", "1 buffer unmapped or freed TWICE", "0 dropped"] {
-        ensure!(summary.contains(words), "the summary lacks `{words}`:\n{summary}");
-    }
-    let summary = fs::read_to_string(folder.path().join("summary.32")).context("cannot read the summary")?;
-    ensure!(!summary.contains("STILL MAPPED") && !summary.contains("TWICE"), "{summary}");
-    Ok(())
-}
-
-fn booked(folder: &Path, mask: &str) -> Result<()> {
-    let events = events(&folder.join(format!("{mask}.trace")))?.context("calls were missed")?;
-    let mut ours = Calls::new();
-    for event in &events {
-        let hex = |field: &str| event[field].as_str().and_then(|text| text.strip_prefix("0x")).unwrap_or("0");
-        let text = |field: &str| event[field].as_str().unwrap_or("-");
-        let number = |field: &str| event[field].as_u64().unwrap_or(0);
-        let cpu = if event["address"].is_null() { hex("physical") } else { hex("address") };
-        // Which call tells what the module knows of the memory: of one that does not, it says 0.
-        let line = format!(
-            "{} {} {cpu} {} {} {}/{} {}",
-            text("op"),
-            hex("dma"),
-            number("size"),
-            text("direction"),
-            number("piece"),
-            number("pieces"),
-            text("data")
-        );
-        *ours.entry(line).or_default() += 1;
-        let from = (text("module"), event["stack"].as_array().map_or(0, Vec::len));
-        ensure!(from.0 == "trapline_buffers" && from.1 > 0, "it is not known who called: {event}");
-    }
-    let book = fs::read_to_string(folder.join(format!("book.{mask}"))).context("cannot read the book")?;
-    let mut theirs = Calls::new();
-    for line in book.lines() {
-        let mut words: Vec<&str> = line.split(' ').collect();
-        words[4] = match words[4] {
-            "0" => "both",
-            "1" => "to_device",
-            "2" => "from_device",
-            _ => "none",
-        };
-        *theirs.entry(words.join(" ")).or_default() += 1;
-    }
-    equal(&ours, &theirs, "the module's book")?;
-    let has = |words: &str| theirs.keys().any(|line| line.starts_with(words) && !line.ends_with(" -"));
-    // Newer kernels synchronise only what they copy.
-    let synced = mask == "64" || (has("sync_cpu ") && has("sync_device "));
-    ensure!(has("map ") && has("unmap ") && synced, "the book has no data");
-    // Copied for the device: its address is not the memory's.
-    let copied = theirs
-        .keys()
-        .filter(|line| line.starts_with("map ") && line.split(' ').nth(1) != line.split(' ').nth(2));
-    ensure!((copied.count() > 100) == (mask == "32"), "which buffers were copied is not as expected");
-    Ok(())
-}
-
-/// Both witnesses have the same.
-fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
-    let total = |calls: &Calls| calls.values().sum::<usize>();
-    let differing = ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>();
-    let differing: Vec<String> = differing
-        .into_iter()
-        .filter(|call| ours.get(*call) != theirs.get(*call))
-        .map(|call| format!("{call}: {:?}, {:?}", ours.get(call), theirs.get(call)))
-        .collect();
-    ensure!(
-        differing.is_empty(),
-        "we have {} calls, {whose} has {}; {} differ (ours, theirs):\n{}",
-        total(ours),
-        total(theirs),
-        differing.len(),
-        differing.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n")
-    );
-    ensure!(total(ours) > 500, "only {} calls", total(ours));
-    Ok(())
-}
-
-/// What was done to buffers in a trace, and lines of the kernel log; `None` if the kernel did not
-/// deliver all of them, which the trace says. Nothing else may be missing.
-fn events(path: &Path) -> Result<Option<Vec<Value>>> {
-    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
-    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
-    let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
-    // Told only if there are any.
-    ensure!(!missing && end["dma_pieces_missed"].is_null(), "records are missing: {end}");
-    if !end["dma_missed"].is_null() || !end["log_missed"].is_null() {
-        return Ok(None);
-    }
-    let is_ours = |line: &Value| ["dma", "log"].iter().any(|kind| line["kind"] == *kind);
-    Ok(Some(lines.into_iter().filter(is_ours).collect()))
-}
-
-/// The lines of the trace are those that the kernel's log has got meanwhile. What several calls
-/// have written of one line is one there, and what one call has written may be several lines.
-fn logged(events: &[Value], before: &str, after: &str) -> Result<()> {
-    let text = |line: &str| line.split_once("] ").map_or(line, |(_, text)| text).to_owned();
-    let added = after.strip_prefix(before).context("the kernel's log has lost lines")?;
-    let theirs: String = added.lines().map(text).collect();
-    let lines = events.iter().filter(|event| event["kind"] == "log");
-    let ours: Vec<&str> = lines.filter_map(|event| event["text"].as_str()).collect();
-    ensure!(ours.len() > 20, "only {} lines of the kernel log", ours.len());
-    let joined = ours.concat().replace('\n', "");
-    ensure!(
-        joined == theirs,
-        "lines of the kernel log differ:\n{}\nand the kernel's:\n{added}",
-        ours.join("\n")
-    );
-    Ok(())
-}
 
 const DEVICES: [&str; 24] = [
     "-netdev",
@@ -432,4 +277,22 @@ fn recorded(line: &str) -> Result<Vec<String>> {
         }
         _ => bail!("an unknown tracepoint"),
     }
+}
+
+/// The lines of the trace are those that the kernel's log has got meanwhile. What several calls
+/// have written of one line is one there, and what one call has written may be several lines.
+fn logged(events: &[Value], before: &str, after: &str) -> Result<()> {
+    let text = |line: &str| line.split_once("] ").map_or(line, |(_, text)| text).to_owned();
+    let added = after.strip_prefix(before).context("the kernel's log has lost lines")?;
+    let theirs: String = added.lines().map(text).collect();
+    let lines = events.iter().filter(|event| event["kind"] == "log");
+    let ours: Vec<&str> = lines.filter_map(|event| event["text"].as_str()).collect();
+    ensure!(ours.len() > 20, "only {} lines of the kernel log", ours.len());
+    let joined = ours.concat().replace('\n', "");
+    ensure!(
+        joined == theirs,
+        "lines of the kernel log differ:\n{}\nand the kernel's:\n{added}",
+        ours.join("\n")
+    );
+    Ok(())
 }

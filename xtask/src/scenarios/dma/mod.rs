@@ -1,0 +1,57 @@
+//! What memory devices are given: by a module that uses every call of the DMA interface (`booked`),
+//! and by drivers (`drivers`).
+
+mod booked;
+mod drivers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Scenario;
+use crate::{build, exec};
+pub(super) use booked::AS_BOOKED;
+pub(super) use drivers::AS_THE_KERNEL;
+
+/// Something that was done to a buffer, in the words of both witnesses, and how often.
+type Calls = BTreeMap<String, usize>;
+
+/// Both witnesses have the same.
+fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
+    let total = |calls: &Calls| calls.values().sum::<usize>();
+    let differing = ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>();
+    let differing: Vec<String> = differing
+        .into_iter()
+        .filter(|call| ours.get(*call) != theirs.get(*call))
+        .map(|call| format!("{call}: {:?}, {:?}", ours.get(call), theirs.get(call)))
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "we have {} calls, {whose} has {}; {} differ (ours, theirs):\n{}",
+        total(ours),
+        total(theirs),
+        differing.len(),
+        differing.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n")
+    );
+    ensure!(total(ours) > 500, "only {} calls", total(ours));
+    Ok(())
+}
+
+/// What was done to buffers in a trace, and lines of the kernel log; `None` if the kernel did not
+/// deliver all of them, which the trace says. Nothing else may be missing.
+fn events(path: &Path) -> Result<Option<Vec<Value>>> {
+    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
+    let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
+    // Told only if there are any.
+    ensure!(!missing && end["dma_pieces_missed"].is_null(), "records are missing: {end}");
+    if !end["dma_missed"].is_null() || !end["log_missed"].is_null() {
+        return Ok(None);
+    }
+    let is_ours = |line: &Value| ["dma", "log"].iter().any(|kind| line["kind"] == *kind);
+    Ok(Some(lines.into_iter().filter(is_ours).collect()))
+}
