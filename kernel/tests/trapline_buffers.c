@@ -37,6 +37,8 @@ MODULE_PARM_DESC(mask, "bits of an address that the device has");
 #define BOOK (16u << 20)
 #define SHOWN 16
 #define ENTRIES 20
+/* Of a list that is in two chunks: a page has room for 128. */
+#define LONG_LIST 200
 
 static struct pci_dev *pci;
 static struct device *dev;
@@ -227,7 +229,7 @@ static int everything(u8 *memory, unsigned int round)
 
 	for (i = 0; i < ARRAY_SIZE(directions) && !error; i++) {
 		error = single(memory, 1 + (round * 37 + i) % 2048, directions[i]);
-		error = error ?: list(memory, 1 + (round + i) % ENTRIES, directions[i], round & 1);
+		error = error ?: list(memory, round % 10 == 9 ? LONG_LIST : 1 + (round + i) % ENTRIES, directions[i], round & 1);
 	}
 	error = error ?: allocated(64 + round % 64 * 256);
 	error = error ?: in_one_piece(PAGE_SIZE * (1 + round % 4));
@@ -236,7 +238,7 @@ static int everything(u8 *memory, unsigned int round)
 
 static int run(void *unused)
 {
-	u8 *memory = kmalloc(256 * ENTRIES, GFP_KERNEL);
+	u8 *memory = kmalloc(256 * LONG_LIST, GFP_KERNEL);
 	unsigned int round;
 
 	for (round = 0; memory && round < rounds; round++) {

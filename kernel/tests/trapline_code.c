@@ -330,6 +330,7 @@ static void one_of_several(const struct site *site)
 }
 
 #include "code_access.h"
+#include "code_interrupts.h"
 #include "code_returns.h"
 #include "code_maps.h"
 #include "code_order.h"
@@ -356,6 +357,7 @@ static int __init code_init(void)
 	faulting_handlers(site);
 	fault_handlers(site);
 	one_nested(site);
+	interrupted_handlers(site);
 	one_switched(site);
 	one_of_several(site);
 	returns(site);

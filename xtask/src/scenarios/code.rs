@@ -35,7 +35,7 @@ const HITS: u64 = 100_000;
 const WAYS: usize = 3;
 /// Tests that the module runs: by each way to the probed code; and, by a breakpoint, of the probed
 /// instruction's own faults and of other kinds of probes.
-const TESTS: usize = WAYS * (7 * 3 + 5 + 3 + 7 * 2 + 4 + 5) - BY_JUMP_NOT + 9 + 2;
+const TESTS: usize = WAYS * (7 * 3 + 5 + 3 + 2 + 7 * 2 + 4 + 5) - BY_JUMP_NOT + 9 + 2;
 /// Those with a post handler: by a jump there is none.
 const BY_JUMP_NOT: usize = 7 * 2 + 3;
 
