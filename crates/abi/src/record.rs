@@ -174,6 +174,27 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// Whether [`Flags::INTERRUPT`] is told of records of this kind: they are of what the CPU did,
+    /// in a task or in an interrupt that came in it.
+    pub const fn tells_interrupts(self) -> bool {
+        match self {
+            Self::Access | Self::Hit | Self::Fault | Self::Config | Self::Port | Self::Dma | Self::Log => {
+                true
+            }
+            Self::More
+            | Self::Task
+            | Self::Map
+            | Self::Unmap
+            | Self::Mark
+            | Self::Lost
+            | Self::Window
+            | Self::Served
+            | Self::NotWatched
+            | Self::Interrupt
+            | Self::Handled => false,
+        }
+    }
 }
 
 /// Bits of [`Record::flags`]: in an access record all but [`CLOSED`](Self::CLOSED), in others those

@@ -105,9 +105,7 @@ impl Sink {
         let task = platform.task();
         let mut record =
             Record { time: platform.now(), cpu: trap.lane().number() as u16, task: task.thread, ..record };
-        let kinds = [Kind::Access, Kind::Hit, Kind::Fault, Kind::Config, Kind::Port, Kind::Dma, Kind::Log];
-        let trapped = kinds.iter().any(|kind| *kind as u8 == record.kind);
-        if trapped && task.interrupt {
+        if task.interrupt && Kind::from_code(record.kind).is_some_and(Kind::tells_interrupts) {
             record.flags |= Flags::INTERRUPT;
         }
         if !cpu.knows(task.thread, task.name) {

@@ -1,13 +1,13 @@
 //! DMA, from records to every format and back from a file.
 
 mod kind;
-
-use std::convert::Infallible;
+mod sense;
 
 use kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };
+use sense::told;
 use trapline_abi::{
     DMA_FAILED, DmaDirection, DmaOp, DmaPayload, Flags, Kind, MAX_DMA_DATA, MAX_DMA_FRAMES, PciFunction,
     Record,
@@ -299,18 +299,6 @@ fn every_number_of_return_addresses_and_every_length_of_data_is_understood() {
             assert_eq!(seen, 1, "{frames} addresses, {length} bytes");
         }
     }
-}
-
-/// How many events records become, and how many of them made no sense.
-fn told(records: &[Record]) -> (u64, u64) {
-    let mut merge = Merge::new(1);
-    merge.push(0, records, true);
-    let mut events = 0;
-    let Ok(()) = merge.finish(|_| {
-        events += 1;
-        Ok::<(), Infallible>(())
-    });
-    (events, merge.malformed())
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Lines of the kernel log, from records to every format and back from a file.
 
 mod kind;
-
-use std::convert::Infallible;
+mod sense;
 
 use kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };
+use sense::told;
 use trapline_abi::{Flags, Kind, LogLength, MAX_LOG_LINE, PortPayload, Record};
 use trapline_trace::{Header, Human, LogLine, Logged, Merge, Names, Sink, Source, Totals, What};
 
@@ -184,18 +184,6 @@ fn a_line_of_every_length_is_understood_and_one_line_end_is_taken_off() {
     assert_eq!(only(&whole(5, b"a\n\n")).text, "a\n");
     let none = only(&line(5, LogLength { recorded: 0, whole: u32::MAX }, b""));
     assert_eq!((&*none.text, none.cut), ("", u32::MAX));
-}
-
-/// How many events records become, and how many of them made no sense.
-fn told(records: &[Record]) -> (u64, u64) {
-    let mut merge = Merge::new(1);
-    merge.push(0, records, true);
-    let mut events = 0;
-    let Ok(()) = merge.finish(|_| {
-        events += 1;
-        Ok::<(), Infallible>(())
-    });
-    (events, merge.malformed())
 }
 
 #[test]
