@@ -208,53 +208,58 @@ fn in_session<T>(
     command(sources, host)
 }
 
-#[inline(never)]
-fn watch(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+/// Begins a source of the session with what a command asks for, and tells what was done about it.
+fn begin<S>(
+    engine: &Engine<Kernel>,
+    file: u64,
+    argument: UserPointer,
+    source: fn(&mut Sources) -> &mut S,
+) -> Result<(), Errno>
+where
+    S: Source,
+    S::Request: Integers,
+{
     // SAFETY: integers only.
-    let mut watch: Watch = unsafe { argument.read() }?;
-    let result = in_session(engine, file, |sources, mut host| sources.accesses.start(&mut host, &mut watch));
-    argument.write(&watch)?;
+    let mut request: S::Request = unsafe { argument.read() }?;
+    let result = in_session(engine, file, |sources, mut host| source(sources).start(&mut host, &mut request));
+    argument.write(&request)?;
     result
 }
 
 #[inline(never)]
+fn watch(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.accesses)
+}
+
+#[inline(never)]
 fn faults(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: FaultWatch = unsafe { argument.read() }?;
-    let result = in_session(engine, file, |sources, mut host| sources.faults.start(&mut host, &mut watch));
-    argument.write(&watch)?;
-    result
+    begin(engine, file, argument, |sources| &mut sources.faults)
+}
+
+#[inline(never)]
+fn interrupts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.interrupts)
+}
+
+#[inline(never)]
+fn config(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.config)
+}
+
+#[inline(never)]
+fn dma(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.dma)
+}
+
+#[inline(never)]
+fn log(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.log)
 }
 
 #[inline(never)]
 fn fault_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counts = in_session(engine, file, |sources, _| Ok(sources.faults.counts(engine)))?;
     argument.write(&counts)
-}
-
-#[inline(never)]
-fn interrupts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: InterruptWatch = unsafe { argument.read() }?;
-    if watch.reserved != 0 {
-        return Err(Errno::INVALID);
-    }
-    let result =
-        in_session(engine, file, |sources, mut host| sources.interrupts.start(&mut host, &mut watch));
-    argument.write(&watch)?;
-    result
-}
-
-#[inline(never)]
-fn config(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: ConfigWatch = unsafe { argument.read() }?;
-    if watch.reserved != 0 {
-        return Err(Errno::INVALID);
-    }
-    let result = in_session(engine, file, |sources, mut host| sources.config.start(&mut host, &mut watch));
-    argument.write(&watch)?;
-    result
 }
 
 #[inline(never)]
@@ -278,31 +283,9 @@ fn port_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Res
 }
 
 #[inline(never)]
-fn dma(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: DmaWatch = unsafe { argument.read() }?;
-    if watch.reserved != 0 {
-        return Err(Errno::INVALID);
-    }
-    let result = in_session(engine, file, |sources, mut host| sources.dma.start(&mut host, &mut watch));
-    argument.write(&watch)?;
-    result
-}
-
-#[inline(never)]
 fn dma_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counts = in_session(engine, file, |sources, mut host| Ok(sources.dma.told(&mut host)))?;
     argument.write(&counts)
-}
-
-#[inline(never)]
-fn log(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let mut watch: LogWatch = unsafe { argument.read() }?;
-    if watch.reserved != 0 {
-        return Err(Errno::INVALID);
-    }
-    in_session(engine, file, |sources, mut host| sources.log.start(&mut host, &mut watch))
 }
 
 #[inline(never)]
@@ -341,16 +324,21 @@ fn probe(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<()
     result
 }
 
-/// What a list of a command holds: integers only.
-trait Item: Copy {}
+/// What a command takes that is integers only, so that every bit pattern is one.
+trait Integers: Copy {}
 
-impl Item for Step {}
-
-impl Item for InjectRule {}
+impl Integers for Watch {}
+impl Integers for FaultWatch {}
+impl Integers for InterruptWatch {}
+impl Integers for ConfigWatch {}
+impl Integers for DmaWatch {}
+impl Integers for LogWatch {}
+impl Integers for Step {}
+impl Integers for InjectRule {}
 
 /// The `count` items from `start` on, not checked. Of a list of more than `most` so much that it is
 /// seen to be too long.
-fn list_of<T: Item>(start: u64, count: u32, most: usize) -> Result<Vec<T>, Errno> {
+fn list_of<T: Integers>(start: u64, count: u32, most: usize) -> Result<Vec<T>, Errno> {
     let count = (count as usize).min(most + 1);
     let mut items = Vec::new();
     items.try_reserve_exact(count).map_err(|_| Errno::NO_MEMORY)?;

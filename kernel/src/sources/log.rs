@@ -93,7 +93,10 @@ impl Source for Log {
     type Request = LogWatch;
     type Counts = ();
 
-    fn start(&mut self, host: &mut Host<'_>, _request: &mut LogWatch) -> Result<(), Errno> {
+    fn start(&mut self, host: &mut Host<'_>, request: &mut LogWatch) -> Result<(), Errno> {
+        if request.reserved != 0 {
+            return Err(Errno::INVALID);
+        }
         if self.running.is_some() {
             return Err(Errno::EXISTS);
         }

@@ -154,6 +154,9 @@ impl Source for ConfigAccesses {
 
     /// Says in the request which functions are followed, and by which probes.
     fn start(&mut self, host: &mut Host<'_>, request: &mut ConfigWatch) -> Result<(), Errno> {
+        if request.reserved != 0 {
+            return Err(Errno::INVALID);
+        }
         (request.followed, request.probes) = Default::default();
         let running = match self.running.take() {
             Some(running) => running,

@@ -28,8 +28,8 @@ const _: () = assert!(MAX_DMA_FRAMES == PART && MAX_DMA_DATA.is_multiple_of(8 * 
 /// What a call was made with.
 #[repr(C)]
 pub(super) struct Carried {
-    /// [`NO_DEVICE`] if it is not recorded; then nothing else is there.
-    function: u64,
+    /// The PCI device's number; [`NO_DEVICE`] if it is not recorded: then nothing else is there.
+    number: u64,
     /// The kernel's device.
     device: u64,
     /// What follows it: RSI, RDX, RCX, R8 and R9.
@@ -47,8 +47,8 @@ const NO_DEVICE: u64 = u64::MAX;
 /// One of the functions was called, for a device of the watch; `None` if for another.
 fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
     let device = registers.rdi;
-    let function = glue::glue_dma_device(device);
-    if !watch.devices.has(PciFunction(function)) {
+    let number = glue::glue_dma_device(device);
+    if !watch.devices.has(PciFunction(number)) {
         return None;
     }
     let mut frames = [0; MAX_DMA_FRAMES];
@@ -56,7 +56,7 @@ fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
     // SAFETY: room for as many; in a trap, on the CPU whose registers these are.
     unsafe { glue::glue_unwind(registers, frames.as_mut_ptr(), MAX_DMA_FRAMES as u32) };
     let arguments = [registers.rsi, registers.rdx, registers.rcx, registers.r8, registers.r9];
-    Some(Carried { function, device, arguments, frames })
+    Some(Carried { number, device, arguments, frames })
 }
 
 /// One of the functions that are recorded as they begin was called.
@@ -85,7 +85,7 @@ pub(super) unsafe fn called(given: *mut (), _trap: &Trap, registers: &Registers,
     unsafe {
         match call_of((*given.cast::<Given>()).watch.as_ref(), registers) {
             Some(call) => carried.write(call),
-            None => (&raw mut (*carried).function).write(NO_DEVICE),
+            None => (&raw mut (*carried).number).write(NO_DEVICE),
         }
     }
 }
@@ -100,7 +100,7 @@ pub(super) unsafe fn returned(given: *mut (), trap: &Trap, registers: &Registers
     // watch stays: `returned` asks for that.
     let (call, Given { watch, form, .. }) = unsafe {
         let carried = carried.cast::<Carried>();
-        if (*carried).function == NO_DEVICE {
+        if (*carried).number == NO_DEVICE {
             return;
         }
         (&*carried, &*given.cast::<Given>())
@@ -315,7 +315,7 @@ impl Telling<'_> {
         let direction = DmaDirection::from_code(direction as u32 as u8).unwrap_or(DmaDirection::None);
         let short = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
         let payload = DmaPayload {
-            device: PciFunction(self.call.function),
+            device: PciFunction(self.call.number),
             op: op as u8,
             direction: direction as u8,
             dma,

@@ -15,6 +15,7 @@ mod functions;
 use super::devices::Devices;
 use super::{Host, Source};
 use crate::errno::Errno;
+use crate::glue;
 use crate::platform::Kernel;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -98,13 +99,14 @@ impl Source for DmaCalls {
     /// Says in the request which functions are followed, and which could not be.
     fn start(&mut self, host: &mut Host<'_>, request: &mut DmaWatch) -> Result<(), Errno> {
         (request.followed, request.refused) = (0, 0);
-        if request.data as usize > MAX_DMA_DATA || request.device.0 >> 48 != 0 {
+        let is_known = request.reserved == 0 && request.device.0 >> 48 == 0;
+        if !is_known || request.data as usize > MAX_DMA_DATA {
             return Err(Errno::INVALID);
         }
         if self.running.as_ref().is_some_and(|running| running.watch.data != request.data) {
             return Err(Errno::INVALID);
         }
-        if !crate::glue::glue_has_pci_device(request.device.0) {
+        if !glue::glue_has_pci_device(request.device.0) {
             return Err(Errno::NOT_FOUND);
         }
         let running = match self.running.take() {

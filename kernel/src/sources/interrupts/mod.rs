@@ -71,6 +71,9 @@ impl Source for Interrupts {
 
     /// Says in the request whether threads are followed.
     fn start(&mut self, host: &mut Host<'_>, request: &mut InterruptWatch) -> Result<(), Errno> {
+        if request.reserved != 0 {
+            return Err(Errno::INVALID);
+        }
         request.told = 0;
         let running = match self.running.take() {
             Some(running) => running,
