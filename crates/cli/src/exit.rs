@@ -24,7 +24,8 @@ use crate::refusal::Refusal;
 use crate::registers::RegisterFilesError;
 use crate::report::ReportError;
 use crate::sources::{
-    AccessesError, ConfigError, DmaError, HitsError, InjectError, InterruptsError, PortsError, SourcesError,
+    AccessesError, ConfigError, DmaError, HitsError, InjectError, InterruptsError, NoDevice, PortsError,
+    SourcesError, TargetError,
 };
 use crate::status::StatusError;
 use crate::trace::{CommandError, ConcludeError, TraceError};
@@ -198,23 +199,20 @@ fn sources(error: &SourcesError) -> Exit {
         SourcesError::Accesses(error) => accesses(error),
         SourcesError::Inject(error) => inject(error),
         SourcesError::Interrupts(error) => match error {
-            InterruptsError::PciList(_) => Exit::Environment,
-            InterruptsError::Target(_) | InterruptsError::None { .. } | InterruptsError::Nothing => {
-                Exit::Usage
-            }
+            InterruptsError::Device(error) => no_device(error),
+            InterruptsError::None { .. } | InterruptsError::Nothing => Exit::Usage,
         },
         SourcesError::Config(error) => match error {
-            ConfigError::PciList(_) => Exit::Environment,
-            ConfigError::Target(_) => Exit::Usage,
+            ConfigError::Device(error) => no_device(error),
             ConfigError::Read { .. } => Exit::Failed,
         },
         SourcesError::Dma(error) => match error {
-            DmaError::PciList(_) => Exit::Environment,
-            DmaError::Target(_) | DmaError::LeftOut => Exit::Usage,
+            DmaError::Device(error) => no_device(error),
+            DmaError::LeftOut => Exit::Usage,
         },
         SourcesError::Ports(error) => match error {
-            PortsError::PciList(_) => Exit::Environment,
-            PortsError::Target(_) | PortsError::None { .. } => Exit::Usage,
+            PortsError::Device(error) => no_device(error),
+            PortsError::None { .. } => Exit::Usage,
             PortsError::Registers(_) => Exit::File,
         },
         SourcesError::Hits(
@@ -231,9 +229,20 @@ fn sources(error: &SourcesError) -> Exit {
 
 fn accesses(error: &AccessesError) -> Exit {
     match error {
-        AccessesError::PciList(_) | AccessesError::Mmiotrace => Exit::Environment,
+        AccessesError::Target(TargetError::Device(error)) => no_device(error),
         AccessesError::Target(_) => Exit::Usage,
+        AccessesError::Mmiotrace => Exit::Environment,
         AccessesError::Registers(_) => Exit::File,
+    }
+}
+
+fn no_device(error: &NoDevice) -> Exit {
+    match error {
+        NoDevice::List(_) => Exit::Environment,
+        NoDevice::Unknown { .. }
+        | NoDevice::Called(_)
+        | NoDevice::NoDriver { .. }
+        | NoDevice::DriverWithoutDevice { .. } => Exit::Usage,
     }
 }
 
@@ -252,7 +261,7 @@ fn inject(error: &InjectError) -> Exit {
 
 fn harden(error: &HardenError) -> Exit {
     match error {
-        HardenError::Device(error) => accesses(error),
+        HardenError::Device(error) => no_device(error),
         HardenError::Inject(error) => inject(error),
         HardenError::Module(error) => module(error),
         HardenError::Output(error) => output(error),

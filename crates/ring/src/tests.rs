@@ -96,10 +96,13 @@ fn what_found_no_room_is_told_of_before_the_next_record() {
     assert_eq!(drained(&mut reader, 1).len(), 1);
     assert!(!push(&writer, record(102), &[]), "there is room for it, but not for what was lost before it");
     assert_eq!(drained(&mut reader, 1).len(), 1);
-    assert!(push(&writer, record(103), &[]));
+    let sent = Record { cpu: 5, task: 6, ..record(103) };
+    assert!(push(&writer, sent, &[]));
     let rest = drained(&mut reader, usize::MAX);
     let [.., lost, last] = rest[..] else { panic!("{rest:?}") };
-    assert_eq!((lost.kind, lost.payload[0], last.payload[0]), (Kind::Lost as u8, 3, 103));
+    assert_eq!((lost.kind, lost.payload, last.payload[0]), (Kind::Lost as u8, [3, 0, 0, 0], 103));
+    // It is told of at the time, on the CPU and in the task of the record that it stands before.
+    assert_eq!((lost.time, lost.cpu, lost.task), (103, 5, 6));
     assert_eq!((writer.dropped(), reader.dropped()), (3, 3));
 }
 
@@ -108,6 +111,7 @@ fn a_drain_takes_at_most_what_it_is_asked_for_and_hands_back_no_more() {
     let (writer, mut reader) = ring();
     (0..CAPACITY).for_each(|number| assert!(push(&writer, record(number), &[])));
     assert_eq!(drained(&mut reader, 3).len(), 3);
+    assert!(reader.is_behind(), "five are left");
     (0..3).for_each(|number| assert!(push(&writer, record(8 + number), &[])));
     assert!(!push(&writer, record(11), &[]));
     assert_eq!(numbers(&mut reader), [3, 4, 5, 6, 7, 8, 9, 10]);
@@ -151,6 +155,18 @@ fn another_version_and_another_capacity_are_refused() {
     assert_eq!(reader(16), Some(RingError::Capacity { cpu: 3, found: 8, expected: 16 }));
     area.words()[0].store(u64::from(ABI_VERSION + 1), Ordering::Relaxed);
     assert_eq!(reader(CAPACITY), Some(RingError::Version { found: ABI_VERSION + 1 }));
+}
+
+#[test]
+fn an_error_says_what_was_found_and_what_was_expected() {
+    for (error, words) in [
+        (RingError::Size { capacity: 7 }, vec!["7 records", "power of two from 8"]),
+        (RingError::Version { found: 3 }, vec!["version 3", "load the module"]),
+        (RingError::Capacity { cpu: 2, found: 8, expected: 16 }, vec!["CPU 2", "holds 8", "expected 16"]),
+    ] {
+        let said = error.to_string();
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
 }
 
 /// A page.

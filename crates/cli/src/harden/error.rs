@@ -9,14 +9,14 @@ use super::binding::BindingError;
 use super::state::StateError;
 use crate::module::ModuleError;
 use crate::output::OutputError;
-use crate::sources::{AccessesError, InjectError};
+use crate::sources::{InjectError, NoDevice};
 
 /// Why there is no campaign, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HardenError {
     /// There is no such device.
     #[error(transparent)]
-    Device(#[from] AccessesError),
+    Device(#[from] NoDevice),
     /// There are several.
     #[error("{name} is {count} devices: {addresses}; name one of them")]
     Several {

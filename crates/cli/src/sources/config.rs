@@ -5,9 +5,9 @@ use std::io;
 use rustix::io::Errno;
 use trapline_abi::{CONFIG_FUNCTIONS, ConfigWatch};
 use trapline_registers::config::Broken;
-use trapline_trace::{Device, DeviceError, Header, Space, Spaces};
+use trapline_trace::{Device, Header, Space, Spaces};
 
-use super::accesses::{TargetError, chosen, describe, distinct};
+use super::devices::{self, NoDevice, chosen, describe, distinct};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::pci::{self, Bdf};
@@ -19,12 +19,9 @@ use crate::trace::{Arming, Counted, Source};
 /// Why there is no configuration space to record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// sysfs can't be read.
-    #[error("can't list the PCI devices: {0}; is sysfs mounted at /sys?")]
-    PciList(#[from] DeviceError),
     /// What was asked for is not there.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Device(#[from] NoDevice),
     /// A device's configuration space can't be read.
     #[error("can't read the configuration space of {device}: {source}")]
     Read {
@@ -62,7 +59,7 @@ impl Config {
     /// Those of the devices that are asked for. Their capabilities are read now, so that the trace
     /// does not begin with that.
     pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Self, ConfigError> {
-        let all = trapline_trace::devices(&system.path("sys"))?;
+        let all = devices::all(system)?;
         let mut devices: Vec<Followed> = Vec::new();
         for (address, device) in distinct(chosen(system, &all, &wanted.targets)?) {
             let name = describe(device);

@@ -2,9 +2,9 @@
 
 use rustix::io::Errno;
 use trapline_abi::{DMA_FUNCTIONS, DmaWatch};
-use trapline_trace::{Device, DeviceError, Header, Mapped};
+use trapline_trace::{Device, Header, Mapped};
 
-use super::accesses::{TargetError, chosen, describe, distinct};
+use super::devices::{self, NoDevice, chosen, describe, distinct};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::pci::Bdf;
@@ -16,12 +16,9 @@ use crate::trace::{Arming, Counted, Source};
 /// Why there is no DMA to record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DmaError {
-    /// sysfs can't be read.
-    #[error("can't list the PCI devices: {0}; is sysfs mounted at /sys?")]
-    PciList(#[from] DeviceError),
     /// What was asked for is not there.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Device(#[from] NoDevice),
     /// Nothing to copy from.
     #[error("--dma-data is about buffers, which --without leaves out: take `dma` out of --without")]
     LeftOut,
@@ -64,7 +61,7 @@ impl Dma {
     /// That of the devices that are asked for, which must be there in any case; `None` if their DMA
     /// is not asked for.
     pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Option<Self>, DmaError> {
-        let all = trapline_trace::devices(&system.path("sys"))?;
+        let all = devices::all(system)?;
         let found = distinct(chosen(system, &all, &wanted.targets)?);
         if !wanted.dma {
             return if wanted.dma_data == 0 { Ok(None) } else { Err(DmaError::LeftOut) };
@@ -202,7 +199,7 @@ mod tests {
         };
         assert!(matches!(new(&[], 0), Ok(false)));
         assert!(matches!(new(&[], 64), Err(DmaError::LeftOut)));
-        assert!(matches!(new(&["00:09.0"], 0), Err(DmaError::Target(_))));
+        assert!(matches!(new(&["00:09.0"], 0), Err(DmaError::Device(_))));
     }
 
     #[test]

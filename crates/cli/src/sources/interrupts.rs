@@ -1,9 +1,9 @@
 //! Interrupts of devices: the calls of their handlers.
 
 use trapline_abi::{INTERRUPT_THREADS_FOLLOWED, InterruptWatch, PciFunction};
-use trapline_trace::{Device, DeviceError, Followed, Header};
+use trapline_trace::{Device, Followed, Header};
 
-use super::accesses::{TargetError, chosen, describe, distinct};
+use super::devices::{self, NoDevice, chosen, describe, distinct};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::pci::{self, Bdf};
@@ -15,12 +15,9 @@ use crate::trace::{Arming, Source};
 /// Why there are no interrupts to record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InterruptsError {
-    /// sysfs can't be read.
-    #[error("can't list the PCI devices: {0}; is sysfs mounted at /sys?")]
-    PciList(#[from] DeviceError),
     /// What was asked for is not there.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Device(#[from] NoDevice),
     /// A device has none.
     #[error(
         "{device} has no interrupts: neither a line (INTx) nor messages (MSI, MSI-X); leave out --interrupts"
@@ -54,7 +51,7 @@ impl Interrupts {
         wanted: &Beside,
         quiet: bool,
     ) -> Result<Option<Self>, InterruptsError> {
-        let all = trapline_trace::devices(&system.path("sys"))?;
+        let all = devices::all(system)?;
         let (mut devices, mut left_out) = (Vec::new(), Vec::new());
         for (address, device) in distinct(chosen(system, &all, &wanted.targets)?) {
             if !pci::has_interrupts(system, device) {

@@ -2,6 +2,7 @@
 
 mod accesses;
 mod config;
+mod devices;
 mod dma;
 mod faults;
 mod hits;
@@ -20,9 +21,10 @@ use crate::system::{NoProcess, System};
 use crate::trace::{self, Source};
 
 use accesses::Accesses;
-pub(crate) use accesses::{AccessesError, devices_called};
+pub(crate) use accesses::{AccessesError, TargetError};
 use config::Config;
 pub(crate) use config::ConfigError;
+pub(crate) use devices::{NoDevice, devices_called};
 use dma::Dma;
 pub(crate) use dma::DmaError;
 use faults::Faults;

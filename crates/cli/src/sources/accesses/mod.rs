@@ -1,30 +1,26 @@
 //! Accesses to device registers: the ranges that are watched.
 
-mod driver;
 mod targets;
 
 use trapline_abi::{WATCH_READS, WATCH_WRITES, Watch, WatchError};
-use trapline_trace::{Device, DeviceError, Header, Registers, Symbols, Watched, WatchedRange};
+use trapline_trace::{Device, Header, Registers, Symbols, Watched, WatchedRange};
 
 use crate::args;
 use crate::device::Control;
 use crate::naming::{RegistersError, load_registers};
-use crate::pci::DeviceName;
 use crate::refusal::Refusal;
 use crate::say::say;
+use crate::sources::devices;
 use crate::sources::inject::{InjectError, Injection, Rules};
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
-pub(super) use driver::modules_for;
+pub(super) use targets::Target;
+pub(crate) use targets::TargetError;
 use targets::Targets;
-pub(super) use targets::{Target, TargetError, chosen, describe, distinct};
 
 /// Why there is nothing to watch.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessesError {
-    /// sysfs can't be read.
-    #[error("can't list the PCI devices: {0}; is sysfs mounted at /sys?")]
-    PciList(#[from] DeviceError),
     /// What was asked for is not there.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -62,7 +58,7 @@ impl Accesses {
         wanted: &args::Accesses,
         is_enough: bool,
     ) -> Result<Self, AccessesError> {
-        let devices = trapline_trace::devices(&system.path("sys"))?;
+        let devices = devices::all(system).map_err(TargetError::from)?;
         let Targets { watched: targets, left_out } =
             targets::resolve(system, &devices, &wanted.targets, is_enough)?;
         let registers = load_registers(&wanted.targets.registers)?.whole()?;
@@ -86,13 +82,6 @@ impl Accesses {
         self.injection = Some(Injection::new(&self.system, rules, targets, &self.registers, symbols)?);
         Ok(())
     }
-}
-
-/// The PCI devices that `name` means.
-pub(crate) fn devices_called(system: &System, name: &DeviceName) -> Result<Vec<Device>, AccessesError> {
-    let devices = trapline_trace::devices(&system.path("sys"))?;
-    let named = targets::named(system, &devices, name)?;
-    Ok(named.into_iter().cloned().collect())
 }
 
 /// As asked for by `--reads` and `--writes`; neither means both.

@@ -1,29 +1,19 @@
-//! What a person asked to trace (`--device`, `--driver`, `--range`), turned into the physical
-//! ranges to watch.
+//! The physical ranges to watch, of devices and of what `--range` names.
 
 use trapline_trace::{Bar, Device};
 
-use super::driver::{self, Driver};
 use crate::args;
-use crate::nearest::nearest;
-use crate::pci::{self, Bdf, CalledError, DeviceName, bars, is_frame_buffer, is_traceable, sizes};
+use crate::pci::{bars, is_frame_buffer, is_traceable, sizes};
+use crate::sources::devices::{NoDevice, chosen, describe};
 use crate::system::System;
 use crate::units::PhysicalRange;
 
 /// Why what was asked for can't be traced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    /// `--device` names nothing.
-    #[error("there is no PCI device {name}; devices here that can be traced:{present}")]
-    NoDevice {
-        /// What was asked for.
-        name: DeviceName,
-        /// What there is.
-        present: String,
-    },
-    /// `--device` names nothing, or several things, by what they are called.
+    /// No device.
     #[error(transparent)]
-    Called(#[from] CalledError),
+    Device(#[from] NoDevice),
     /// `--bar` without a device that has it.
     #[error("--bar {bar}: {why}")]
     NoBar {
@@ -51,29 +41,6 @@ pub(crate) enum TargetError {
         /// Whether it has I/O ports, which may not be asked for.
         has_ports: bool,
     },
-    /// `--driver` names neither a loaded PCI driver nor a module for PCI devices.
-    #[error(
-        "there is no PCI driver `{driver}`: none is loaded by that name, and no module of kernel {release} by that name \
-         drives PCI devices; did you mean one of: {near}?"
-    )]
-    NoDriver {
-        /// What was asked for.
-        driver: String,
-        /// Names like it.
-        near: String,
-        /// The running kernel.
-        release: String,
-    },
-    /// `--driver` names a driver with nothing to drive here.
-    #[error(
-        "driver {driver} is bound to no PCI device here and matches none without a driver; devices here that can be traced:{present}"
-    )]
-    DriverWithoutDevice {
-        /// What was asked for.
-        driver: String,
-        /// What there is.
-        present: String,
-    },
 }
 
 impl TargetError {
@@ -100,11 +67,6 @@ impl Target {
             None => self.range.to_string(),
         }
     }
-}
-
-/// What a device is called in messages: its address and driver.
-pub(in crate::sources) fn describe(device: &Device) -> String {
-    format!("{} ({})", device.address, device.driver.as_deref().unwrap_or("no driver"))
 }
 
 /// What is to be watched, and what of the same devices is not.
@@ -193,56 +155,6 @@ pub(super) fn resolve(
     Ok(Targets { watched: joined(watched), left_out })
 }
 
-/// The devices that a person means, by their names and their drivers, in the order of the words.
-pub(in crate::sources) fn chosen<'a>(
-    system: &System,
-    devices: &'a [Device],
-    wanted: &args::Targets,
-) -> Result<Vec<&'a Device>, TargetError> {
-    let mut chosen: Vec<&Device> = Vec::new();
-    for name in &wanted.devices {
-        chosen.extend(named(system, devices, name)?);
-    }
-    for driver in &wanted.drivers {
-        chosen.extend(of_driver(system, devices, driver)?);
-    }
-    Ok(chosen)
-}
-
-/// Each of the devices once, with its address.
-pub(in crate::sources) fn distinct(devices: Vec<&Device>) -> Vec<(Bdf, &Device)> {
-    let mut found: Vec<(Bdf, &Device)> = Vec::new();
-    for device in devices {
-        // sysfs names devices by their addresses.
-        let Ok(address) = device.address.parse() else { continue };
-        if !found.iter().any(|(known, _)| *known == address) {
-            found.push((address, device));
-        }
-    }
-    found
-}
-
-/// The devices that a person means by a name.
-pub(super) fn named<'a>(
-    system: &System,
-    devices: &'a [Device],
-    name: &DeviceName,
-) -> Result<Vec<&'a Device>, TargetError> {
-    let is_meant = |device: &&Device| match name {
-        DeviceName::Address(address) => device.address == address.to_string(),
-        DeviceName::Id { vendor, device: id } => (device.vendor, device.device) == (*vendor, *id),
-        DeviceName::Called(_) => false,
-    };
-    if let DeviceName::Called(name) = name {
-        return Ok(pci::by_name(system, devices, name)?);
-    }
-    let found: Vec<&Device> = devices.iter().filter(is_meant).collect();
-    if found.is_empty() {
-        return Err(TargetError::NoDevice { name: name.clone(), present: listing(devices) });
-    }
-    Ok(found)
-}
-
 /// What to choose from instead of a BAR that no device has.
 fn instead_of_a_bar(chosen: &[&Device]) -> String {
     if chosen.is_empty() {
@@ -284,44 +196,13 @@ fn joined(targets: Vec<Target>) -> Vec<Target> {
     all
 }
 
-/// The devices with memory BARs that `driver` drives or would drive.
-fn of_driver<'a>(
-    system: &System,
-    devices: &'a [Device],
-    driver: &str,
-) -> Result<Vec<&'a Device>, TargetError> {
-    let Some(known) = Driver::find(system, driver) else {
-        let names = driver::names(system);
-        let near = nearest(driver, names.iter().map(String::as_str));
-        // All when none is alike.
-        let near = if near.is_empty() { names } else { near }.join(", ");
-        return Err(TargetError::NoDriver { driver: driver.into(), near, release: system.release().into() });
-    };
-    let found: Vec<&Device> = devices.iter().filter(|device| known.drives(system, device)).collect();
-    if found.is_empty() {
-        return Err(TargetError::DriverWithoutDevice { driver: driver.into(), present: listing(devices) });
-    }
-    let with_memory: Vec<&Device> = found.iter().copied().filter(|device| is_traceable(device)).collect();
-    // One port of several without memory is no reason to trace none of them.
-    Ok(if with_memory.is_empty() { found } else { with_memory })
-}
-
-/// Devices with something to trace, one a line.
-fn listing(devices: &[Device]) -> String {
-    let lines: Vec<String> = devices
-        .iter()
-        .filter(|device| is_traceable(device))
-        .map(|device| format!("\n  {}", describe(device)))
-        .collect();
-    if lines.is_empty() { "\n  none with a memory BAR".into() } else { lines.concat() }
-}
-
 #[cfg(test)]
 mod tests {
     use trapline_trace::Bar;
 
-    use super::super::driver::tests::machine;
     use super::*;
+    use crate::pci::DeviceName;
+    use crate::sources::devices::machine;
 
     fn names(wanted: args::Targets) -> Result<Vec<String>, TargetError> {
         let (_root, system) = machine();

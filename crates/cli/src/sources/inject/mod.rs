@@ -216,7 +216,7 @@ impl Injection {
         }
         let devices: Vec<(String, Vec<Held>)> = touched(devices, targets)
             .into_iter()
-            .map(|device| (super::accesses::describe(device), held::by(system, &device.address)))
+            .map(|device| (super::devices::describe(device), held::by(system, &device.address)))
             .collect();
         if !yes {
             devices.iter().try_for_each(|(device, all)| refuse_held(device, all))?;

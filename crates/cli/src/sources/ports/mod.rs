@@ -4,9 +4,9 @@ mod modules;
 
 use rustix::io::Errno;
 use trapline_abi::{MAX_PORT_MODULES, MODULE_LENGTH, PortCode, PortCounts, PortRange};
-use trapline_trace::{Device, DeviceError, Header, Registers, Symbols};
+use trapline_trace::{Device, Header, Registers, Symbols};
 
-use super::accesses::{TargetError, chosen, describe};
+use super::devices::{self, NoDevice, chosen, describe};
 use crate::args::Beside;
 use crate::device::Control;
 use crate::naming::{RegistersError, load_registers};
@@ -55,12 +55,9 @@ const ALL_PORTS: u64 = 1 << 16;
 /// Why there are no accesses to ports to record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PortsError {
-    /// sysfs can't be read.
-    #[error("can't list the PCI devices: {0}; is sysfs mounted at /sys?")]
-    PciList(#[from] DeviceError),
     /// What was asked for is not there.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Device(#[from] NoDevice),
     /// Registers can't be named.
     #[error(transparent)]
     Registers(#[from] RegistersError),
@@ -110,7 +107,7 @@ impl Ports {
     /// Those of the devices that are asked for; `None` if none of them has any, which is said
     /// unless `quiet`.
     pub(crate) fn new(system: &System, wanted: &Beside, quiet: bool) -> Result<Option<Self>, PortsError> {
-        let all = trapline_trace::devices(&system.path("sys"))?;
+        let all = devices::all(system)?;
         let registers = load_registers(&wanted.targets.registers)?.whole()?;
         let is_enough = wanted.is_enough;
         let (mut with, mut regions): (Vec<&Device>, Vec<Region>) = Default::default();

@@ -5,7 +5,7 @@ use std::fs;
 
 use trapline_trace::Device;
 
-use crate::sources::accesses::{describe, modules_for};
+use crate::sources::devices::{describe, modules_for};
 use crate::system::System;
 
 /// The modules whose code is followed.
