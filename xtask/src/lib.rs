@@ -23,4 +23,5 @@ pub mod setup;
 pub mod test;
 pub mod trace;
 pub mod vm;
+pub mod witnesses;
 pub mod workspace;

@@ -7,10 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::interrupts::has;
 use super::{Scenario, succeeds};
 use crate::setup::Series;
 use crate::vm::Options;
+use crate::witnesses::interrupts::has;
 use crate::{build, exec};
 
 pub(super) const ONCE: Scenario = Scenario {

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,7 +12,8 @@ use serde_json::Value;
 use super::{Scenario, succeeds};
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::{build, exec};
+use crate::witnesses::Events;
+use crate::witnesses::interrupts::{self, has};
 
 pub(super) const EQUAL: Scenario = Scenario {
     name: "every interrupt of e1000e, NVMe and xHCI while they bind, work and go is told once, by line, MSI and MSI-X, as /proc/interrupts and the kernel's own tracepoints have it",
@@ -62,10 +62,6 @@ const WAYS: [Way; 3] = [
     Way { mode: 1, threads: 1, signals: &["line", "msi"], handlers: &["e1000_intr"] },
     Way { mode: 2, threads: 0, signals: &["msi-x"], handlers: &["e1000_intr_msix", "e1000_msix_other"] },
 ];
-
-/// A handler was called: on which CPU, of which interrupt, and whether it claimed it; in the order
-/// of each CPU.
-type Calls = BTreeMap<u32, Vec<(u32, bool)>>;
 
 fn equal(series: Series) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -149,16 +145,9 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
         let path = folder.join(format!("{what}.{}", way.mode));
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
-        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
-    }
-    let trace = folder.join(format!("{}.trace", way.mode));
-    let mut convert = Command::new(build::command()?);
-    let text = exec::output(convert.arg("convert").arg(&trace).args(["--to", "json"]))?;
-    let events = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let end = events.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
-    ensure!(end["dropped"] == 0 && end["malformed"] == 0, "records are missing: {end}");
-    let interrupts: Vec<&Value> = events.iter().filter(|event| event["kind"] == "interrupt").collect();
+    interrupts::lost_nothing(&read("stats")?)?;
+    let events = Events::read(&folder.join(format!("{}.trace", way.mode)))?;
+    let interrupts: Vec<&Value> = events.of("interrupt").collect();
     let is_in_thread = |event: &&&Value| has(event, "thread");
     let unended = interrupts.iter().filter(|event| event["took_ns"].is_null()).count();
     ensure!(unended == 0, "{unended} calls have no end");
@@ -167,30 +156,12 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     let mut irqs: BTreeSet<u32> =
         read("irqs")?.split_whitespace().map(str::parse).collect::<Result<_, _>>().context("irqs")?;
     ensure!(irqs.len() > 2, "the devices have no interrupts: {irqs:?}");
-    let mut ours = Calls::new();
-    for event in interrupts.iter().filter(|event| !is_in_thread(event)) {
-        let claimed = event["result"] != "none";
-        ours.entry(number(event, "cpu")?).or_default().push((number(event, "irq")?, claimed));
-    }
+    let ours = interrupts::traced(interrupts.iter().copied())?;
     // A driver that requests its vectors anew while it binds had others before, which nobody
     // listed.
-    irqs.extend(ours.values().flatten().map(|(irq, _)| irq));
-    let theirs = calls_of_ftrace(&read("ftrace")?, &irqs)?;
-    for (cpu, theirs) in &theirs {
-        let ours = ours.get(cpu).map_or(&[][..], Vec::as_slice);
-        let differs = ours.iter().zip(theirs).position(|(one, other)| one != other);
-        ensure!(
-            ours.len() == theirs.len() && differs.is_none(),
-            "on CPU {cpu} we have {} calls, the tracepoints {}; the first that differs is number {differs:?}",
-            ours.len(),
-            theirs.len()
-        );
-    }
-    ensure!(
-        ours.len() == theirs.len() && ours.len() > 1,
-        "on other CPUs, or on one alone: {:?}",
-        ours.keys()
-    );
+    irqs.extend(ours.all().map(|call| call.irq));
+    ours.equals(&interrupts::recorded(&read("ftrace")?, &irqs)?, "the tracepoints")?;
+    ensure!(ours.cpus() > 1, "all on one CPU");
 
     let counted = |when: &str| Ok::<_, anyhow::Error>(counts(&read(when)?));
     let (before, after) =
@@ -200,7 +171,7 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     let is_anew = |event: &&&Value| event["device"] == CARD && event["signal"] == "msi";
     let anew = interrupts.iter().filter(is_anew).map(|event| number(event, "irq"));
     let anew: BTreeSet<u32> = anew.collect::<Result<_>>()?;
-    as_counted(&before, &after, &(&irqs - &anew), &events)?;
+    as_counted(&before, &after, &(&irqs - &anew), &events.all)?;
     handlers(way, &interrupts)?;
     let threads = interrupts.iter().filter(is_in_thread).count();
     let woken = read("ftrace")?.lines().filter(|line| line.contains(": woken: ")).count();
@@ -225,40 +196,9 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
     Ok(())
 }
 
-/// Whether an interrupt is told with a flag.
-pub(super) fn has(event: &Value, flag: &str) -> bool {
-    event["flags"].as_array().is_some_and(|flags| flags.iter().any(|known| known == flag))
-}
-
 fn number(event: &Value, field: &str) -> Result<u32> {
     let number = event[field].as_u64().and_then(|number| u32::try_from(number).ok());
     number.with_context(|| format!("no `{field}` in {event}"))
-}
-
-/// The calls in ftrace's text of interrupts of these numbers: `<idle>-0 [002] d.h1. 12.3:
-/// irq_handler_entry: irq=26 name=eth0-rx-0`, and `irq_handler_exit: irq=26 ret=handled`.
-fn calls_of_ftrace(text: &str, irqs: &BTreeSet<u32>) -> Result<Calls> {
-    let mut calls = Calls::new();
-    let mut under_way: BTreeMap<u32, u32> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((head, event)) = line.split_once(": irq_handler_") else { continue };
-        let told = || format!("ftrace says: {line}");
-        let cpu = head.rsplit_once(" [").and_then(|(_, rest)| rest.split(']').next()?.parse().ok());
-        let cpu: u32 = cpu.with_context(told)?;
-        let word = |name: &str| Some(event.split_once(name)?.1.split(' ').next().unwrap_or_default());
-        let irq: u32 = word("irq=").and_then(|word| word.parse().ok()).with_context(told)?;
-        if !irqs.contains(&irq) {
-            continue;
-        }
-        if event.starts_with("entry") {
-            under_way.insert(cpu, irq);
-        } else {
-            ensure!(under_way.remove(&cpu) == Some(irq), "an end without its beginning: {line}");
-            let claimed = word("ret=").with_context(told)? == "handled";
-            calls.entry(cpu).or_default().push((irq, claimed));
-        }
-    }
-    Ok(calls)
 }
 
 /// Interrupts by number.
@@ -339,16 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_and_counts_are_read_as_the_kernel_prints_them() {
-        let text = "# tracer: nop
-          <idle>-0       [002] d.h1.    12.345678: irq_handler_entry: irq=26 name=eth0-rx-0
-          <idle>-0       [002] d.h1.    12.345680: irq_handler_exit: irq=26 ret=handled
-              sh-70      [000] d.h..    12.345690: irq_handler_entry: irq=4 name=ttyS0
-              sh-70      [000] d.h..    12.345691: irq_handler_exit: irq=4 ret=unhandled
-";
-        let calls = calls_of_ftrace(text, &[26].into()).unwrap();
-        assert_eq!(calls, [(2, vec![(26, true)])].into());
-        assert_eq!(calls_of_ftrace(text, &[4].into()).unwrap(), [(0, vec![(4, false)])].into());
+    fn counts_are_read_as_the_kernel_prints_them() {
         let text = "           CPU0       CPU1
   4:         12          3   IO-APIC   4-edge      ttyS0
  26:          0        704   PCI-MSIX-0000:00:02.0   0-edge      eth0-rx-0

@@ -2,13 +2,10 @@
 //! recorded them: by instructions in the drivers' own code, in a module that a driver needs, and in
 //! the kernel's `ioread8()` and its like; string instructions too.
 //!
-//! QEMU's record has a line for each access, with CPU, port, value and width (system/memory.c). It
-//! is marked by reads of a configuration register of `edu`, which nobody else makes.
+//! QEMU's record is marked by reads of a configuration register of `edu`, which nobody else makes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -16,7 +13,8 @@ use serde_json::Value;
 use super::{Scenario, succeeds};
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::{build, exec};
+use crate::witnesses::ports::{self, Access};
+use crate::witnesses::{ByCpu, Events, config};
 
 pub(super) const EQUAL: Scenario = Scenario {
     name: "every access to I/O ports by drivers, in their own code and the kernel's, is told once, as QEMU recorded it",
@@ -38,8 +36,6 @@ const DEVICES: [&str; 12] = [
     "pci_cfg_read",
 ];
 const MARKS: &str = "0000:00:01.0";
-/// Where `edu` is read to mark the record.
-const MARK: u64 = 0xf0;
 
 /// A device: its address, what QEMU calls its ports, its driver, whose code accesses them, and how
 /// many accesses there are at least.
@@ -51,28 +47,16 @@ struct Device {
 }
 
 const TRACED: [Device; 3] = [
-    Device { address: "0000:00:05.0", regions: &["'ne2000'"], modules: &["ne2k_pci", "8390"], least: 500 },
+    Device { address: "0000:00:05.0", regions: &["ne2000"], modules: &["ne2k_pci", "8390"], least: 500 },
     // By the kernel's ioread8() and its like: called by the driver.
     Device {
         address: "0000:00:06.0",
-        regions: &["'ac97-nam'", "'ac97-nabm'"],
+        regions: &["ac97-nam", "ac97-nabm"],
         modules: &["snd_intel8x0"],
         least: 50,
     },
-    Device { address: "0000:00:1f.3", regions: &["'pm-smbus'"], modules: &["i2c_i801"], least: 50 },
+    Device { address: "0000:00:1f.3", regions: &["pm-smbus"], modules: &["i2c_i801"], least: 50 },
 ];
-
-/// An access, as both witnesses tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Access {
-    write: bool,
-    port: u64,
-    width: u64,
-    value: u64,
-}
-
-/// In the order of each CPU.
-type Accesses = BTreeMap<u64, Vec<Access>>;
 
 fn equal(series: Series) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -82,7 +66,7 @@ fn equal(series: Series) -> Result<()> {
 modprobe trapline
 cat > work <<'WORK'
 set -e
-mark() {{ dd if=/sys/bus/pci/devices/{MARKS}/config of=/dev/null bs=1 skip={MARK} count=1 2> /dev/null; }}
+{mark}
 mark
 for round in 1 2; do
     modprobe ne2k-pci
@@ -112,7 +96,8 @@ cat found
 test $(wc -l < found) = 2
 test $(uniq < found | wc -l) = 1
 test \"$(trapline list)\" = 'nothing is probed'
-rmmod trapline"
+rmmod trapline",
+        mark = config::mark(MARKS)
     );
     let record = folder.path().join("record");
     succeeds(&Options {
@@ -124,107 +109,35 @@ rmmod trapline"
         ..Options::in_turn(series, script)
     })?;
     let theirs = recorded(&fs::read_to_string(&record).context("cannot read the record")?)?;
-    let events = events(&folder.path().join("ports.trace"))?;
-    as_recorded(&events, &theirs)?;
-    named(&events)?;
+    let events = Events::read(&folder.path().join("ports.trace"))?;
+    ensure!(events.missed().is_empty(), "records are missing: {:?}", events.missed());
+    ports::traced(events.of("port"))?.equals(&theirs, "QEMU")?;
+    let widths: BTreeSet<u64> = theirs.all().map(|access| access.width).collect();
+    ensure!(widths == [1, 2, 4].into(), "widths: {widths:?}");
+    named(&events.of("port").collect::<Vec<_>>())?;
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).context("cannot read what it said");
     let (summary, said) = (read("summary")?, read("said")?);
     ensure!(!summary.contains("NOT COMPLETE"), "{summary}\n{said}");
     Ok(())
 }
 
-/// The accesses of a trace, as JSON; nothing may be missing from it.
-fn events(path: &Path) -> Result<Vec<Value>> {
-    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
-    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
-    let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
-    // Told only if there are any.
-    ensure!(!missing && end["ports_missed"].is_null(), "records are missing: {end}");
-    Ok(lines.into_iter().filter(|line| line["kind"] == "port").collect())
-}
-
-fn access(event: &Value) -> Result<(u64, Access)> {
-    let told = || format!("the trace says: {event}");
-    let hex = |field: &str| {
-        let digits = event[field].as_str().and_then(|text| text.strip_prefix("0x"));
-        digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).with_context(told)
-    };
-    let access = Access {
-        write: event["op"] == "W",
-        port: hex("port")?,
-        width: event["width"].as_u64().with_context(told)?,
-        value: hex("value")?,
-    };
-    Ok((event["cpu"].as_u64().with_context(told)?, access))
-}
-
 /// What QEMU recorded of the devices' ports between the first mark and the last.
-fn recorded(record: &str) -> Result<Accesses> {
-    let mark = format!("@{MARK:#x} ");
+fn recorded(record: &str) -> Result<ByCpu<Access>> {
+    let mark = format!("@{:#x} ", config::MARK);
     let is_mark = |line: &&str| line.contains("pci_cfg_read edu ") && line.contains(&mark);
     let lines: Vec<&str> = record.lines().collect();
     let first = lines.iter().position(is_mark).context("no mark is recorded")?;
     let last = lines.iter().rposition(is_mark).context("no mark is recorded")?;
     ensure!(first < last, "one mark is recorded");
-    let mut accesses = Accesses::new();
-    for line in &lines[first..last] {
-        let Some(at) = line.find("memory_region_ops_") else { continue };
-        let mut regions = TRACED.iter().flat_map(|device| device.regions);
-        if regions.any(|region| line.ends_with(region)) {
-            let (cpu, access) = ported(&line[at..]).with_context(|| format!("the record says: {line}"))?;
-            accesses.entry(cpu).or_default().push(access);
-        }
-    }
-    Ok(accesses)
-}
-
-/// `memory_region_ops_read cpu 0 mr 0x5596d8fc7040 addr 0xc000 value 0x21 size 1 name 'ne2000'`
-fn ported(line: &str) -> Option<(u64, Access)> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let after = |word: &str| words.get(words.iter().position(|known| *known == word)? + 1).copied();
-    let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
-    let width: u64 = after("size")?.parse().ok()?;
-    let access = Access {
-        write: words.first()?.ends_with("_write"),
-        port: hex(after("addr")?)?,
-        width,
-        // As a model gives it, which may be wider than what it was asked for: the rest goes
-        // nowhere.
-        value: hex(after("value")?)? & u64::MAX >> (64 - 8 * width.clamp(1, 8)),
-    };
-    Some((after("cpu")?.parse().ok()?, access))
-}
-
-fn as_recorded(events: &[Value], theirs: &Accesses) -> Result<()> {
-    let mut ours = Accesses::new();
-    for event in events {
-        let (cpu, access) = access(event)?;
-        ours.entry(cpu).or_default().push(access);
-    }
-    for cpu in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-        let of = |all: &Accesses| all.get(cpu).cloned().unwrap_or_default();
-        let (ours, theirs) = (of(&ours), of(theirs));
-        let equal = ours.iter().zip(&theirs).take_while(|(one, other)| one == other).count();
-        ensure!(
-            equal == ours.len() && equal == theirs.len(),
-            "on CPU {cpu} we have {} accesses, QEMU {}; number {equal} is {:x?}, and of QEMU {:x?}",
-            ours.len(),
-            theirs.len(),
-            ours.get(equal),
-            theirs.get(equal)
-        );
-    }
-    let all = || theirs.values().flatten();
-    let widths: BTreeSet<u64> = all().map(|access| access.width).collect();
-    ensure!(widths == [1, 2, 4].into(), "widths: {widths:?}");
-    Ok(())
+    let regions: Vec<&str> = TRACED.iter().flat_map(|device| device.regions).copied().collect();
+    ports::recorded(&lines[first..last], &regions)
 }
 
 /// Of which device each is, and who made it.
-fn named(events: &[Value]) -> Result<()> {
+fn named(events: &[&Value]) -> Result<()> {
     for Device { address, modules, least, .. } in &TRACED {
-        let of_device: Vec<&Value> = events.iter().filter(|event| event["device"] == *address).collect();
+        let of_device: Vec<&Value> =
+            events.iter().copied().filter(|event| event["device"] == *address).collect();
         let count = of_device.len();
         ensure!(count >= *least, "{address}: {count} accesses");
         for module in *modules {
@@ -238,7 +151,7 @@ fn named(events: &[Value]) -> Result<()> {
         }
     }
     let is_string =
-        |event: &Value| event["flags"].as_array().is_some_and(|flags| flags.contains(&"string".into()));
+        |event: &&Value| event["flags"].as_array().is_some_and(|flags| flags.contains(&"string".into()));
     ensure!(events.iter().any(is_string), "no string instruction");
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::record::Record;
 use crate::setup::Series;
 use crate::trace::Trace;
 use crate::vm::Options;
+use crate::witnesses::Events;
 use crate::{build, exec};
 
 pub(super) const EQUAL: Scenario = Scenario {
@@ -68,7 +69,8 @@ test \"$(trapline list)\" = 'nothing is probed'"
         // may go on running what was patched. The load is on one CPU in any case.
         ..Options::in_turn(series, script)
     })?;
-    let read = |name: &str| events(&folder.path().join(format!("{name}.trace")));
+    let read =
+        |name: &str| Ok::<_, anyhow::Error>(Events::read(&folder.path().join(format!("{name}.trace")))?.all);
     let (all, accesses, hits) = (read("all")?, read("accesses")?, read("hits")?);
 
     ensure!(
@@ -97,15 +99,6 @@ test \"$(trapline list)\" = 'nothing is probed'"
         ensure!(summary.contains(section), "the summary has no section with `{section}`:\n{summary}");
     }
     Ok(())
-}
-
-/// The events of a trace file, as JSON; nothing may be missing from it.
-fn events(path: &Path) -> Result<Vec<Value>> {
-    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
-    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
-    ensure!(end["dropped"] == 0 && end["malformed"] == 0, "records are missing: {end}");
-    Ok(lines.into_iter().filter(|line| line["kind"] != "end" && line["kind"] != "header").collect())
 }
 
 /// How many events of `kind`, or of all, have each value of these fields.

@@ -11,6 +11,7 @@ use super::{Calls, Scenario, equal, events};
 use crate::scenarios::succeeds;
 use crate::setup::Series;
 use crate::vm::Options;
+use crate::witnesses::interrupts;
 
 pub(in crate::scenarios) const AS_THE_KERNEL: Scenario = Scenario {
     name: "every buffer of e1000e, NVMe, AHCI, xHCI, virtio and HD audio is told once, as the kernel's own tracepoints have it, and all are taken back; each line of the kernel log too",
@@ -170,9 +171,7 @@ rmmod trapline",
         ensure!(!ftrace.contains(" dma_"), "6.1 has tracepoints of DMA now: compare with them");
         return Ok(true);
     }
-    for line in read("stats")?.lines().filter(|line| line.starts_with("overrun")) {
-        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
-    }
+    interrupts::lost_nothing(&read("stats")?)?;
     let mut theirs = Calls::new();
     for line in ftrace.lines() {
         for call in recorded(line).with_context(|| format!("the kernel says: {line}"))? {

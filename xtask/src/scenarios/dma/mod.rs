@@ -6,13 +6,12 @@ mod drivers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::Scenario;
-use crate::{build, exec};
+use crate::witnesses::Events;
 pub(super) use booked::AS_BOOKED;
 pub(super) use drivers::AS_THE_KERNEL;
 
@@ -43,15 +42,9 @@ fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
 /// What was done to buffers in a trace, and lines of the kernel log; `None` if the kernel did not
 /// deliver all of them, which the trace says. Nothing else may be missing.
 fn events(path: &Path) -> Result<Option<Vec<Value>>> {
-    let text = exec::output(Command::new(build::command()?).arg("convert").arg(path).args(["--to", "json"]))?;
-    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let end = lines.last().filter(|line| line["kind"] == "end").context("the trace is cut off")?;
-    let missing = ["dropped", "malformed"].iter().any(|count| end[*count] != 0);
-    // Told only if there are any.
-    ensure!(!missing && end["dma_pieces_missed"].is_null(), "records are missing: {end}");
-    if !end["dma_missed"].is_null() || !end["log_missed"].is_null() {
-        return Ok(None);
-    }
-    let is_ours = |line: &Value| ["dma", "log"].iter().any(|kind| line["kind"] == *kind);
-    Ok(Some(lines.into_iter().filter(is_ours).collect()))
+    let events = Events::read(path)?;
+    let missed = events.missed();
+    ensure!(!missed.iter().any(|what| what.starts_with("dma_pieces")), "records are missing: {missed:?}");
+    let is_ours = |event: &Value| ["dma", "log"].iter().any(|kind| event["kind"] == *kind);
+    Ok(missed.is_empty().then(|| events.all.into_iter().filter(is_ours).collect()))
 }
