@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod access;
 mod code;
 mod command;
 mod config;
@@ -21,6 +22,7 @@ mod program;
 mod record;
 mod ring;
 
+pub use access::*;
 pub use code::*;
 pub use command::*;
 pub use config::*;

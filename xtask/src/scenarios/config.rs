@@ -88,12 +88,8 @@ rmmod trapline",
         ..Options::in_turn(series, script)
     })?;
     let record = fs::read_to_string(&record).context("cannot read the record")?;
-    let mut theirs = ByCpu::default();
-    for (cpu, access) in config::recorded(&record, MARKS)?.into_iter().flatten() {
-        if [MARKS, CARD, BRIDGE, DISK].contains(&&*access.device) {
-            theirs.push(cpu, access);
-        }
-    }
+    let is_traced = |(_, access): &(u32, Access)| [MARKS, CARD, BRIDGE, DISK].contains(&&*access.device);
+    let theirs = config::recorded(&record, MARKS)?.into_iter().flatten().filter(is_traced).collect();
     let events = Events::read(&folder.path().join("config.trace"))?;
     ensure!(events.missed().is_empty(), "records are missing: {:?}", events.missed());
     as_recorded(&config::traced(events.of("config"))?, &theirs)?;

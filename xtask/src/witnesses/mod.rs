@@ -1,8 +1,9 @@
 //! What a trace and another witness tell of the same events, in the same words, so that they can be
-//! held against each other: configuration space, ports, interrupts. Accesses to registers in memory
-//! have `record`, `trace` and `compare`, since QEMU may make several of one.
+//! held against each other: configuration space, ports, interrupts, buffers. Accesses to registers
+//! in memory have `record`, `trace` and `compare`, since QEMU may make several of one.
 
 pub mod config;
+pub mod dma;
 pub mod interrupts;
 pub mod ports;
 
@@ -72,6 +73,14 @@ pub struct ByCpu<T>(BTreeMap<u32, Vec<T>>);
 impl<T> Default for ByCpu<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
+    }
+}
+
+impl<T: PartialEq + Debug> FromIterator<(u32, T)> for ByCpu<T> {
+    fn from_iter<I: IntoIterator<Item = (u32, T)>>(told: I) -> Self {
+        let mut all = Self::default();
+        told.into_iter().for_each(|(cpu, told)| all.push(cpu, told));
+        all
     }
 }
 

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Calls, Scenario, equal, events};
+use super::{Scenario, events};
 use crate::scenarios::succeeds;
 use crate::setup::Series;
 use crate::vm::Options;
+use crate::witnesses::dma::{self, Calls};
 
 pub(in crate::scenarios) const AS_BOOKED: Scenario = Scenario {
     name: "every buffer that a module gives to a device and takes back, by each call and on 4 CPUs, is told once with its first bytes, as the module's own book has it",
@@ -92,7 +93,8 @@ fn booked(folder: &Path, mask: &str) -> Result<()> {
         };
         *theirs.entry(words.join(" ")).or_default() += 1;
     }
-    equal(&ours, &theirs, "the module's book")?;
+    ensure!(dma::total(&ours) > 500, "only {} calls", dma::total(&ours));
+    dma::equal(&ours, &theirs, "the module's book")?;
     let has = |words: &str| theirs.keys().any(|line| line.starts_with(words) && !line.ends_with(" -"));
     // Newer kernels synchronise only what they copy.
     let synced = mask == "64" || (has("sync_cpu ") && has("sync_device "));

@@ -1,17 +1,16 @@
 //! Six drivers that bind, work and go, call by call as the kernel's own tracepoints have it, where
 //! the kernel has those; and the lines of the kernel log meanwhile.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Calls, Scenario, equal, events};
+use super::{Scenario, events};
 use crate::scenarios::succeeds;
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::witnesses::interrupts;
+use crate::witnesses::{dma, interrupts};
 
 pub(in crate::scenarios) const AS_THE_KERNEL: Scenario = Scenario {
     name: "every buffer of e1000e, NVMe, AHCI, xHCI, virtio and HD audio is told once, as the kernel's own tracepoints have it, and all are taken back; each line of the kernel log too",
@@ -146,11 +145,8 @@ rmmod trapline",
     let Some(all) = events(&folder.path().join("drivers.trace"))? else { return Ok(false) };
     logged(&all, &read("log.before")?, &read("log.after")?)?;
     let events: Vec<Value> = all.into_iter().filter(|event| event["kind"] == "dma").collect();
-    let mut ours = Calls::new();
-    for event in &events {
-        ensure!(event["failed"].is_null(), "a call failed: {event}");
-        *ours.entry(told(event)?).or_default() += 1;
-    }
+    let ours = dma::traced(&events)?;
+    ensure!(dma::total(&ours) > 500, "only {} calls", dma::total(&ours));
     for (device, driver, least) in DRIVEN {
         let count = events.iter().filter(|event| event["device"] == device).count();
         ensure!(count >= least, "{driver}: only {count} calls, of {}", events.len());
@@ -158,7 +154,7 @@ rmmod trapline",
     // From 6.16 on NVMe's driver does not unmap what would need nothing to be done.
     let leaves = if series == Series::V6_1 { "" } else { "nvme" };
     for (device, _, _) in DRIVEN.iter().filter(|(_, driver, _)| *driver != leaves) {
-        let left = left(&events, device);
+        let left = dma::left(&events, device);
         ensure!(left.is_empty(), "{device} still has {left:?}");
     }
     let summary = read("summary")?;
@@ -172,110 +168,9 @@ rmmod trapline",
         return Ok(true);
     }
     interrupts::lost_nothing(&read("stats")?)?;
-    let mut theirs = Calls::new();
-    for line in ftrace.lines() {
-        for call in recorded(line).with_context(|| format!("the kernel says: {line}"))? {
-            *theirs.entry(call).or_default() += 1;
-        }
-    }
-    equal(&ours, &theirs, "the kernel")?;
+    let theirs = dma::recorded(&ftrace, &DRIVEN.map(|(device, ..)| device))?;
+    dma::equal(&ours, &theirs, "the kernel")?;
     Ok(true)
-}
-
-/// What a device was given and has not given back, by its addresses, with how often.
-fn left(events: &[Value], device: &str) -> BTreeMap<String, i32> {
-    let mut left: BTreeMap<String, i32> = BTreeMap::new();
-    for event in events.iter().filter(|event| event["device"] == device) {
-        let change = match event["op"].as_str() {
-            Some("map" | "alloc") => 1,
-            Some("unmap" | "free") => -1,
-            _ => 0,
-        };
-        *left.entry(event["dma"].to_string()).or_default() += change;
-    }
-    left.retain(|_, count| *count != 0);
-    left
-}
-
-/// An event of ours in the words that both have: of a scatter list's piece that is unmapped the
-/// kernel tells the memory's address alone.
-fn told(event: &Value) -> Result<String> {
-    let text = |field: &str| event[field].as_str().with_context(|| format!("no {field}: {event}"));
-    let (op, device) = (text("op")?, text("device")?);
-    if op == "unmap" && !event["pieces"].is_null() {
-        return Ok(format!("{op} {device} {} {}", text("direction")?, text("physical")?));
-    }
-    Ok(format!("{op} {device} {} {} {}", text("direction")?, text("dma")?, event["size"]))
-}
-
-/// What a line of ftrace tells of DMA of the devices; nothing if it is of something else.
-/// include/trace/events/dma.h.
-fn recorded(line: &str) -> Result<Vec<String>> {
-    let Some(at) = line.find(": dma_") else { return Ok(Vec::new()) };
-    let (name, rest) = line[at + 2..].split_once(": ").context("expected a name and values")?;
-    let (device, rest) = rest.split_once(' ').context("expected a device")?;
-    if !DRIVEN.iter().any(|(known, ..)| *known == device) {
-        return Ok(Vec::new());
-    }
-    let value = |key: &str| {
-        let at = rest.find(&format!("{key}="))? + key.len() + 1;
-        let rest = &rest[at..];
-        // Of several, `{0x1000,0x2000}`.
-        Some(match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next()?,
-            None => rest.split(' ').next()?,
-        })
-    };
-    let direction = match value("dir") {
-        Some("BIDIRECTIONAL") => "both",
-        Some("TO_DEVICE") => "to_device",
-        Some("FROM_DEVICE") => "from_device",
-        _ => "none",
-    };
-    let hex = |text: &str| -> Result<String> {
-        let digits = text.trim().trim_start_matches("0x");
-        Ok(format!("{:#x}", u64::from_str_radix(digits, 16).with_context(|| format!("`{text}`"))?))
-    };
-    let one = |op: &str| -> Result<Vec<String>> {
-        let (dma, size) = (value("dma_addr").context("no dma_addr")?, value("size").context("no size")?);
-        // Who frees nothing calls for nothing; newer kernels tell of that too.
-        if op == "free" && (dma, size) == ("0", "0") {
-            return Ok(Vec::new());
-        }
-        // Of what is allocated for both, our call does not know the direction that newer kernels
-        // tell.
-        let direction = if ["alloc", "free"].contains(&op) { "none" } else { direction };
-        Ok(vec![format!("{op} {device} {direction} {} {size}", hex(dma)?)])
-    };
-    let several = |op: &str| -> Result<Vec<String>> {
-        let addresses = value("dma_addrs").context("no dma_addrs")?.split(',');
-        let sizes = value("sizes").context("no sizes")?.split(',');
-        let number = |text: &str| -> Result<u64> {
-            let text = text.trim();
-            let hexadecimal = text.strip_prefix("0x");
-            Ok(hexadecimal.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16))?)
-        };
-        addresses
-            .zip(sizes)
-            .map(|(dma, size)| Ok(format!("{op} {device} {direction} {} {}", hex(dma)?, number(size)?)))
-            .collect()
-    };
-    match name {
-        "dma_map_page" | "dma_map_phys" | "dma_map_resource" => one("map"),
-        "dma_unmap_page" | "dma_unmap_phys" | "dma_unmap_resource" => one("unmap"),
-        "dma_alloc" | "dma_alloc_pages" => one("alloc"),
-        "dma_free" | "dma_free_pages" => one("free"),
-        "dma_sync_single_for_cpu" => one("sync_cpu"),
-        "dma_sync_single_for_device" => one("sync_device"),
-        "dma_map_sg" => several("map"),
-        "dma_sync_sg_for_cpu" => several("sync_cpu"),
-        "dma_sync_sg_for_device" => several("sync_device"),
-        "dma_unmap_sg" => {
-            let addresses = value("phys_addrs").context("no phys_addrs")?.split(',');
-            addresses.map(|address| Ok(format!("unmap {device} {direction} {}", hex(address)?))).collect()
-        }
-        _ => bail!("an unknown tracepoint"),
-    }
 }
 
 /// The lines of the trace are those that the kernel's log has got meanwhile. What several calls

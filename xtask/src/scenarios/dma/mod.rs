@@ -4,7 +4,6 @@
 mod booked;
 mod drivers;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -14,30 +13,6 @@ use super::Scenario;
 use crate::witnesses::Events;
 pub(super) use booked::AS_BOOKED;
 pub(super) use drivers::AS_THE_KERNEL;
-
-/// Something that was done to a buffer, in the words of both witnesses, and how often.
-type Calls = BTreeMap<String, usize>;
-
-/// Both witnesses have the same.
-fn equal(ours: &Calls, theirs: &Calls, whose: &str) -> Result<()> {
-    let total = |calls: &Calls| calls.values().sum::<usize>();
-    let differing = ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>();
-    let differing: Vec<String> = differing
-        .into_iter()
-        .filter(|call| ours.get(*call) != theirs.get(*call))
-        .map(|call| format!("{call}: {:?}, {:?}", ours.get(call), theirs.get(call)))
-        .collect();
-    ensure!(
-        differing.is_empty(),
-        "we have {} calls, {whose} has {}; {} differ (ours, theirs):\n{}",
-        total(ours),
-        total(theirs),
-        differing.len(),
-        differing.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n")
-    );
-    ensure!(total(ours) > 500, "only {} calls", total(ours));
-    Ok(())
-}
 
 /// What was done to buffers in a trace, and lines of the kernel log; `None` if the kernel did not
 /// deliver all of them, which the trace says. Nothing else may be missing.
