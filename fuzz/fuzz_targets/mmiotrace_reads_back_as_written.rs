@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/trace/tests/anything/property.rs"]
+#[path = "../../crates/trace/tests/trace/property.rs"]
 mod property;
 
 fuzz_target!(|data: &[u8]| property::check(data));

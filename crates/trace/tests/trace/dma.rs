@@ -1,13 +1,10 @@
 //! DMA, from records to every format and back from a file.
 
-mod kind;
-mod sense;
-
-use kind::{
+use crate::kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };
-use sense::told;
+use crate::sense::told;
 use trapline_abi::{
     DMA_FAILED, DmaDirection, DmaOp, DmaPayload, Flags, Kind, MAX_DMA_DATA, MAX_DMA_FRAMES, PciFunction,
     Record,

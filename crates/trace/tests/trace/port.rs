@@ -1,10 +1,8 @@
 //! Accesses to I/O ports, from records to every format and back from a file.
 
-mod kind;
-
 use std::convert::Infallible;
 
-use kind::{
+use crate::kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };

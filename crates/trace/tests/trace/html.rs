@@ -1,9 +1,7 @@
 //! The report as a page: it tells what the text tells, and no text of a trace gets out of its
 //! place.
 
-mod common;
-
-use common::{header, play, totals};
+use crate::common::{header, play, totals};
 use serde_json::Value as Json;
 use trapline_trace::{Cut, Event, Header, HtmlError, LogLine, Mark, Summary, Totals, What};
 
@@ -69,11 +67,11 @@ fn a_page_has_the_cells_registers_functions_and_tasks_of_the_trace() {
 
 #[test]
 fn the_script_knows_every_kind_of_event() {
-    let schema: Json = serde_json::from_str(include_str!("../../../docs/schemas/trace.json")).unwrap();
+    let schema: Json = serde_json::from_str(include_str!("../../../../docs/schemas/trace.json")).unwrap();
     let kinds = schema["properties"]["kind"]["enum"].as_array().unwrap();
     // Those that it knows by other words: reads and writes, mappings, what is missing.
     let others = ["header", "access", "unmap", "lost", "window", "not_watched", "end"];
-    let script = include_str!("../templates/model.js");
+    let script = include_str!("../../templates/model.js");
     for kind in kinds.iter().filter_map(Json::as_str).filter(|kind| !others.contains(kind)) {
         assert!(script.contains(&format!("\n  {kind}: {{ title: ")), "{kind}");
     }

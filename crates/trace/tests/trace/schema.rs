@@ -19,7 +19,7 @@ use trapline_trace::{
 };
 
 static SCHEMA: LazyLock<Json> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/schemas/trace.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../../docs/schemas/trace.json")).unwrap());
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 

@@ -1,14 +1,12 @@
 //! mmiotrace's text is read: what Trapline writes of it, what kernels print, and what people kept.
 
-mod common;
-
 use std::convert::Infallible;
 
-use common::{header, play, totals};
+use crate::common::{header, play, totals};
 use trapline_trace::{Cut, Ending, Event, FileWriter, Mmiotrace, Place, Sink, TraceReader, What};
 
 /// The text of a small trace with one of everything.
-const ALL: &str = include_str!("data/all.mmiotrace");
+const ALL: &str = include_str!("../data/all.mmiotrace");
 
 /// As kernels print it, and as it is kept: the program counter and the thread filled in, more than
 /// one trace, lines of lspci and of ftrace, ends of lines as Windows has them.

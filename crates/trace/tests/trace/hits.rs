@@ -121,12 +121,12 @@ fn run(mut sink: impl Sink) {
 
 #[test]
 fn a_hit_is_one_line_with_its_arguments_and_its_stack_below() {
-    check(expect_file!["data/hits.human"], |out| run(Human::new(out, false)));
+    check(expect_file!["../data/hits.human"], |out| run(Human::new(out, false)));
 }
 
 #[test]
 fn json_lines_of_hits_have_arguments_and_stack() {
-    check(expect_file!["data/hits.jsonl"], |out| run(JsonLines::new(out, &header()).unwrap()));
+    check(expect_file!["../data/hits.jsonl"], |out| run(JsonLines::new(out, &header()).unwrap()));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_report_of_hits_tells_probes_tasks_what_was_missed_and_what_faulted() {
     let mut summary = Summary::new(&header());
     play(|event| summary.add(event));
     summary.end(&totals());
-    check(expect_file!["data/hits.report"], |out| summary.write(out, false, 8).unwrap());
+    check(expect_file!["../data/hits.report"], |out| summary.write(out, false, 8).unwrap());
 }
 
 #[test]

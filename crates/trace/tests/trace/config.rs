@@ -1,8 +1,6 @@
 //! Accesses to configuration space, from records to every format and back from a file.
 
-mod kind;
-
-use kind::{
+use crate::kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };

@@ -1,12 +1,10 @@
 //! Trace files: written, read again, cut off, foreign, on a full disk.
 
-mod common;
-
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Write};
 
-use common::{header, names, play, totals};
+use crate::common::{header, names, play, totals};
 use trapline_trace::{
     Cut, Ending, Event, FileError, FileWriter, Header, Names, ParquetFile, Registers, Sink, Summary,
     TraceReader,

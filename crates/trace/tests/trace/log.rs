@@ -1,13 +1,10 @@
 //! Lines of the kernel log, from records to every format and back from a file.
 
-mod kind;
-mod sense;
-
-use kind::{
+use crate::kind::{
     Each, assert_aligned, assert_drawn_and_refused, assert_fields, assert_says, human, lines, merged, report,
     task, through_a_file,
 };
-use sense::told;
+use crate::sense::told;
 use trapline_abi::{Flags, Kind, LogLength, MAX_LOG_LINE, PortPayload, Record};
 use trapline_trace::{Header, Human, LogLine, Logged, Merge, Names, Sink, Source, Totals, What};
 

@@ -3,12 +3,10 @@
 //! configuration space and compression, 7 rows of accesses to I/O ports, 8 rows of DMA and of
 //! lines of the kernel log. Format 3 has a program of its own.
 
-mod common;
-
 use std::convert::Infallible;
 use std::path::Path;
 
-use common::{header, play, totals};
+use crate::common::{header, play, totals};
 use trapline_trace::{Ending, Source, TraceReader, Watched};
 
 #[test]

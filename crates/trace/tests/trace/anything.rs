@@ -1,8 +1,6 @@
 //! Whatever a file holds, reading it gives an answer: an error, or what makes sense of it. Nothing
 //! panics, and no number is too large.
 
-mod property;
-
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -327,9 +325,9 @@ proptest! {
         for (keyword, time, words) in &lines {
             text.extend(format!("{keyword} {time} {}\n", words.join(" ")).bytes());
         }
-        property::check(&text);
+        crate::property::check(&text);
         text.extend(bytes);
-        property::check(&text);
+        crate::property::check(&text);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! One trace in every format, beside what is expected in `tests/data`. `UPDATE_EXPECT=1 cargo test
 //! -p trapline-trace` writes the expected files anew.
 
-mod common;
-
 use std::io::{self, Write};
 
-use common::{header, names, play, totals};
+use crate::common::{header, names, play, totals};
 use expect_test::{ExpectFile, expect_file};
 use trapline_abi::Flags;
 use trapline_trace::{
@@ -25,22 +23,22 @@ fn run(mut sink: impl Sink) {
 
 #[test]
 fn text_for_a_person_is_aligned_and_folds_polling_loops() {
-    check(expect_file!["data/all.human"], |out| run(Human::new(out, false)));
+    check(expect_file!["../data/all.human"], |out| run(Human::new(out, false)));
 }
 
 #[test]
 fn text_for_a_terminal_has_colours_and_fields_of_registers() {
-    check(expect_file!["data/all.colour"], |out| run(Human::new(out, true).with_fields(names())));
+    check(expect_file!["../data/all.colour"], |out| run(Human::new(out, true).with_fields(names())));
 }
 
 #[test]
 fn json_lines_have_one_object_an_event_between_header_and_end() {
-    check(expect_file!["data/all.jsonl"], |out| run(JsonLines::new(out, &header()).unwrap()));
+    check(expect_file!["../data/all.jsonl"], |out| run(JsonLines::new(out, &header()).unwrap()));
 }
 
 #[test]
 fn mmiotrace_text_is_as_the_kernel_prints_it() {
-    check(expect_file!["data/all.mmiotrace"], |out| run(Mmiotrace::new(out, &header(), false).unwrap()));
+    check(expect_file!["../data/all.mmiotrace"], |out| run(Mmiotrace::new(out, &header(), false).unwrap()));
 }
 
 #[test]
@@ -56,7 +54,7 @@ fn a_report_tells_registers_functions_tasks_and_what_is_missing() {
     let mut summary = Summary::default();
     play(|event| summary.add(event));
     summary.end(&totals());
-    check(expect_file!["data/all.report"], |out| summary.write(out, false, 8).unwrap());
+    check(expect_file!["../data/all.report"], |out| summary.write(out, false, 8).unwrap());
 }
 
 #[test]
