@@ -1,5 +1,5 @@
 //! What `explain` and `diff` write as JSON is as docs/schemas says. What traces are written as is
-//! checked where every kind of event can be made (crates/trace/tests/schema.rs).
+//! checked where every kind of event can be made (crates/trace/tests/trace/schema.rs).
 
 use std::fs;
 use std::io::Write;

@@ -232,7 +232,7 @@ impl Symbols {
         Symbol { size: self.size(&Entry { address: symbol.address, name: (0, 0), module }), ..symbol }
     }
 
-    /// Bytes from `entry` to the next symbol, or to the end of its module.
+    /// Bytes from `entry` to the next symbol, or to the end of what is known of its module.
     fn size(&self, entry: &Entry) -> Option<u64> {
         let next = |entries: &[Entry]| {
             let after = entries.partition_point(|other| other.address <= entry.address);

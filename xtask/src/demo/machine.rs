@@ -16,6 +16,7 @@ use crate::vm::{self, Ended, Options, Outcome, Output};
 use crate::witnesses::{Events, config, dma, interrupts, ports};
 
 /// What is shown beside the two drivers: one whose device has ports instead of registers in memory.
+/// Its driver stays until the names of its functions were read, which takes seconds in emulation.
 const SMBUS: Subject = Subject {
     name: "i801",
     title: "i2c-i801: its driver binds, and asks a memory module what it is",
@@ -23,7 +24,7 @@ const SMBUS: Subject = Subject {
     command: "modprobe i2c-i801
 bus=$(grep -l I801 /sys/bus/i2c/devices/i2c-*/name | sed \"s/.*i2c-\\([0-9]*\\).*/\\1/\")
 i2cdetect -y $bus 0x50 0x57
-sleep 2
+sleep 5
 modprobe -r i2c-i801",
     bdf: "0000:00:1f.3",
     regions: &[],

@@ -19,85 +19,101 @@ const COLUMNS: usize = 150;
 struct Moment {
     /// What happens.
     caption: &'static str,
-    /// Words of each line. The first is the next one of the trace that has them all, each of the
-    /// others the next after the first; they are shown in the order of the trace. [`SAME`] stands
-    /// for the address that the first one tells.
-    lines: &'static [&'static [&'static str]],
+    /// The first is the next one of the trace that has its words. All are shown in the order of the
+    /// trace.
+    lines: &'static [Line],
 }
 
-/// The address of the moment's first line.
+/// A line of a moment.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// The next one after the moment's first with these words.
+    After(&'static [&'static str]),
+    /// The same, if there is one: not every kernel's driver does it.
+    Maybe(&'static [&'static str]),
+    /// The last one before the moment's first with these words on the same CPU.
+    Before(&'static [&'static str]),
+}
+
+use Line::{After, Before, Maybe};
+
+/// Stands for the address of the buffer that the moment told of first.
 const SAME: &str = "the same address";
 
 const E1000E: &[Moment] = &[
     Moment {
         caption: "the driver lets the card access memory by itself",
-        lines: &[&["CFG W", " COMMAND ", "MASTER=1"]],
+        lines: &[After(&["CFG W", " COMMAND ", "MASTER=1"])],
     },
-    Moment { caption: "it maps the registers", lines: &[&["mapped by", "e1000_probe"]] },
+    Moment { caption: "it maps the registers", lines: &[After(&["mapped by", "e1000_probe"])] },
     Moment {
         caption: "it asks the PHY over a serial bus who made it",
-        lines: &[&["W 4 ", " MDIC ", "(read)"], &["R 4 ", " MDIC ", "R=1"]],
+        lines: &[After(&["W 4 ", " MDIC ", "(read)"]), After(&["R 4 ", " MDIC ", "R=1"])],
     },
-    Moment { caption: "it resets the card", lines: &[&["W 4 ", " CTRL ", "RST=1"]] },
+    Moment { caption: "it resets the card", lines: &[After(&["W 4 ", " CTRL ", "RST=1"])] },
     Moment {
         caption: "it allocates a ring of descriptors, and tells the card where it lies",
-        lines: &[&["DMA ", " alloc ", "e1000e_setup_tx_resources"], &["W 4 ", " TDBAL[0] "]],
+        lines: &[After(&["DMA ", " alloc ", "e1000e_setup_tx_resources"]), After(&["W 4 ", " TDBAL[0] "])],
     },
     Moment {
         caption: "the link comes up: an interrupt, and what it is for",
-        lines: &[&["IRQ ", "e1000_msix_other"], &["R 4 ", " ICR ", "LSC=1"], &["LOG ", "Link is Up"]],
+        lines: &[
+            After(&["IRQ ", "e1000_msix_other"]),
+            After(&["R 4 ", " ICR ", "LSC=1"]),
+            After(&["LOG ", "Link is Up"]),
+        ],
     },
     Moment {
         caption: "a packet's life: it is given to the card, the doorbell is written; the answer is in a buffer that the \
                   card had",
         lines: &[
-            &["DMA ", " map to device ", " ping-", "e1000_xmit_frame"],
-            &["W 4 ", " TDT[0] "],
-            &["IRQ ", "e1000_intr_msix_rx"],
-            &["DMA ", "unmap from device ", "e1000_clean_rx_irq"],
-            &["DMA ", " map from device ", "e1000_alloc_rx_buffers"],
-            &["IRQ ", "e1000_intr_msix_tx"],
-            &["DMA ", "unmap to device ", SAME],
+            After(&["DMA ", " map to device ", " ping-", "e1000_xmit_frame"]),
+            After(&["W 4 ", " TDT[0] "]),
+            After(&["IRQ ", "e1000_intr_msix_rx"]),
+            After(&["DMA ", "unmap from device ", "e1000_clean_rx_irq"]),
+            After(&["DMA ", " map from device ", "e1000_alloc_rx_buffers"]),
+            After(&["IRQ ", "e1000_intr_msix_tx"]),
+            After(&["DMA ", "unmap to device ", SAME]),
         ],
     },
     Moment {
         caption: "the driver goes",
-        lines: &[&["W 4 ", " CTRL ", "RST=1", " modprobe-"], &["unmapped"]],
+        lines: &[After(&["W 4 ", " CTRL ", "RST=1", " modprobe-"]), After(&["unmapped"])],
     },
 ];
 
-/// CPU 0 has the first pair of queues, and waits for each command before it gives the next.
 const NVME: &[Moment] = &[
-    Moment { caption: "the driver had mapped the registers long ago", lines: &[&["mapped already"]] },
+    Moment { caption: "the driver had mapped the registers long ago", lines: &[After(&["mapped already"])] },
     Moment {
         caption: "a block's life: the disk is given memory for it, a command is queued, its doorbell written, and an \
                   interrupt comes",
         lines: &[
-            &["    0  DMA ", " map from device "],
-            &["W 4 ", " SQ1TDBL ", "nvme_queue_rq"],
-            &["IRQ ", " MSI-X 1 ", "nvme_irq"],
-            &["W 4 ", " CQ1HDBL ", "nvme_poll_cq"],
-            &["DMA ", "unmap from device ", SAME],
+            After(&["W 4 ", " SQ1TDBL ", "nvme_queue_rq"]),
+            Before(&["DMA ", " map from device "]),
+            After(&["IRQ ", " MSI-X 1 ", "nvme_irq"]),
+            After(&["W 4 ", " CQ1HDBL ", "nvme_poll_cq"]),
+            // From Linux 6.16 on it leaves out what would need nothing to be done.
+            Maybe(&["DMA ", "unmap from device ", SAME]),
         ],
     },
     Moment {
         caption: "and so on each CPU, on a pair of queues of its own",
-        lines: &[&["SQ1TDBL "], &["SQ2TDBL "], &["SQ3TDBL "], &["SQ4TDBL "]],
+        lines: &[After(&["SQ1TDBL "]), After(&["SQ2TDBL "]), After(&["SQ3TDBL "]), After(&["SQ4TDBL "])],
     },
 ];
 
 const I801: &[Moment] = &[
     Moment {
         caption: "the driver switches the controller on in its configuration space",
-        lines: &[&["CFG W", "i801"]],
+        lines: &[After(&["CFG W", "i801"])],
     },
     Moment {
         caption: "it reads from address 0x50, by ports: where from, start, and an interrupt when it is done",
         lines: &[
-            &["OUT 1 ", " 4+00004 ", " 0xa1 "],
-            &["OUT 1 ", " 4+00002 "],
-            &["IRQ ", "i801_isr"],
-            &["IN  1 ", " 4+00000 ", "i801_isr"],
+            After(&["OUT 1 ", " 4+00004 ", " 0xa1 "]),
+            After(&["OUT 1 ", " 4+00002 "]),
+            After(&["IRQ ", "i801_isr"]),
+            After(&["IN  1 ", " 4+00000 ", "i801_isr"]),
         ],
     },
 ];
@@ -138,21 +154,36 @@ pub(super) fn told(trapline: &Path, name: &str, trace: &Path) -> Result<String> 
     Ok(told)
 }
 
-/// Where the lines are that have these words, in the order of the trace, from `next` on.
-fn find(lines: &[(&str, String)], next: usize, wanted: &[&[&str]]) -> Option<Vec<usize>> {
+/// Where the lines of a moment are, in the order of the trace, from `next` on.
+fn find(lines: &[(&str, String)], next: usize, wanted: &[Line]) -> Option<Vec<usize>> {
     let mut found: Vec<usize> = Vec::new();
-    let mut same = "";
-    for words in wanted {
-        let from = found.first().map_or(next, |first| first + 1);
+    let mut same = None;
+    // Seconds, CPU, what, device, address.
+    let column = |at: usize, number| lines[at].1.split_whitespace().nth(number);
+    for line in wanted {
+        let (After(words) | Maybe(words) | Before(words)) = line;
         let is_it = |at: &usize| {
             let plain = &lines[*at].1;
-            let has = |word: &&str| plain.contains(if *word == SAME { same } else { word });
+            let has = |word: &&str| plain.contains(if *word == SAME { same.unwrap_or(SAME) } else { word });
             !found.contains(at) && words.iter().all(has)
         };
-        let at = (from..lines.len()).find(is_it)?;
-        if found.is_empty() {
-            // Seconds, CPU, what, device, address.
-            same = lines[at].1.split_whitespace().nth(4).unwrap_or_default();
+        let first = found.first().copied();
+        let behind = first.map_or(next, |first| first + 1);
+        let at = match line {
+            After(_) | Maybe(_) => (behind..lines.len()).find(is_it),
+            Before(_) => {
+                let first = first?;
+                (next..first).rev().find(|at| is_it(at) && column(*at, 1) == column(first, 1))
+            }
+        };
+        let Some(at) = at else {
+            if matches!(line, Maybe(_)) {
+                continue;
+            }
+            return None;
+        };
+        if column(at, 2) == Some("DMA") {
+            same = same.or(column(at, 4));
         }
         found.push(at);
     }
@@ -164,20 +195,25 @@ fn find(lines: &[(&str, String)], next: usize, wanted: &[&[&str]]) -> Option<Vec
 mod tests {
     use super::*;
 
+    const LINES: [&str; 6] = [
+        "1.0 2 DMA 00:05.0 0x10 unmap to device",
+        "1.1 2 DMA 00:05.0 0x20 map to device",
+        "1.2 2 DMA 00:05.0 0x10 unmap to device",
+        "1.3 3 DMA 00:05.0 0x30 map to device",
+        "1.4 2 W 4",
+        "1.5 2 DMA 00:05.0 0x20 unmap to device",
+    ];
+
     #[test]
-    fn lines_of_a_moment_are_found_after_its_first_and_shown_in_their_order() {
-        let lines: Vec<(&str, String)> = [
-            "1.0 2 DMA 00:05.0 0x10 unmap to device",
-            "1.1 2 DMA 00:05.0 0x20 map to device",
-            "1.2 2 DMA 00:05.0 0x10 unmap to device",
-            "1.3 2 DMA 00:05.0 0x20 unmap to device",
-            "1.4 2 W 4",
-        ]
-        .map(|line| (line, line.to_owned()))
-        .into();
-        let wanted: &[&[&str]] = &[&["DMA ", " map "], &["W 4"], &["unmap ", SAME]];
-        assert_eq!(find(&lines, 0, wanted), Some(vec![1, 3, 4]));
-        assert_eq!(find(&lines, 2, wanted), None);
-        assert_eq!(find(&lines, 0, &[&["unmap"], &["unmap"]]), Some(vec![0, 2]));
+    fn lines_of_a_moment_are_found_around_its_first_and_shown_in_their_order() {
+        let lines: Vec<(&str, String)> = LINES.map(|line| (line, line.to_owned())).into();
+        let find = |next, wanted: &[Line]| find(&lines, next, wanted);
+        let unmap = After(&["unmap ", SAME]);
+        assert_eq!(find(0, &[After(&["DMA ", " map "]), After(&["W 4"]), unmap]), Some(vec![1, 4, 5]));
+        assert_eq!(find(0, &[After(&["W 4"]), Before(&[" map "]), unmap]), Some(vec![1, 4, 5]));
+        assert_eq!(find(0, &[After(&["unmap"]), After(&["unmap"])]), Some(vec![0, 2]));
+        assert_eq!(find(5, &[After(&["W 4"])]), None);
+        assert_eq!(find(0, &[After(&["W 4"]), After(&["R 4"])]), None);
+        assert_eq!(find(0, &[After(&["W 4"]), Maybe(&["R 4"])]), Some(vec![4]));
     }
 }

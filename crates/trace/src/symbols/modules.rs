@@ -19,7 +19,7 @@ pub(super) struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Module {
     pub(super) listed: Listed,
-    /// Its code ends here or before: all its parts would end here, or another module begins.
+    /// Its code ends here or before: all its parts end here, or another module may begin.
     pub(super) limit: u64,
     /// The end of the page of its last function: its code ends here or behind.
     pub(super) occupied: u64,
@@ -64,9 +64,12 @@ impl Module {
 /// How far the code of each module reaches; `before` is what was known of it, `lines` are those of
 /// `/proc/kallsyms`.
 ///
-/// `/proc/modules` gives the size of all parts together. The next module ends what may be this
-/// one's, also after it is gone: from 6.13 on the code of modules lies side by side
-/// (mm/execmem.c), so the one that is gone left its names where this one only seems to reach.
+/// `/proc/modules` gives the size of all parts together. Before 6.4 they lie together, data behind
+/// code, so nothing else lies within that. After it the code lies apart, and from 6.13 on side by
+/// side with that of others (mm/execmem.c): one that came and went before it was known may have
+/// been anywhere behind the last function's page. So such a module ends with that page, and the
+/// next one's beginning ends it too. (A last function that reaches into the next page has no name
+/// there: rather none than another module's.)
 pub(super) fn measure<'a, Lines>(
     before: &[Module],
     listed: Vec<Listed>,
@@ -86,20 +89,26 @@ where
         .into_iter()
         .map(|listed| Module { limit: limit(&listed), occupied: listed.base, listed })
         .collect();
+    let mut are_whole = vec![false; modules.len()];
     // Symbols of one module follow each other.
     let mut last = 0;
-    for (address, name) in
-        lines().filter_map(|(address, is_code, _, name)| Some((address, is_code.then_some(name?)?)))
+    for (address, is_code, name) in
+        lines().filter_map(|(address, is_code, _, name)| Some((address, is_code, name?)))
     {
         if modules.get(last).is_none_or(|module| module.name() != name) {
             let Some(at) = modules.iter().position(|module| module.name() == name) else { continue };
             last = at;
         }
         let module = &mut modules[last];
-        if module.holds(address) {
+        if module.holds(address) && !is_code {
+            are_whole[last] = true;
+        } else if module.holds(address) {
             let page = (address / PAGE + 1).saturating_mul(PAGE);
             module.occupied = module.occupied.max(page.min(module.limit));
         }
+    }
+    for (module, _) in modules.iter_mut().zip(are_whole).filter(|(_, is_whole)| !is_whole) {
+        module.limit = module.occupied;
     }
     modules
 }

@@ -70,8 +70,8 @@ fn a_symbol_is_described_as_the_kernel_prints_it_data_too() {
     assert_eq!(text(0xffff_ffff_c040_0004).unwrap(), "e1000e_read_phy+0x4/0x100 [e1000e]");
     assert_eq!(
         text(0xffff_ffff_c040_0104).unwrap(),
-        "e1000_probe+0x4/0x4f00 [e1000e]",
-        "to the module's end"
+        "e1000_probe+0x4/0xf00 [e1000e]",
+        "to the end of the page: where the module's code ends nobody tells"
     );
     assert_eq!(text(0xffff_ffff_8200_0000), None, "the last one of the kernel has no end");
     assert_eq!(text(0xffff_8880_0000_1234), None);
@@ -208,8 +208,8 @@ fn a_module_has_what_follows_its_code_only_until_another_lies_there() {
 
 #[test]
 fn what_a_module_left_does_not_name_the_end_of_the_last_function_of_the_one_that_took_its_place() {
-    // The last function of NVMe's begins in the first page and ends in the second.
-    let long = "ffffffffc0400f00 t nvme_ioctl\t[nvme]\n";
+    // The last function of NVMe's begins in the first page and ends in the second; data follow it.
+    let long = "ffffffffc0400f00 t nvme_ioctl\t[nvme]\nffffffffc0403000 d nvme_driver\t[nvme]\n";
     let before = "ffffffffc0400000 t first\t[before]\nffffffffc0401000 t second\t[before]\n";
     let proc = Proc::new(&format!("{KERNEL}{before}"), "before 20480 0 - Live 0xffffffffc0400000\n");
     let mut symbols = Symbols::load(proc.0.path()).unwrap();
@@ -217,6 +217,18 @@ fn what_a_module_left_does_not_name_the_end_of_the_last_function_of_the_one_that
     proc.set(&format!("{KERNEL}{NVME}{long}"), "nvme 20480 0 - Live 0xffffffffc0400000\n");
     assert!(symbols.refresh().unwrap());
     assert_eq!(name(&symbols, 0xffff_ffff_c040_1080).unwrap(), "nvme_ioctl+0x180 nvme");
+}
+
+#[test]
+fn what_lies_behind_the_code_of_a_module_whose_data_lie_elsewhere_is_not_named_by_it() {
+    // Seen on 7.3: i2c_i801 came and went behind i2c_dev, between two looks at the list.
+    let i2c_dev = "ffffffffc0400000 t i2cdev_ioctl\t[i2c_dev]\nffffffffc0400f80 t i2cdev_exit\t[i2c_dev]\n\
+                   ffffffffc0a00000 d i2cdev_fops\t[i2c_dev]\n";
+    let proc = Proc::new(&format!("{KERNEL}{i2c_dev}"), "i2c_dev 28672 0 - Live 0xffffffffc0400000\n");
+    let symbols = Symbols::load(proc.0.path()).unwrap();
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_0ff0).unwrap(), "i2cdev_exit+0x70 i2c_dev");
+    assert_eq!(name(&symbols, 0xffff_ffff_c040_1010), None, "whose it is nobody knows");
+    assert_eq!(symbols.code_of("i2c_dev"), Some(0xffff_ffff_c040_0000..0xffff_ffff_c040_1000));
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) const MADE: &[Row] = &[
         command: "echo 0 > /proc/sys/kernel/ftrace_enabled",
         status: 1,
         says: &["busy"],
-        after: "rmmod trapline",
+        // On again, should the kernel not have refused: the module can't go otherwise.
+        after: "echo 1 > /proc/sys/kernel/ftrace_enabled\nrmmod trapline",
         // Later kernels don't let it be switched off at all.
         until: Some(Series::V6_12OfTrixie),
     },
