@@ -36,22 +36,16 @@ pub(crate) fn width(instruction: &Instruction, layout: &Layout, told: u16) -> u1
             }
         }
         (Opcode::CRC32, 0xf1) => operand_size,
-        (Opcode::MOVD | Opcode::MOVQ, 0x6e) if layout.encoding == Encoding::Legacy => {
+        (Opcode::MOVD | Opcode::MOVQ, 0x6e) => {
             if wide {
                 8
             } else {
                 4
             }
         }
-        (Opcode::CVTDQ2PD | Opcode::CVTPS2PI | Opcode::CVTTPS2PI, _)
-            if layout.encoding == Encoding::Legacy =>
-        {
-            8
-        }
+        (Opcode::CVTDQ2PD | Opcode::CVTPS2PI | Opcode::CVTTPS2PI, _) => 8,
         // 66h says nothing beside F2h or F3h.
-        (Opcode::CVTSI2SS | Opcode::CVTSI2SD, 0x2a) | (Opcode::ADCX | Opcode::ADOX, 0xf6)
-            if layout.encoding == Encoding::Legacy =>
-        {
+        (Opcode::CVTSI2SS | Opcode::CVTSI2SD, 0x2a) | (Opcode::ADCX | Opcode::ADOX, 0xf6) => {
             if wide {
                 8
             } else {

@@ -59,6 +59,17 @@ enum Part {
     Other,
 }
 
+impl Part {
+    /// What it is beside a memory operand.
+    fn source(self) -> Option<Source> {
+        match self {
+            Self::Register(_) => Some(Source::Register),
+            Self::Immediate(_) => Some(Source::Immediate),
+            _ => None,
+        }
+    }
+}
+
 /// A decoded instruction while its plan is made.
 struct Reading<'a> {
     instruction: &'a Instruction,
@@ -99,14 +110,11 @@ impl<'a> Reading<'a> {
     /// The operand; a memory operand also fills in the address, of which an instruction has one.
     fn part(&mut self, operand: Raw) -> Part {
         match operand {
+            // The unsigned ones are those of instructions that are not emulated.
             Raw::ImmediateI8 { imm } => Part::Immediate(imm as u64),
-            Raw::ImmediateU8 { imm } => Part::Immediate(imm.into()),
             Raw::ImmediateI16 { imm } => Part::Immediate(imm as u64),
-            Raw::ImmediateU16 { imm } => Part::Immediate(imm.into()),
             Raw::ImmediateI32 { imm } => Part::Immediate(imm as u64),
-            Raw::ImmediateU32 { imm } => Part::Immediate(imm.into()),
             Raw::ImmediateI64 { imm } => Part::Immediate(imm as u64),
-            Raw::ImmediateU64 { imm } => Part::Immediate(imm),
             Raw::Register { reg } => {
                 let slot = slot(reg).map(|slot| corrections::register(self.instruction, slot));
                 slot.map_or(Part::Other, Part::Register)
@@ -197,13 +205,9 @@ impl<'a> Reading<'a> {
                     Operation::PopMemory | Operation::Pop => Stack::Pop(self.stack_width()),
                     _ => Stack::None,
                 };
-                match operation {
-                    Operation::Push(_) | Operation::Pop => plan.address = Address::NONE,
-                    Operation::Translate => {
-                        plan.address.base = Base::Register(Gpr::Rbx);
-                        plan.register = Slot::low(Gpr::Rax, 1);
-                    }
-                    _ => {}
+                if operation == Operation::Translate {
+                    plan.address.base = Base::Register(Gpr::Rbx);
+                    plan.register = Slot::low(Gpr::Rax, 1);
                 }
             }
             None => foreign::fill_in(&mut plan, self.instruction, &self.layout, self.memory_at(), bytes),
@@ -299,13 +303,7 @@ impl<'a> Reading<'a> {
 
     /// The first operand is memory.
     fn memory_first(&self, opcode: Opcode, second: Part, third: Part) -> Option<Operation> {
-        let source = match second {
-            Part::Register(_) => Some(Source::Register),
-            Part::Immediate(_) => Some(Source::Immediate),
-            _ => None,
-        };
-        let alone = second == Part::Absent;
-        let by_register = source == Some(Source::Register) && third == Part::Absent;
+        let source = second.source();
         if third != Part::Absent && !matches!(opcode, Opcode::SHLD | Opcode::SHRD) {
             return None;
         }
@@ -318,31 +316,26 @@ impl<'a> Reading<'a> {
         if let Some(bit) = bit(opcode) {
             return Some(Operation::Bit(bit, source?));
         }
-        if opcode.is_setcc() && alone {
+        if opcode.is_setcc() {
             return Some(Operation::SetIf(self.layout.opcode & 15));
         }
-        let count = match third {
-            Part::Immediate(_) => Source::Immediate,
-            _ => Source::Register,
-        };
         match opcode {
-            Opcode::MOV => Some(Operation::Store(source?)),
-            Opcode::MOVNTI if by_register => Some(Operation::Store(Source::Register)),
-            Opcode::MOVBE if by_register => Some(Operation::StoreSwapped),
-            Opcode::XCHG if by_register => Some(Operation::Exchange),
-            Opcode::XADD if by_register => Some(Operation::ExchangeAdd),
-            Opcode::CMPXCHG if by_register => Some(Operation::CompareExchange),
-            Opcode::CMPXCHG8B | Opcode::CMPXCHG16B if alone => Some(Operation::CompareExchangePair),
-            Opcode::INC if alone => Some(Operation::Unary(Unary::Inc)),
-            Opcode::DEC if alone => Some(Operation::Unary(Unary::Dec)),
-            Opcode::NOT if alone => Some(Operation::Unary(Unary::Not)),
-            Opcode::NEG if alone => Some(Operation::Unary(Unary::Neg)),
-            Opcode::MUL if alone => Some(Operation::MultiplyWide(false)),
-            Opcode::IMUL if alone => Some(Operation::MultiplyWide(true)),
-            Opcode::PUSH if alone => Some(Operation::PushMemory),
-            Opcode::POP if alone => Some(Operation::PopMemory),
-            Opcode::SHLD if source == Some(Source::Register) => Some(Operation::ShiftLeftDouble(count)),
-            Opcode::SHRD if source == Some(Source::Register) => Some(Operation::ShiftRightDouble(count)),
+            Opcode::MOV | Opcode::MOVNTI => Some(Operation::Store(source?)),
+            Opcode::MOVBE => Some(Operation::StoreSwapped),
+            Opcode::XCHG => Some(Operation::Exchange),
+            Opcode::XADD => Some(Operation::ExchangeAdd),
+            Opcode::CMPXCHG => Some(Operation::CompareExchange),
+            Opcode::CMPXCHG8B | Opcode::CMPXCHG16B => Some(Operation::CompareExchangePair),
+            Opcode::INC => Some(Operation::Unary(Unary::Inc)),
+            Opcode::DEC => Some(Operation::Unary(Unary::Dec)),
+            Opcode::NOT => Some(Operation::Unary(Unary::Not)),
+            Opcode::NEG => Some(Operation::Unary(Unary::Neg)),
+            Opcode::MUL => Some(Operation::MultiplyWide(false)),
+            Opcode::IMUL => Some(Operation::MultiplyWide(true)),
+            Opcode::PUSH => Some(Operation::PushMemory),
+            Opcode::POP => Some(Operation::PopMemory),
+            Opcode::SHLD => Some(Operation::ShiftLeftDouble(third.source()?)),
+            Opcode::SHRD => Some(Operation::ShiftRightDouble(third.source()?)),
             _ => None,
         }
     }
@@ -365,7 +358,6 @@ impl<'a> Reading<'a> {
             Opcode::MOV | Opcode::MOVZX => Some(Operation::Load),
             Opcode::MOVSX | Opcode::MOVSXD => Some(Operation::LoadSigned),
             Opcode::MOVBE => Some(Operation::LoadSwapped),
-            Opcode::XCHG => Some(Operation::Exchange),
             _ => None,
         }
     }
@@ -402,3 +394,6 @@ pub(crate) fn slot(register: RegSpec) -> Option<Slot> {
 fn told_width(instruction: &Instruction) -> u16 {
     instruction.mem_size().and_then(|size| size.bytes_size()).map_or(0, u16::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ pub(crate) fn fill_in(
     if matches!(opcode, Opcode::MOVDIR64B | Opcode::ENQCMD | Opcode::ENQCMDS) {
         // The register operand is the address of a second one, so no copy with one operand will do.
         plan.operation = Operation::Move64;
-        plan.complete = at.is_some() && plan.width == 64;
+        plan.complete = plan.width == 64;
         return;
     }
     let accesses = match known(opcode, is_16_bit(instruction)) {

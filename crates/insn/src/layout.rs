@@ -96,3 +96,6 @@ const fn is_legacy_prefix(byte: u8) -> bool {
 pub(crate) const fn is_dropped_prefix(byte: u8) -> bool {
     matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67)
 }
+
+#[cfg(test)]
+mod tests;

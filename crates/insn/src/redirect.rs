@@ -122,3 +122,6 @@ impl Code {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,12 @@ pub(crate) const fn mask(width: u8) -> u64 {
 /// The low `width` bytes of `value`, sign-extended.
 #[inline]
 pub(crate) const fn sign_extend(value: u64, width: u8) -> u64 {
-    if width >= 8 || width == 0 {
-        return value;
+    match width {
+        1 => value as i8 as u64,
+        2 => value as i16 as u64,
+        4 => value as i32 as u64,
+        _ => value,
     }
-    let unused = 64 - width as u32 * 8;
-    (((value << unused) as i64) >> unused) as u64
 }
 
 impl Slot {

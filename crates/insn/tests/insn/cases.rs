@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use trapline_insn::{Direction, Gpr, Operands, Plan, Registers, Segment, decode};
+use trapline_insn::{DecodeError, Direction, Gpr, Operands, Plan, Registers, Segment, decode, port_access};
 
 const CASES: &str = include_str!("cases.txt");
 
@@ -102,7 +102,7 @@ fn bytes_that_end_early_are_truncated_not_unknown() {
         let bytes = bytes_of(case.split('#').next().unwrap_or_default());
         for length in 0..bytes.len() {
             let cut = decode(&bytes[..length]);
-            assert_eq!(cut, Err(trapline_insn::DecodeError::Truncated), "{bytes:02x?} cut to {length}");
+            assert_eq!(cut, Err(DecodeError::Truncated), "{bytes:02x?} cut to {length}");
         }
     }
 }
@@ -111,5 +111,20 @@ fn bytes_that_end_early_are_truncated_not_unknown() {
 fn an_unknown_xop_instruction_is_unknown_however_short() {
     // vpshaw %xmm7,%xmm11,%xmm0; found by the fuzz target, since a `pop` would be longer.
     let bytes = [0x8f, 0x89, 0x40, 0x99, 0xc3];
-    assert_eq!(trapline_insn::decode(&bytes), Err(trapline_insn::DecodeError::Unknown));
+    assert_eq!(decode(&bytes), Err(DecodeError::Unknown));
+}
+
+#[test]
+fn bytes_that_are_no_instruction_after_fifteen_are_unknown_not_truncated() {
+    for prefixes in 5..=16 {
+        // movq $0, 0(%rip): eleven bytes.
+        let mut bytes = vec![0x2e; prefixes];
+        bytes.extend([0x48, 0xc7, 0x05, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for length in 15..=bytes.len() {
+            assert_eq!(decode(&bytes[..length]), Err(DecodeError::Unknown), "{:02x?}", &bytes[..length]);
+            assert_eq!(port_access(&bytes[..length]), Err(DecodeError::Unknown), "{:02x?}", &bytes[..length]);
+        }
+        assert_eq!(decode(&bytes[..14]), Err(DecodeError::Truncated));
+        assert_eq!(port_access(&bytes[..14]), Err(DecodeError::Truncated));
+    }
 }

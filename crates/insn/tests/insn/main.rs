@@ -13,6 +13,7 @@ mod cpu;
 mod forms;
 mod interrupted;
 mod machine;
+mod methods;
 mod ports;
 mod steer;
 mod systematic;

@@ -14,6 +14,12 @@ pub(crate) fn random_registers(rng: &mut Rng) -> Registers {
     for register in Gpr::ALL {
         registers.set(register, rng.u64(..));
     }
+    // Repeated strings of no element, under 32-bit addressing or always.
+    match rng.u8(..8) {
+        0 => registers.rcx = 0,
+        1 => registers.rcx &= !0xffff_ffff,
+        _ => {}
+    }
     registers
 }
 
