@@ -40,7 +40,8 @@ pub struct Subject {
     pub model: compare::Device,
 }
 
-/// What is traced, in this order.
+/// What is traced, in this order. e1000e's driver stays for as long as it takes the command to read
+/// the names of its functions.
 pub const SUBJECTS: [Subject; 2] = [
     Subject {
         name: "e1000e",
@@ -51,6 +52,7 @@ ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do sleep 0.05; done
 ping -c 5 -i 0.2 -W 5 10.0.2.2
+sleep 2
 modprobe -r e1000e",
         bdf: "0000:00:02.0",
         regions: &["e1000e-mmio", "msix-table", "msix-pba"],

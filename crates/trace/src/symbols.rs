@@ -241,7 +241,7 @@ impl Symbols {
         let end = || {
             let name = self.module(entry)?;
             let module = self.loaded.iter().find(|module| module.name() == name)?;
-            Some(module.limit).filter(|end| *end > entry.address)
+            Some(module.end()).filter(|end| *end > entry.address)
         };
         let next = next(&self.functions).into_iter().chain(next(&self.objects)).min().or_else(end)?;
         Some(next - entry.address)

@@ -56,7 +56,7 @@ pub(super) struct Seen {
     pub registers: Comparison,
     /// What else was compared.
     pub rows: Vec<Row>,
-    /// The same that no witness can be asked about, a sentence each.
+    /// What no other witness tells of, a sentence each.
     pub alone: Vec<String>,
 }
 
@@ -190,6 +190,11 @@ fn seen(outcome: &Outcome, folder: &Path) -> Result<Option<Vec<Seen>>> {
     };
     let record = fs::read_to_string(folder.join("record")).context("cannot read the record")?;
     let configured = config::recorded(&record, MARKS)?;
+    let (marked, traced) = (configured.len(), subjects().count());
+    ensure!(
+        marked == traced,
+        "the record holds {marked} marked parts of configuration space, expected {traced}"
+    );
     let mut registers = drivers::witnessed(outcome, folder)?.into_iter().map(|seen| seen.comparison);
     let mut all = Vec::new();
     for (subject, configured) in subjects().zip(configured) {

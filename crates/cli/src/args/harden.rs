@@ -80,6 +80,8 @@ pub(crate) enum HardenFormat {
     Human,
     /// One JSON object
     Json,
+    /// A page for a browser, which needs nothing else
+    Html,
 }
 
 const HARDEN_HELP: &str = "\
@@ -103,5 +105,7 @@ Examples:
     trapline harden --device 00:02.0 -- sh -c 'ip link set eth0 up; ping -c 3 10.0.2.2'
   The same of an NVMe disk, for two hours, kept in a folder:
     trapline harden --device nvme0 --budget 2h --state nvme -- sh -c 'sleep 1; dd if=/dev/nvme0n1 of=/dev/null bs=4k count=100'
+  What was found, as a page for a browser:
+    trapline harden --report nvme --format html > nvme.html
   Show one finding again, ten times:
     trapline harden --device 00:02.0 --try 'STATUS ones' --repeat 10 -- ip link set eth0 up";

@@ -360,6 +360,7 @@ fn print(campaign: &Campaign, format: HardenFormat) -> Result<(), OutputError> {
     output::print(|out| match format {
         HardenFormat::Human => report::human(out, campaign),
         HardenFormat::Json => write_json_line(out, &report::json(campaign)),
+        HardenFormat::Html => report::page(out, campaign),
     })
 }
 

@@ -56,7 +56,7 @@ fn every_form_that_accesses_a_port_is_known_and_no_other() {
     // fixed.
     assert!(found >= 6 * 10, "only {found}");
     for opcode in [0xe4..=0xe7u8, 0xec..=0xef].into_iter().flatten() {
-        for prefix in [&[][..], &[0x66], &[0x48], &[0x66, 0x48]] {
+        for prefix in [&[][..], &[0x66], &[0x48], &[0x66, 0x48], &[0x66, 0x41]] {
             let names_port = opcode < 0xe8;
             let mut bytes = prefix.to_vec();
             bytes.push(opcode);

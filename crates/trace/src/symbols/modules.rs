@@ -19,10 +19,12 @@ pub(super) struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Module {
     pub(super) listed: Listed,
-    /// Its code ends here or before: all its parts end here, or another module may begin.
+    /// Its code ends here or before: all its parts would end here, or another module begins.
     pub(super) limit: u64,
     /// The end of the page of its last function: its code ends here or behind.
     pub(super) occupied: u64,
+    /// Whether its data lie behind its code, so that nothing else lies before the limit.
+    pub(super) is_whole: bool,
 }
 
 impl Listed {
@@ -45,9 +47,14 @@ impl Module {
         (self.name(), self.listed.base) == (listed.name.as_str(), listed.base)
     }
 
+    /// Where its code ends, as far as is known.
+    pub(super) fn end(&self) -> u64 {
+        if self.is_whole { self.limit } else { self.occupied }
+    }
+
     /// Whether its code may lie there.
     pub(super) fn holds(&self, address: u64) -> bool {
-        (self.listed.base..self.limit).contains(&address)
+        (self.listed.base..self.end()).contains(&address)
     }
 
     /// Whether its code lies there.
@@ -87,9 +94,8 @@ where
     };
     let mut modules: Vec<Module> = listed
         .into_iter()
-        .map(|listed| Module { limit: limit(&listed), occupied: listed.base, listed })
+        .map(|listed| Module { limit: limit(&listed), occupied: listed.base, is_whole: false, listed })
         .collect();
-    let mut are_whole = vec![false; modules.len()];
     // Symbols of one module follow each other.
     let mut last = 0;
     for (address, is_code, name) in
@@ -100,15 +106,15 @@ where
             last = at;
         }
         let module = &mut modules[last];
-        if module.holds(address) && !is_code {
-            are_whole[last] = true;
-        } else if module.holds(address) {
+        if !(module.listed.base..module.limit).contains(&address) {
+            continue;
+        }
+        if is_code {
             let page = (address / PAGE + 1).saturating_mul(PAGE);
             module.occupied = module.occupied.max(page.min(module.limit));
+        } else {
+            module.is_whole = true;
         }
-    }
-    for (module, _) in modules.iter_mut().zip(are_whole).filter(|(_, is_whole)| !is_whole) {
-        module.limit = module.occupied;
     }
     modules
 }
