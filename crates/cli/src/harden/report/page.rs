@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use anstream::adapter::strip_str;
 use askama::Template;
 
-use super::{NO_RESET, command, during, explained, figures, others, places, title, told};
+use super::{NO_RESET, command, during, explained, figures, others, places, plural, title, told};
 use crate::harden::campaign::{About, Campaign, Finding};
 use crate::harden::experiment::{Experiment, Lie};
 use crate::harden::outcome::Trouble;
@@ -51,7 +51,8 @@ struct Shown {
     during: String,
     rule: String,
     shown: usize,
-    tried: usize,
+    /// `3 times`
+    tried: String,
     others: Option<String>,
     again: String,
     explained: String,
@@ -122,7 +123,7 @@ fn shown(number: usize, finding: &Finding, about: &About) -> io::Result<Shown> {
         during: during(&shortest.outcome),
         rule: shortest.experiment.text(),
         shown: *shown,
-        tried: *tried,
+        tried: plural(*tried, "time"),
         others: others(finding),
         again: command(about, &shortest.experiment),
         explained: strip_str(&explained(&shortest.outcome)?).to_string(),
@@ -169,6 +170,7 @@ mod tests {
             "the kernel oopsed in &#60;edu&#62;",
             "trapline harden --device 0000:00:01.0 --try &#39;STATUS ones&#39; --seed 7",
             "edu_read+0x12",
+            "<dd>1 of 1 time</dd>",
             "&#60;script&#62;",
             "<td class=\"good\">failed</td>",
         ] {
