@@ -34,6 +34,10 @@ pub struct Subject {
     pub command: &'static str,
     /// Its PCI address in the machine.
     pub bdf: &'static str,
+    /// What the names of its interrupts' handlers begin with, as the kernel has them.
+    pub handlers: &'static str,
+    /// QEMU's names for its ports.
+    pub ports: &'static [&'static str],
     /// QEMU's names for its registers.
     pub regions: &'static [&'static str],
     /// What its model takes.
@@ -55,6 +59,8 @@ ping -c 5 -i 0.2 -W 5 10.0.2.2
 sleep 2
 modprobe -r e1000e",
         bdf: "0000:00:02.0",
+        handlers: "eth0",
+        ports: &[],
         regions: &["e1000e-mmio", "msix-table", "msix-pba"],
         model: compare::Device::E1000E,
     },
@@ -69,6 +75,8 @@ sleep 0.5",
 done
 wait",
         bdf: "0000:00:03.0",
+        handlers: "nvme0q",
+        ports: &[],
         regions: &["nvme", "msix-table", "msix-pba"],
         model: compare::Device::NVME,
     },

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{Scenario, succeeds};
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::witnesses::Events;
 use crate::witnesses::interrupts::{self, has};
+use crate::witnesses::{Events, lost_nothing};
 
 pub(super) const EQUAL: Scenario = Scenario {
     name: "every interrupt of e1000e, NVMe and xHCI while they bind, work and go is told once, by line, MSI and MSI-X, as /proc/interrupts and the kernel's own tracepoints have it",
@@ -145,7 +145,7 @@ fn check(folder: &Path, way: &Way) -> Result<()> {
         let path = folder.join(format!("{what}.{}", way.mode));
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    interrupts::lost_nothing(&read("stats")?)?;
+    lost_nothing(&read("stats")?)?;
     let events = Events::read(&folder.join(format!("{}.trace", way.mode)))?;
     let interrupts: Vec<&Value> = events.of("interrupt").collect();
     let is_in_thread = |event: &&&Value| has(event, "thread");

@@ -98,7 +98,7 @@ pub fn recorded(record: &str, marks: &str) -> Result<Vec<Vec<(u32, Access)>>> {
     }
     let is_mark = |(_, access): &&(u32, Access)| access.device == marks && access.offset == MARK;
     let at: Vec<usize> = (0..all.len()).filter(|&number| is_mark(&&all[number])).collect();
-    ensure!(at.len() >= 2, "{} marks are recorded", at.len());
+    ensure!(at.len() >= 2 && at.len().is_multiple_of(2), "{} marks are recorded, expected pairs", at.len());
     let pairs = at.chunks_exact(2).map(|pair| all[pair[0]..=pair[1]].to_vec());
     Ok(pairs.collect())
 }
@@ -141,5 +141,8 @@ memory_region_ops_read cpu 3 mr 0x1 addr 0xcfc value 0x10d38086 size 4 name 'pci
         assert_eq!((part.len(), &part[1]), (3, &(2, written)));
         assert_eq!((part[0].0, part[2].0), (1, 0));
         assert!(recorded(RECORD, "0000:00:02.0").is_err());
+        let odd =
+            format!("{RECORD}{}", RECORD.lines().take(2).map(|line| format!("{line}\n")).collect::<String>());
+        assert!(recorded(&odd, "0000:00:01.0").is_err());
     }
 }

@@ -56,6 +56,17 @@ impl Events {
     }
 }
 
+/// That ftrace's buffers lost nothing, of which these are the statistics (`per_cpu/cpu*/stats`).
+///
+/// # Errors
+/// One of them was too small.
+pub fn lost_nothing(stats: &str) -> Result<()> {
+    for line in stats.lines().filter(|line| line.starts_with("overrun")) {
+        ensure!(line == "overrun: 0", "ftrace's buffer was too small: {line}");
+    }
+    Ok(())
+}
+
 /// A number in an event, as `0x1f` or in decimal.
 fn number(event: &Value, field: &str) -> Result<u64> {
     let value = &event[field];
@@ -155,5 +166,11 @@ mod tests {
         assert!(error.starts_with("on CPU 0 we have 3, the model 2; number 1 is Some(\"2\")"), "{error}");
         assert!(theirs.equals(&theirs.clone(), "itself").is_ok());
         assert_eq!((ours.cpus(), ours.all().count()), (2, 4));
+    }
+
+    #[test]
+    fn a_buffer_that_was_too_small_is_an_error() {
+        assert!(lost_nothing("entries: 3\noverrun: 0\n").is_ok());
+        assert!(lost_nothing("entries: 3\noverrun: 0\noverrun: 2\n").is_err());
     }
 }

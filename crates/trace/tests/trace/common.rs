@@ -1,8 +1,9 @@
 //! A small trace with one of everything, made through the same steps as a real one: records, merge,
-//! names.
+//! names; and what holds texts against files.
 
 use std::convert::Infallible;
 
+use expect_test::ExpectFile;
 use trapline_abi::{AccessPayload, Flags, Kind, MapPayload, Record, TaskPayload, Way};
 use trapline_trace::{Bar, Device, Event, Header, Merge, Names, Registers, Symbols, Totals};
 
@@ -160,4 +161,11 @@ pub(crate) fn play(mut each: impl FnMut(&Event<'_>)) {
         Ok::<_, Infallible>(())
     });
     assert_eq!((merge.malformed(), merge.late()), (0, 0));
+}
+
+/// What is written is what a file of `tests/data` holds.
+pub(crate) fn check(expected: ExpectFile, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::new();
+    write(&mut out);
+    expected.assert_eq(&String::from_utf8(out).unwrap());
 }

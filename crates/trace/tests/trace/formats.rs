@@ -3,18 +3,12 @@
 
 use std::io::{self, Write};
 
-use crate::common::{header, names, play, totals};
-use expect_test::{ExpectFile, expect_file};
+use crate::common::{check, header, names, play, totals};
+use expect_test::expect_file;
 use trapline_abi::Flags;
 use trapline_trace::{
     Access, Event, Header, Human, JsonLines, Mark, Mmiotrace, Sink, Summary, Totals, Value, What,
 };
-
-fn check(expected: ExpectFile, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut out = Vec::new();
-    write(&mut out);
-    expected.assert_eq(&String::from_utf8(out).unwrap());
-}
 
 fn run(mut sink: impl Sink) {
     play(|event| sink.event(event).unwrap());

@@ -4,7 +4,8 @@
 
 use std::convert::Infallible;
 
-use expect_test::{ExpectFile, expect_file};
+use crate::common::check;
+use expect_test::expect_file;
 use trapline_abi::{Flags, HitPayload, Kind, LIST_GONE, ListEntry, ProbeCounts, Record, TaskPayload};
 use trapline_trace::{
     Ending, Event, FileWriter, Format, Header, Human, Item, JsonLines, Layout, Merge, Mmiotrace, Moment,
@@ -106,12 +107,6 @@ fn play(mut each: impl FnMut(&Event<'_>)) {
         Ok::<_, Infallible>(())
     });
     assert_eq!(merge.malformed(), 0);
-}
-
-fn check(expected: ExpectFile, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut out = Vec::new();
-    write(&mut out);
-    expected.assert_eq(&String::from_utf8(out).unwrap());
 }
 
 fn run(mut sink: impl Sink) {

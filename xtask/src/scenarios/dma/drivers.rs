@@ -10,7 +10,7 @@ use super::{Scenario, events};
 use crate::scenarios::succeeds;
 use crate::setup::Series;
 use crate::vm::Options;
-use crate::witnesses::{dma, interrupts};
+use crate::witnesses::{dma, lost_nothing};
 
 pub(in crate::scenarios) const AS_THE_KERNEL: Scenario = Scenario {
     name: "every buffer of e1000e, NVMe, AHCI, xHCI, virtio and HD audio is told once, as the kernel's own tracepoints have it, and all are taken back; each line of the kernel log too",
@@ -167,7 +167,7 @@ rmmod trapline",
         ensure!(!ftrace.contains(" dma_"), "6.1 has tracepoints of DMA now: compare with them");
         return Ok(true);
     }
-    interrupts::lost_nothing(&read("stats")?)?;
+    lost_nothing(&read("stats")?)?;
     let theirs = dma::recorded(&ftrace, &DRIVEN.map(|(device, ..)| device))?;
     dma::equal(&ours, &theirs, "the kernel")?;
     Ok(true)
