@@ -61,6 +61,26 @@ fn every_breakage_names_a_test_that_exists() {
     }
 }
 
+/// Tests are run by their exact names, which begin with the module.
+#[test]
+fn a_test_of_a_program_that_is_made_of_modules_is_named_with_its_module() {
+    let files = workspace::files().unwrap();
+    for Breakage { name, test, .. } in breakage::read().unwrap() {
+        let Test::Command(line) = &test else { continue };
+        let Some((_, rest)) = line.split_once(" --test ") else { continue };
+        let (program, path) = rest.split_once(' ').unwrap();
+        let main = format!("tests/{program}/main.rs");
+        let Some(main) = files.iter().find(|file| file.ends_with(&main)) else { continue };
+        let file = match path.split_once("::") {
+            Some((module, _)) => main.with_file_name(format!("{module}.rs")),
+            None => main.clone(),
+        };
+        let text = fs::read_to_string(workspace::root().join(&file)).unwrap_or_default();
+        let function = format!("fn {}(", path.rsplit("::").next().unwrap_or_default());
+        assert!(text.contains(&function), "breakages/{name}.toml: {} lacks `{function}`", file.display());
+    }
+}
+
 #[test]
 fn rows_and_breakages_can_be_chosen_by_name() {
     let (rows, all) = (rows::read().unwrap(), breakage::read().unwrap());
