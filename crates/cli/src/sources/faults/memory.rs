@@ -147,7 +147,9 @@ impl Memory {
         let changed =
             !error_code.has(ErrorCode::PRESENT) && known.is_some_and(|known| known.touched.contains(&page));
         let stale = known.is_none_or(|known| known.read.elapsed() > STALE);
-        let current = (changed || stale) && self.read(tgid);
+        // What was read a moment ago may be older than the mapping.
+        let explained = known.is_some_and(|known| known.areas.iter().any(|area| area.holds(address)));
+        let current = (changed || stale || !explained) && self.read(tgid);
         if let Some(known) = self.processes.get_mut(&tgid) {
             known.touched.insert(page);
             if changed && !current {
@@ -355,5 +357,29 @@ mod tests {
         fs::remove_file(&maps).unwrap();
         memory.expect(5, address, ErrorCode(7));
         assert_eq!(memory.describe(5, &fault(7)).memory.unwrap(), "copy on write, anonymous");
+    }
+
+    #[test]
+    fn memory_mapped_just_after_the_last_look_is_told_though_its_process_has_ended_since() {
+        const CODE: &str = "00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/busybox\n";
+        let (folder, system) = with(&[("proc/5/maps", CODE)]);
+        let maps = folder.path().join("proc/5/maps");
+        let mut memory = Memory::new(&system);
+        memory.expect(5, 0x400010, ErrorCode(0x14));
+        fs::write(&maps, format!("{CODE}7f1000000000-7f1000021000 rw-p 00000000 00:00 0\n")).unwrap();
+        let address = 0x7f10_0000_00ab;
+        memory.expect(5, address, ErrorCode(7));
+        fs::remove_file(&maps).unwrap();
+        let fault = PageFault {
+            address,
+            error_code: ErrorCode(7),
+            ip: 0x400010,
+            stack: 0,
+            flags: Flags(0),
+            took: None,
+            memory: None,
+            site: None,
+        };
+        assert_eq!(memory.describe(5, &fault).memory.as_deref(), Some("copy on write, anonymous"));
     }
 }
