@@ -34,7 +34,8 @@ pub fn modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let out = workspace::cache_dir(Path::new("modules").join(&kernel.release))?;
-    let _lock = workspace::lock("modules")?;
+    // For each kernel one: nobody waits for the modules of another.
+    let _lock = workspace::lock(&format!("modules-{}", kernel.release))?;
     let fingerprint = format!("{:016x}", fingerprint(kernel)?);
     let stamp = out.join("fingerprint");
     if fs::read_to_string(&stamp).ok().as_deref() != Some(&fingerprint) {

@@ -37,6 +37,7 @@ mod table;
 mod together;
 mod uses;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,9 +46,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
-use crate::setup::Series;
+use crate::setup::{self, Kernel, Series};
 use crate::vm::{self, Ended, Options, Outcome, Output};
-use crate::{exec, interrupt};
+use crate::{build, exec, interrupt};
 
 /// What must hold.
 pub struct Scenario {
@@ -84,6 +85,7 @@ pub fn runs_on(series: Series) -> Vec<Run> {
 pub fn run_all(runs: &[Run], done: impl Fn(Run, Result<()>, Duration) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
+        scope.spawn(|| set_up(runs));
         for _ in 0..vm::host_cores().min(runs.len()) {
             scope.spawn(|| {
                 // Relaxed: the counter orders nothing.
@@ -96,6 +98,19 @@ pub fn run_all(runs: &[Run], done: impl Fn(Run, Result<()>, Duration) + Sync) {
             });
         }
     });
+}
+
+/// Sets up the kernels ahead of their scenarios: that waits for the network and for a disk, and two
+/// scenarios at once would wait for it.
+fn set_up(runs: &[Run]) {
+    let all: BTreeSet<Series> = runs.iter().map(|run| run.series).collect();
+    for series in all {
+        if interrupt::seen() {
+            return;
+        }
+        // What fails here fails for the first scenario that needs it, which tells.
+        let _ = setup::host::ensure().and_then(|()| build::modules(&Kernel::ensure(series)?));
+    }
 }
 
 impl Run {
