@@ -12,72 +12,13 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/mm.h>
-#include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include "compat.h"
 #include "glue.h"
 
-/* From a device of no bus, or another one, up to a PCI device: as many steps are looked at. */
-#define PARENTS 8
-
-/* A number of a device has 48 bits. */
-#define NO_DEVICE U64_MAX
-
 static bool notrace get(const void *address, u64 *value)
 {
 	return glue_get_kernel_nofault((u64)(unsigned long)address, value);
-}
-
-/* trapline_abi's PciFunction of a device of the PCI bus, if it can be read. */
-static u64 notrace number_of(const struct pci_dev *device)
-{
-	const struct pci_sysdata *data;
-	const struct pci_bus *bus;
-	u64 at, function, domain;
-	u8 number;
-
-	if (!get(&device->bus, &at) || !get(&device->devfn, &function))
-		return NO_DEVICE;
-	bus = (const void *)(unsigned long)at;
-	if (!bus || !get(&bus->sysdata, &at) || !glue_get_kernel_byte_nofault((u64)(unsigned long)&bus->number, &number))
-		return NO_DEVICE;
-	data = (const void *)(unsigned long)at;
-	/* As pci_domain_nr() does. */
-	if (!data || !get(&data->domain, &domain))
-		return NO_DEVICE;
-	return (u64)(u32)domain << 16 | (u64)number << 8 | (function & 0xff);
-}
-
-/*
- * trapline_abi's PciFunction of the device, or of its next ancestor that is a PCI device; U64_MAX
- * if there is none. (A network card's queue, a disk or a USB device is no PCI device, and is mapped
- * for as the PCI device that it belongs to, or as itself.)
- */
-u64 notrace glue_dma_device(u64 device)
-{
-	const struct device *at = (const void *)(unsigned long)device;
-	u64 bus, parent;
-	int i;
-
-	for (i = 0; at && i < PARENTS; i++) {
-		if (!get(&at->bus, &bus))
-			return NO_DEVICE;
-		if (bus == (u64)(unsigned long)&pci_bus_type)
-			return number_of(to_pci_dev(at));
-		if (!get(&at->parent, &parent))
-			return NO_DEVICE;
-		at = (const void *)(unsigned long)parent;
-	}
-	return NO_DEVICE;
-}
-
-/* Whether there is such a device now. Not in traps. */
-bool glue_has_pci_device(u64 function)
-{
-	struct pci_dev *device = pci_get_domain_bus_and_slot(function >> 16, function >> 8 & 0xff, function & 0xff);
-
-	pci_dev_put(device);
-	return device;
 }
 
 u64 notrace glue_page_to_phys(u64 page)

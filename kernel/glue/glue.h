@@ -221,9 +221,14 @@ bool glue_interrupt_of(const struct glue_interrupts *watch, u32 irq, const struc
 bool glue_interrupt_of_thread(const struct glue_interrupts *watch, u64 descriptor, u64 action, struct glue_interrupt *told);
 const void *glue_interrupts_sink(const struct glue_interrupts *watch);
 
-/* dma.c */
-u64 glue_dma_device(u64 device);
+/* pci.c */
+u64 glue_pci_number(u64 device);
+u64 glue_device_of_pci(u64 pci);
+u32 glue_pci_power(u64 device);
+u64 glue_driver_name(u64 device);
 bool glue_has_pci_device(u64 function);
+
+/* dma.c */
 u64 glue_page_to_phys(u64 page);
 bool glue_dma_piece(u64 *at, struct glue_dma_piece *piece);
 bool glue_dma_table(u64 table, u64 *list, u32 *mapped, u32 *all);

@@ -17,8 +17,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use trapline_abi::{
     ABI_VERSION, CONFIG, CodeProbe, ConfigWatch, Counters, DMA, DMA_COUNTS, DmaWatch, FAULT_COUNTS, FAULTS,
     FaultWatch, HookState, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject, InjectCounts, InjectRule,
-    InterruptWatch, LIST, LOG, LOG_COUNTS, ListEntry, LogWatch, MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH,
-    Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, START, STOP, Start, Step, WATCH, Watch,
+    InterruptWatch, LIFECYCLE, LIFECYCLE_COUNTS, LIST, LOG, LOG_COUNTS, LifecycleWatch, ListEntry, LogWatch,
+    MARK, MAX_RULES, MAX_STEPS, MODULE_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, START, STOP,
+    Start, Step, WATCH, Watch,
 };
 use trapline_engine::Engine;
 
@@ -117,6 +118,8 @@ extern "C" fn trapline_ioctl(file: u64, command: u32, argument: u64) -> i32 {
         PORT_COUNTS => port_counts(engine, file, argument),
         DMA => dma(engine, file, argument),
         DMA_COUNTS => dma_counts(engine, file, argument),
+        LIFECYCLE => lifecycle(engine, file, argument),
+        LIFECYCLE_COUNTS => lifecycle_counts(engine, file, argument),
         LOG => log(engine, file, argument),
         LOG_COUNTS => log_counts(engine, file, argument),
         _ => Err(Errno::NOT_A_COMMAND),
@@ -252,6 +255,11 @@ fn dma(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), 
 }
 
 #[inline(never)]
+fn lifecycle(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    begin(engine, file, argument, |sources| &mut sources.lifecycle)
+}
+
+#[inline(never)]
 fn log(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     begin(engine, file, argument, |sources| &mut sources.log)
 }
@@ -285,6 +293,12 @@ fn port_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Res
 #[inline(never)]
 fn dma_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
     let counts = in_session(engine, file, |sources, mut host| Ok(sources.dma.told(&mut host)))?;
+    argument.write(&counts)
+}
+
+#[inline(never)]
+fn lifecycle_counts(engine: &Engine<Kernel>, file: u64, argument: UserPointer) -> Result<(), Errno> {
+    let counts = in_session(engine, file, |sources, mut host| Ok(sources.lifecycle.told(&mut host)))?;
     argument.write(&counts)
 }
 
@@ -332,6 +346,7 @@ impl Integers for FaultWatch {}
 impl Integers for InterruptWatch {}
 impl Integers for ConfigWatch {}
 impl Integers for DmaWatch {}
+impl Integers for LifecycleWatch {}
 impl Integers for LogWatch {}
 impl Integers for Step {}
 impl Integers for InjectRule {}

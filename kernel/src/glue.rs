@@ -135,9 +135,14 @@ unsafe extern "C" {
     ) -> bool;
     pub(crate) fn glue_interrupts_sink(watch: *const c_void) -> *const c_void;
 
-    // dma.c
-    pub(crate) safe fn glue_dma_device(device: u64) -> u64;
+    // pci.c
+    pub(crate) safe fn glue_pci_number(device: u64) -> u64;
+    pub(crate) safe fn glue_device_of_pci(pci: u64) -> u64;
+    pub(crate) safe fn glue_pci_power(device: u64) -> u32;
+    pub(crate) safe fn glue_driver_name(device: u64) -> u64;
     pub(crate) safe fn glue_has_pci_device(function: u64) -> bool;
+
+    // dma.c
     pub(crate) safe fn glue_page_to_phys(page: u64) -> u64;
     pub(crate) fn glue_dma_piece(at: *mut u64, piece: *mut DmaPiece) -> bool;
     pub(crate) fn glue_dma_table(table: u64, list: *mut u64, mapped: *mut u32, all: *mut u32) -> bool;

@@ -9,7 +9,8 @@
 
 use crate::{
     CodeProbe, ConfigWatch, DmaCounts, DmaWatch, FaultCounts, FaultWatch, Inject, InjectCounts,
-    InterruptWatch, ListEntry, LogCounts, LogWatch, PortCode, PortCounts, PortRange, RingGeometry,
+    InterruptWatch, LifecycleCounts, LifecycleWatch, ListEntry, LogCounts, LogWatch, PortCode, PortCounts,
+    PortRange, RingGeometry,
 };
 
 /// The character device.
@@ -70,6 +71,10 @@ pub const DMA_COUNTS: u32 = iowr(18, size_of::<DmaCounts>());
 pub const LOG: u32 = iowr(19, size_of::<LogWatch>());
 /// Fills a [`LogCounts`], also after [`STOP`]; with zeros if the session never recorded lines.
 pub const LOG_COUNTS: u32 = iowr(20, size_of::<LogCounts>());
+/// Begins to record what the kernel does with a device as a whole: [`LifecycleWatch`].
+pub const LIFECYCLE: u32 = iowr(21, size_of::<LifecycleWatch>());
+/// Fills a [`LifecycleCounts`], also after [`STOP`]; with zeros if the session never recorded that.
+pub const LIFECYCLE_COUNTS: u32 = iowr(22, size_of::<LifecycleCounts>());
 
 /// What [`INFO`] tells.
 #[repr(C)]

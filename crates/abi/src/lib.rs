@@ -15,6 +15,7 @@ mod error_code;
 mod faults;
 mod inject;
 mod interrupts;
+mod lifecycle;
 mod list;
 mod log;
 mod ports;
@@ -31,6 +32,7 @@ pub use error_code::*;
 pub use faults::*;
 pub use inject::*;
 pub use interrupts::*;
+pub use lifecycle::*;
 pub use list::*;
 pub use log::*;
 pub use ports::*;
@@ -39,4 +41,4 @@ pub use record::*;
 pub use ring::*;
 
 /// Version of everything in this crate. The device refuses a session that asks for another one.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;

@@ -147,6 +147,10 @@ pub enum Kind {
     /// A line of the kernel log: `payload[0]` is [`LogLength`](crate::LogLength), its bytes are in
     /// the words from `payload[2]` on. Of `flags` only [`Flags::INTERRUPT`] is used.
     Log = 18,
+    /// Something was begun with a device as a whole, or has ended: `payload` is
+    /// [`LifecyclePayload`](crate::LifecyclePayload), `width` the bytes of a name that follow what
+    /// is told there in [`Kind::More`] records. Of `flags` only [`Flags::INTERRUPT`] is used.
+    Lifecycle = 19,
 }
 
 impl Kind {
@@ -171,6 +175,7 @@ impl Kind {
             16 => Self::Port,
             17 => Self::Dma,
             18 => Self::Log,
+            19 => Self::Lifecycle,
             _ => return None,
         })
     }
@@ -179,9 +184,14 @@ impl Kind {
     /// in a task or in an interrupt that came in it.
     pub const fn tells_interrupts(self) -> bool {
         match self {
-            Self::Access | Self::Hit | Self::Fault | Self::Config | Self::Port | Self::Dma | Self::Log => {
-                true
-            }
+            Self::Access
+            | Self::Hit
+            | Self::Fault
+            | Self::Config
+            | Self::Port
+            | Self::Dma
+            | Self::Log
+            | Self::Lifecycle => true,
             Self::More
             | Self::Task
             | Self::Map
@@ -364,6 +374,6 @@ mod tests {
                 assert_eq!(kind as u8, code);
             }
         }
-        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 18);
+        assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), 19);
     }
 }

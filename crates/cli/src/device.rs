@@ -16,9 +16,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use trapline_abi::{
     CONFIG, CodeProbe, ConfigWatch, Counters, DEVICE_PATH, DMA, DMA_COUNTS, DmaCounts, DmaWatch,
     FAULT_COUNTS, FAULTS, FaultCounts, FaultWatch, INFO, INJECT, INJECT_COUNTS, INTERRUPTS, Info, Inject,
-    InjectCounts, InjectRule, InterruptWatch, LIST, LOG, LOG_COUNTS, ListEntry, LogCounts, LogWatch, MARK,
-    MARK_LENGTH, Mark, PORT_CODE, PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts, PortRange, RingGeometry,
-    START, STOP, Start, Step, WATCH, Watch,
+    InjectCounts, InjectRule, InterruptWatch, LIFECYCLE, LIFECYCLE_COUNTS, LIST, LOG, LOG_COUNTS,
+    LifecycleCounts, LifecycleWatch, ListEntry, LogCounts, LogWatch, MARK, MARK_LENGTH, Mark, PORT_CODE,
+    PORT_COUNTS, PORTS, PROBE, PortCode, PortCounts, PortRange, RingGeometry, START, STOP, Start, Step,
+    WATCH, Watch,
 };
 use trapline_ring::{RingError, RingMemory, RingReader};
 
@@ -63,6 +64,10 @@ pub(crate) trait Control {
     fn dma(&self, watch: &mut DmaWatch) -> io::Result<()>;
     /// What was missed of it.
     fn dma_counts(&self) -> io::Result<DmaCounts>;
+    /// Begins to record what the kernel does with a device as a whole.
+    fn lifecycle(&self, watch: &mut LifecycleWatch) -> io::Result<()>;
+    /// What was counted of that.
+    fn lifecycle_counts(&self) -> io::Result<LifecycleCounts>;
     /// Begins to record the lines of the kernel log.
     fn log(&self) -> io::Result<()>;
     /// What was missed of them.
@@ -214,6 +219,18 @@ impl Control for Device {
         let mut watch = LogWatch::default();
         // SAFETY: LOG takes a `LogWatch`, which is integers only.
         Ok(unsafe { self.command::<{ LOG as Opcode }, _>(&mut watch) }?)
+    }
+
+    fn lifecycle(&self, watch: &mut LifecycleWatch) -> io::Result<()> {
+        // SAFETY: LIFECYCLE takes a `LifecycleWatch`, which is integers only.
+        Ok(unsafe { self.command::<{ LIFECYCLE as Opcode }, _>(watch) }?)
+    }
+
+    fn lifecycle_counts(&self) -> io::Result<LifecycleCounts> {
+        let mut counts = LifecycleCounts::default();
+        // SAFETY: LIFECYCLE_COUNTS takes a `LifecycleCounts`, which is integers only.
+        unsafe { self.command::<{ LIFECYCLE_COUNTS as Opcode }, _>(&mut counts) }?;
+        Ok(counts)
     }
 
     fn log_counts(&self) -> io::Result<LogCounts> {

@@ -206,6 +206,7 @@ fn sources(error: &SourcesError) -> Exit {
             ConfigError::Device(error) => no_device(error),
             ConfigError::Read { .. } => Exit::Failed,
         },
+        SourcesError::Lifecycle(error) => no_device(error),
         SourcesError::Dma(error) => match error {
             DmaError::Device(error) => no_device(error),
             DmaError::LeftOut => Exit::Usage,
@@ -334,6 +335,7 @@ fn refused(error: &Refusal) -> Exit {
         | Refusal::Interrupts { .. }
         | Refusal::Config { .. }
         | Refusal::Dma { .. }
+        | Refusal::Lifecycle { .. }
         | Refusal::Log { .. }
         | Refusal::Ports { .. }
         | Refusal::PortCode { .. }

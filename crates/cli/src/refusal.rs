@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::io::Errno;
 use trapline_abi::{
-    GateError, MAX_CONFIG_DEVICES, MAX_DMA_DEVICES, MAX_INTERRUPT_DEVICES, MAX_PORT_RANGES, ProbeError,
-    WatchError,
+    GateError, MAX_CONFIG_DEVICES, MAX_DMA_DEVICES, MAX_INTERRUPT_DEVICES, MAX_LIFECYCLE_DEVICES,
+    MAX_PORT_RANGES, ProbeError, WatchError,
 };
 
 /// What the module refused.
@@ -108,6 +108,14 @@ pub(crate) enum Refusal {
     /// `DMA` was refused.
     #[error("can't record the memory that {device} is given (DMA): {}", dma_text(.source))]
     Dma {
+        /// Its address.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `LIFECYCLE` was refused.
+    #[error("can't record the lifecycle of {device}: {}", lifecycle_text(.source))]
+    Lifecycle {
         /// Its address.
         device: String,
         /// What the kernel said.
@@ -226,6 +234,23 @@ fn dma_text(source: &io::Error) -> String {
         }
         Some(Errno::NOSYS) => {
             "this kernel has none of the functions that can be followed: dma_map_page_attrs() and its like"
+                .into()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// Why lifecycles can't be recorded.
+fn lifecycle_text(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::NOENT) => UNPLUGGED.into(),
+        Some(Errno::TOOBIG) => {
+            format!(
+                "one trace can be of the lifecycles of {MAX_LIFECYCLE_DEVICES} devices: name fewer of them"
+            )
+        }
+        Some(Errno::NOSYS) => {
+            "this kernel has none of the functions that can be followed: pci_device_probe() and its like"
                 .into()
         }
         _ => source.to_string(),

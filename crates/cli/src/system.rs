@@ -185,6 +185,22 @@ pub(crate) mod tests {
         (root, system)
     }
 
+    /// A machine with PCI devices at these addresses, which have neither drivers nor regions.
+    pub(crate) fn with_devices(addresses: &[&str]) -> (tempfile::TempDir, System) {
+        let (root, system) = with(&[]);
+        for address in addresses {
+            let folder = system.path(format!("sys/bus/pci/devices/{address}"));
+            fs::create_dir_all(&folder).unwrap();
+            for name in ["vendor", "device", "class"] {
+                fs::write(folder.join(name), "0x1\n").unwrap();
+            }
+            fs::write(folder.join("irq"), "0\n").unwrap();
+            let none = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+            fs::write(folder.join("resource"), none).unwrap();
+        }
+        (root, system)
+    }
+
     /// A machine made of files and links, as sysfs has them.
     pub(crate) struct Machine {
         _folder: tempfile::TempDir,

@@ -167,7 +167,8 @@ impl Trace {
                     | Kind::Config
                     | Kind::Port
                     | Kind::Dma
-                    | Kind::Log,
+                    | Kind::Log
+                    | Kind::Lifecycle,
                 )
                 | None => {
                     panic!("a record of kind {} stands alone", record.kind)

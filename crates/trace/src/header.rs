@@ -86,6 +86,10 @@ pub struct Totals {
     /// Lines of the kernel log that the kernel did not deliver. Left out as well if there are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub log_missed: u64,
+    /// Calls that do something with a device as a whole, whichever, that the kernel did not
+    /// deliver. Left out as well if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lifecycle_missed: u64,
 }
 
 /// What code probes counted by the end of a trace.
@@ -147,6 +151,7 @@ impl Totals {
             dma_missed: 0,
             dma_pieces_missed: 0,
             log_missed: 0,
+            lifecycle_missed: 0,
         }
     }
 }

@@ -50,6 +50,7 @@ pub use kinds::dma::{DmaCall, Mapped};
 pub use kinds::fault::{PageFault, Studied};
 pub use kinds::hit::{Argument, Format, Frame, Hit, Item, Layout, Moment, Probe, Probed};
 pub use kinds::interrupt::{Followed, Interrupt, Outcome};
+pub use kinds::lifecycle::{Lifecycle, Lived};
 pub use kinds::log::{LogLine, Logged};
 pub use kinds::lost::Lost;
 pub use kinds::mapping::Map;

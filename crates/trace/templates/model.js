@@ -24,6 +24,7 @@ const ops = {
   config: { title: "configuration space", colour: "--other" },
   port: { title: "I/O ports", colour: "--other" },
   dma: { title: "DMA", colour: "--other" },
+  lifecycle: { title: "lifecycle", colour: "--other" },
   log: { title: "lines of the kernel log", colour: "--other" },
   mark: { title: "markers", colour: "--mark" },
   map: { title: "mappings", colour: "--mark" },

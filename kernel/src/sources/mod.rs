@@ -13,7 +13,9 @@ mod config;
 mod devices;
 mod dma;
 mod faults;
+mod functions;
 mod interrupts;
+mod lifecycle;
 mod log;
 mod ports;
 mod returns;
@@ -29,6 +31,7 @@ use core::ptr::NonNull;
 use dma::DmaCalls;
 use faults::Faults;
 use interrupts::Interrupts;
+use lifecycle::Lifecycle;
 use log::Log;
 use ports::PortAccesses;
 use trapline_engine::{Engine, Sink};
@@ -83,6 +86,7 @@ pub(crate) struct Sources {
     pub config: ConfigAccesses,
     pub ports: PortAccesses,
     pub dma: DmaCalls,
+    pub lifecycle: Lifecycle,
     pub log: Log,
 }
 
@@ -97,6 +101,7 @@ impl Sources {
             config: ConfigAccesses::new(),
             ports: PortAccesses::new(),
             dma: DmaCalls::new(),
+            lifecycle: Lifecycle::new(),
             log: Log::new(),
         }
     }
@@ -108,6 +113,7 @@ impl Sources {
         self.config.stop(host);
         self.ports.stop(host);
         self.dma.stop(host);
+        self.lifecycle.stop(host);
         self.code.stop(host);
         self.accesses.stop(host);
         // What the others' ends say in it is told.
@@ -121,6 +127,7 @@ impl Sources {
             + self.config.memory()
             + self.ports.memory()
             + self.dma.memory()
+            + self.lifecycle.memory()
             + self.code.memory()
             + self.accesses.memory()
     }

@@ -9,10 +9,11 @@ use super::trace::parse_data;
 use crate::pci::DeviceName;
 
 /// Trace all of a device together: accesses to its registers and I/O ports, its interrupts, its
-/// configuration space, the memory that it is given, what the kernel logs meanwhile
+/// configuration space, the memory that it is given, its lifecycle (binding, resets, power states,
+/// firmware), what the kernel logs meanwhile
 ///
-/// Short for `trace` with `--device DEVICE --interrupts --config --ports --dma --log`; what each
-/// tells and what of it may be missing is described there. What a device does not have is said and
+/// Short for `trace` with `--device DEVICE --interrupts --config --ports --dma --lifecycle
+/// --log`; what each tells and what of it may be missing is described there. What a device does not have is said and
 /// left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
@@ -49,6 +50,8 @@ pub(crate) enum Part {
     Ports,
     /// Memory that it is given to access by itself
     Dma,
+    /// Drivers that bind and go, resets, power states, firmware
+    Lifecycle,
     /// Lines of the kernel log meanwhile
     Log,
 }
@@ -63,4 +66,4 @@ Examples:
     trapline device nvme0n1 --duration 5s --output disk.trace
     trapline report disk.trace
   Its interrupts alone:
-    trapline device eth0 --without accesses,config,ports,dma,log --duration 5s";
+    trapline device eth0 --without accesses,config,ports,dma,lifecycle,log --duration 5s";

@@ -10,8 +10,8 @@ use super::inject::{Inject, Lies};
 use super::probe::{Hits, Probe, parse_hits};
 use super::taking::Taking;
 
-/// Trace accesses to registers and I/O ports, interrupts, configuration space, DMA, lines of the
-/// kernel log, hits of instructions and page faults together, in one order
+/// Trace accesses to registers and I/O ports, interrupts, configuration space, DMA, lifecycles,
+/// lines of the kernel log, hits of instructions and page faults together, in one order
 ///
 /// Each kind is asked for by its own options, any number of them at once; at least one. `mmio`,
 /// `probe` and `faults` are short for a trace of one kind. What each tells and what of it may be
@@ -54,6 +54,10 @@ pub(crate) struct Trace {
     /// Record the first N bytes of each buffer too, whenever it changes hands; at most 224
     #[arg(long, value_name = "N", requires = "dma", value_parser = parse_data)]
     pub dma_data: Option<u32>,
+    /// Record what the kernel does with the devices as a whole too: drivers that bind and go, resets,
+    /// power states, firmware; each with how it went and how long it took
+    #[arg(long, requires = "whose")]
+    pub lifecycle: bool,
     /// Record the lines of the kernel log too, whoever writes them, with CPU and task
     #[arg(long)]
     pub log: bool,
@@ -87,6 +91,8 @@ Examples:
     trapline trace --device 00:1f.3 --ports --duration 5s
   A packet's way through a network card: its buffer, the doorbell, the interrupt; 64 bytes of it:
     trapline trace --device eth0 --interrupts --dma --dma-data 64 -- ping -c 1 192.0.2.1
+  Why a device does not wake again: its power states, and what the kernel and its driver do to it:
+    trapline trace --device 00:03.0 --config --lifecycle --log -- rtcwake -m freeze -s 5
   What a program's page faults and its opened files have to do with each other:
     trapline trace --faults='comm=sort latency' --probe 'do_sys_openat2 filename' -- sort /etc/services";
 
@@ -122,6 +128,8 @@ pub(crate) struct Beside {
     pub config: bool,
     /// Their I/O ports.
     pub ports: bool,
+    /// What the kernel does with them as a whole.
+    pub lifecycle: bool,
     /// What memory they are given.
     pub dma: bool,
     /// Bytes of it that are recorded.
@@ -133,13 +141,13 @@ pub(crate) struct Beside {
 impl Beside {
     /// Nothing of these devices yet.
     pub(crate) fn of(targets: Targets) -> Self {
-        let (interrupts, config, ports, dma, is_enough) = Default::default();
-        Self { targets, interrupts, config, ports, dma, dma_data: 0, is_enough }
+        let (interrupts, config, ports, lifecycle, dma, is_enough) = Default::default();
+        Self { targets, interrupts, config, ports, lifecycle, dma, dma_data: 0, is_enough }
     }
 
     /// Whether there is anything of them.
     fn is_something(&self) -> bool {
-        self.interrupts || self.config || self.ports || self.dma
+        self.interrupts || self.config || self.ports || self.lifecycle || self.dma
     }
 }
 
@@ -173,10 +181,22 @@ impl Request {
 
 impl From<Trace> for Request {
     fn from(trace: Trace) -> Self {
-        let Trace { accesses, probes, faults, interrupts, config, ports, dma, dma_data, log, taking } = trace;
+        let Trace {
+            accesses,
+            probes,
+            faults,
+            interrupts,
+            config,
+            ports,
+            dma,
+            dma_data,
+            lifecycle,
+            log,
+            taking,
+        } = trace;
         let targets = accesses.targets.clone();
         let dma_data = dma_data.unwrap_or(0);
-        let beside = Beside { interrupts, config, ports, dma, dma_data, ..Beside::of(targets) };
+        let beside = Beside { interrupts, config, ports, lifecycle, dma, dma_data, ..Beside::of(targets) };
         let beside = Some(beside).filter(Beside::is_something);
         let accesses = Some(accesses).filter(|accesses| !accesses.targets.is_empty());
         Self { accesses, beside, probes, faults, log, ..Self::new(taking) }
@@ -197,6 +217,7 @@ impl From<Whole> for Request {
             interrupts: wants(Part::Interrupts),
             config: wants(Part::Config),
             ports: wants(Part::Ports),
+            lifecycle: wants(Part::Lifecycle),
             dma: wants(Part::Dma),
             dma_data: dma_data.unwrap_or(0),
             is_enough: true,

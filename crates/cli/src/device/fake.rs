@@ -6,9 +6,9 @@ use std::io;
 use rustix::io::Errno;
 use trapline_abi::{
     CONFIG_FUNCTIONS, CodeProbe, ConfigWatch, Counters, DMA_FUNCTIONS, DmaCounts, DmaWatch, FaultCounts,
-    FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIST_GONE, ListEntry, ListKind,
-    LogCounts, PortCode, PortCounts, PortRange, ProbeCounts, ProbeError, RingGeometry, Step, Watch,
-    WatchError,
+    FaultWatch, Info, Inject, InjectCounts, InjectRule, InterruptWatch, LIFECYCLE_FUNCTIONS, LIST_GONE,
+    LifecycleCounts, LifecycleWatch, ListEntry, ListKind, LogCounts, PortCode, PortCounts, PortRange,
+    ProbeCounts, ProbeError, RingGeometry, Step, Watch, WatchError,
 };
 
 use super::Control;
@@ -50,6 +50,10 @@ pub(crate) struct Module {
     pub no_dma: Option<Errno>,
     /// Devices whose DMA is recorded.
     pub dma: RefCell<Vec<DmaWatch>>,
+    /// What `LIFECYCLE` fails with.
+    pub no_lifecycle: Option<Errno>,
+    /// Devices whose lifecycle is recorded.
+    pub lifecycle: RefCell<Vec<LifecycleWatch>>,
     /// What `LOG` fails with.
     pub no_log: Option<Errno>,
     /// What `PORTS` fails with.
@@ -176,6 +180,19 @@ impl Control for Module {
 
     fn dma_counts(&self) -> io::Result<DmaCounts> {
         Ok(DmaCounts { missed: 3, pieces: 4 })
+    }
+
+    fn lifecycle(&self, watch: &mut LifecycleWatch) -> io::Result<()> {
+        if let Some(errno) = self.no_lifecycle {
+            return Err(errno.into());
+        }
+        self.lifecycle.borrow_mut().push(*watch);
+        watch.followed = (1 << LIFECYCLE_FUNCTIONS.len()) - 1;
+        Ok(())
+    }
+
+    fn lifecycle_counts(&self) -> io::Result<LifecycleCounts> {
+        Ok(LifecycleCounts { missed: 6 })
     }
 
     fn log(&self) -> io::Result<()> {

@@ -147,21 +147,11 @@ mod tests {
     use super::*;
     use crate::args::Targets;
     use crate::device::fake::Module;
-    use crate::system::tests::with;
+    use crate::system::tests::{with, with_devices};
     use crate::trace::tests::quietly;
 
     fn dma(names: &[&str], is_enough: bool) -> Dma {
-        let (_root, system) = with(&[]);
-        for address in ["0000:00:01.0", "0000:00:02.0"] {
-            let folder = system.path(format!("sys/bus/pci/devices/{address}"));
-            std::fs::create_dir_all(&folder).unwrap();
-            for name in ["vendor", "device", "class"] {
-                std::fs::write(folder.join(name), "0x1\n").unwrap();
-            }
-            std::fs::write(folder.join("irq"), "0\n").unwrap();
-            let none = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
-            std::fs::write(folder.join("resource"), none).unwrap();
-        }
+        let (_root, system) = with_devices(&["0000:00:01.0", "0000:00:02.0"]);
         let devices = names.iter().map(|name| name.parse().unwrap()).collect();
         let targets = Targets { devices, ..Targets::default() };
         let beside = Beside { dma: true, dma_data: 64, is_enough, ..Beside::of(targets) };

@@ -8,6 +8,7 @@ mod faults;
 mod hits;
 mod inject;
 mod interrupts;
+mod lifecycle;
 mod log;
 mod ports;
 
@@ -33,6 +34,7 @@ use hits::{Hits, Kernel};
 pub(crate) use inject::{InjectError, refuse_held};
 use interrupts::Interrupts;
 pub(crate) use interrupts::InterruptsError;
+use lifecycle::Lifecycle;
 use log::Log;
 use ports::Ports;
 pub(crate) use ports::PortsError;
@@ -67,6 +69,9 @@ pub(crate) enum SourcesError {
     /// No DMA.
     #[error(transparent)]
     Dma(#[from] DmaError),
+    /// No lifecycle.
+    #[error(transparent)]
+    Lifecycle(NoDevice),
     /// The user is not root.
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -129,15 +134,21 @@ impl Sources {
         }
         let ports = wants_ports.map(|wanted| Ports::new(system, wanted, taking.quiet)).transpose()?.flatten();
         let dma = beside.as_ref().map(|wanted| Dma::new(system, wanted)).transpose()?.flatten();
+        let wants_lifecycle = beside.as_ref().filter(|beside| beside.lifecycle);
+        let lifecycle = wants_lifecycle.map(|wanted| Lifecycle::new(system, wanted)).transpose();
+        let lifecycle = lifecycle.map_err(SourcesError::Lifecycle)?;
         if let Some(wanted) = beside.as_ref().filter(|beside| beside.config) {
-            let is_alone = all.is_empty() && ports.is_none() && dma.is_none();
+            let is_alone = all.is_empty() && ports.is_none() && dma.is_none() && lifecycle.is_none();
             all.push(Box::new(Config::new(system, wanted)?.alone(is_alone)));
         }
         if let Some(ports) = ports {
-            all.push(Box::new(ports.alone(all.is_empty() && dma.is_none())));
+            all.push(Box::new(ports.alone(all.is_empty() && dma.is_none() && lifecycle.is_none())));
         }
         if let Some(dma) = dma {
-            all.push(Box::new(dma.alone(all.is_empty())));
+            all.push(Box::new(dma.alone(all.is_empty() && lifecycle.is_none())));
+        }
+        if let Some(lifecycle) = lifecycle {
+            all.push(Box::new(lifecycle.alone(all.is_empty())));
         }
         if all.is_empty() && is_enough && !log {
             return Err(InterruptsError::Nothing.into());

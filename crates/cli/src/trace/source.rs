@@ -89,6 +89,8 @@ pub(crate) struct Counted {
     pub dma_missed: u64,
     /// Pieces of scatter lists that were not recorded.
     pub dma_pieces_missed: u64,
+    /// Calls of devices' lifecycles that the kernel could not deliver.
+    pub lifecycle_missed: u64,
     /// Lines of the kernel log that the kernel could not deliver.
     pub log_missed: u64,
 }
@@ -110,6 +112,7 @@ impl Counted {
         self.ports_refused += other.ports_refused;
         self.dma_missed += other.dma_missed;
         self.dma_pieces_missed += other.dma_pieces_missed;
+        self.lifecycle_missed += other.lifecycle_missed;
         self.log_missed += other.log_missed;
         self
     }

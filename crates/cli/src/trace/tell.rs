@@ -186,6 +186,13 @@ pub(super) fn conclude(
             totals.dma_pieces_missed
         );
     }
+    if totals.lifecycle_missed > 0 && taking.quiet {
+        say!(
+            "{BAD}trapline: {} calls of devices' lifecycles were missed: the trace is not complete{BAD:#}; \
+             they came inside of another probe's handler, or with too many under way",
+            totals.lifecycle_missed
+        );
+    }
     if totals.log_missed > 0 && taking.quiet {
         say!(
             "{BAD}trapline: {} lines of the kernel log were missed: the trace is not complete{BAD:#}; \
@@ -218,6 +225,7 @@ pub(super) fn conclude(
                 totals.ports_missed,
                 totals.dma_missed,
                 totals.dma_pieces_missed,
+                totals.lifecycle_missed,
                 totals.log_missed,
                 bypassed,
             ];

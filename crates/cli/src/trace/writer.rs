@@ -178,6 +178,7 @@ impl Writer {
             ports_refused: sources.ports_refused,
             dma_missed: sources.dma_missed,
             dma_pieces_missed: sources.dma_pieces_missed,
+            lifecycle_missed: sources.lifecycle_missed,
             log_missed: sources.log_missed,
             ..Totals::new(&counters, &merge)
         };

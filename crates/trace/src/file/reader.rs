@@ -12,7 +12,8 @@ use arrow_schema::ArrowError;
 use super::messages::Messages;
 use super::row::{Columns, Found};
 use super::schema::{
-    self, FORMAT, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7, FORMAT_8, FORMAT_KEY, HEADER_KEY,
+    self, FORMAT, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7, FORMAT_8, FORMAT_9, FORMAT_KEY,
+    HEADER_KEY,
 };
 use crate::{Cut, Ending, Event, FileError, Header, Mark, NotWatched, What};
 
@@ -58,7 +59,8 @@ impl<R: BufRead> ArrowReader<R> {
         };
         let is_format_3 = format == FORMAT_3;
         let is_before_5 = is_format_3 || format == FORMAT_4;
-        let is_of_same_columns = [FORMAT, FORMAT_8, FORMAT_7, FORMAT_6, FORMAT_5].contains(&format.as_str());
+        let is_of_same_columns =
+            [FORMAT, FORMAT_9, FORMAT_8, FORMAT_7, FORMAT_6, FORMAT_5].contains(&format.as_str());
         if !is_of_same_columns && !is_before_5 {
             return Err(FileError::Format { file: file(), found: format.clone() });
         }

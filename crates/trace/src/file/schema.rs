@@ -10,12 +10,15 @@ use crate::Header;
 use crate::kinds::hit::{argument_list, stack_list};
 
 /// Version of the columns, of the kinds of rows and of the metadata.
-pub(crate) const FORMAT: &str = "9";
+pub(crate) const FORMAT: &str = "10";
 
-/// The version before, which is read too. It has the same columns, and no rows `dma` and `log`.
+/// The version before, which is read too. It has the same columns, and no rows `lifecycle`.
+pub(crate) const FORMAT_9: &str = "9";
+
+/// The version before that, which is read too. It has no rows `dma` and `log` either.
 pub(crate) const FORMAT_8: &str = "8";
 
-/// The version before that, which is read too. It has no rows `port` either.
+/// The version before those, which is read too. It has no rows `port` either.
 pub(crate) const FORMAT_7: &str = "7";
 
 /// The version before those, which is read too. None of its columns is compressed, and it has no
@@ -33,7 +36,7 @@ pub(crate) const FORMAT_4: &str = "4";
 pub(crate) const FORMAT_3: &str = "3";
 
 /// The versions that are read, for a message.
-pub(crate) const FORMATS_READ: &str = "3 to 9";
+pub(crate) const FORMATS_READ: &str = "3 to 10";
 
 /// Metadata key of [`FORMAT`].
 pub(crate) const FORMAT_KEY: &str = "trapline.format";
@@ -86,7 +89,9 @@ pub(crate) mod column {
 /// error number; `address` is a port's number too; `value` is the low 8 bytes, and `value_wide` has
 /// all bytes, lowest address first, of a value that is wider. Of rows `dma`, `value` is the address
 /// by which the device finds it, `value_wide` what was recorded of the data, `offset` which piece
-/// of a scatter list it is and `mapping` how many that has. `text` is the last, so that a file
+/// of a scatter list it is and `mapping` how many that has. Of rows `lifecycle`, `offset` is the
+/// power state that the device is in, `mapping` the one that is asked for and `value` what the call
+/// returned, of which the sign is extended. `text` is the last, so that a file
 /// whose last bytes are lost has lost its end record: columns behind it could be all zeros, as what
 /// a machine's crash leaves is.
 pub(crate) fn fields() -> Fields {

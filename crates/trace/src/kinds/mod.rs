@@ -228,6 +228,10 @@ kinds! { 'a;
     Dma(dma::DmaCall<'a>) in dma, asked for with
         /// Memory that devices access by themselves.
         dma::Mapped;
+    /// The kernel does something with a device as a whole, or has done it.
+    Lifecycle(lifecycle::Lifecycle<'a>) in lifecycle, asked for with
+        /// What the kernel does with devices as a whole.
+        lifecycle::Lived;
     /// A line of the kernel log.
     Log(log::LogLine<'a>) in log, asked for with
         /// Lines of the kernel log.

@@ -134,6 +134,7 @@ impl Summary {
                 Source::Config(spaces) => summary.tallies.config.under(spaces),
                 Source::Port(ports) => summary.tallies.port.under(ports),
                 Source::Dma(mapped) => summary.tallies.dma.under(mapped),
+                Source::Lifecycle(lived) => summary.tallies.lifecycle.under(lived),
                 _ => {}
             }
         }

@@ -6,13 +6,15 @@ use std::fs;
 use std::io;
 
 use proptest::prelude::*;
-use trapline_abi::{Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, PciFunction, Signal, Way};
+use trapline_abi::{
+    Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, LifecycleOp, PciFunction, Signal, Way,
+};
 use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
     Access, Bar, ConfigAccess, Device, Direction, DmaCall, Ending, Event, FileWriter, Frame, Header, Human,
-    Interrupt, JsonLines, LogLine, Logged, Lost, Map, Mapped, Mmiotrace, Names, Outcome, PageFault,
-    ParquetFile, Perfetto, PortAccess, Ports, RegisterFile, Registers, Sink, Source, Space, Spaces, Summary,
-    Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
+    Interrupt, JsonLines, Lifecycle, Lived, LogLine, Logged, Lost, Map, Mapped, Mmiotrace, Names, Outcome,
+    PageFault, ParquetFile, Perfetto, PortAccess, Ports, RegisterFile, Registers, Sink, Source, Space,
+    Spaces, Summary, Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -74,6 +76,28 @@ fn dma() -> BoxedStrategy<What<'static>> {
 fn log() -> BoxedStrategy<What<'static>> {
     (any::<String>(), any::<(u32, u8)>())
         .prop_map(|(text, (cut, flags))| What::Log(LogLine { text: text.into(), cut, flags: Flags(flags) }))
+        .boxed()
+}
+
+/// What is done with devices: any code of power states, any text as a name.
+fn lifecycle() -> BoxedStrategy<What<'static>> {
+    let one = (0..LifecycleOp::COUNT, any::<Option<(i32, u64)>>(), 0..16_u8, prop::option::of(0..15_u8));
+    let other = (any::<String>(), any::<u8>(), prop::collection::vec(1..u64::MAX, 0..4));
+    (any::<u16>(), one, other)
+        .prop_map(|(function, (op, end, power, wanted), (name, flags, stack))| {
+            What::Lifecycle(Lifecycle {
+                device: PciFunction(function.into()).into(),
+                op: LifecycleOp::from_code(op).unwrap(),
+                end,
+                power,
+                wanted,
+                name: name.into(),
+                flags: Flags(flags),
+                ip: stack.first().copied().unwrap_or_default(),
+                site: None,
+                stack: stack.into_iter().map(|ip| Frame { ip, site: None }).collect(),
+            })
+        })
         .boxed()
 }
 
@@ -178,6 +202,7 @@ fn what() -> impl Strategy<Value = What<'static>> {
     prop_oneof![
         dma(),
         log(),
+        lifecycle(),
         access.boxed(),
         map.boxed(),
         fault.boxed(),
@@ -284,7 +309,8 @@ proptest! {
     ) {
         let ports = Ports { devices: vec![String::new()], modules: vec!["x".into()] };
         let mapped = Mapped { not_followed: vec!["x".into()], ..Mapped::default() };
-        let sources = vec![source(&layouts, &events), Source::Port(ports), Source::Dma(mapped), Source::Log(Logged {})];
+        let lived = Lived { not_followed: vec!["x".into()], ..Lived::default() };
+        let sources = vec![source(&layouts, &events), Source::Port(ports), Source::Dma(mapped), Source::Log(Logged {}), Source::Lifecycle(lived)];
         let header = Header { devices: vec![device(bar)], cpus: 4, sources, ..Header::default() };
         let [dropped, windows, performed] = counts;
         let totals = Totals { dropped, windows, performed: [performed; 3], ..Totals::default() };

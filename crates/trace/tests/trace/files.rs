@@ -166,15 +166,15 @@ fn a_file_of_another_format_asks_for_the_trapline_that_made_it() {
     let whole = file(usize::MAX);
     let key = b"trapline.format";
     let place = whole.windows(key.len()).position(|window| window == key).unwrap();
-    // The value follows its key within the metadata, or comes before it: it is the only text of one
-    // digit.
+    // The value follows its key within the metadata, or comes before it: it is the only text of two
+    // digits.
     let near = place.saturating_sub(64)..place + 64;
-    let digit = near.clone().find(|at| whole[*at - 4..*at + 2] == [1, 0, 0, 0, b'9', 0]).unwrap();
+    let digit = near.clone().find(|at| whole[*at - 4..*at + 2] == [2, 0, 0, 0, b'1', b'0']).unwrap();
     let mut other = whole.clone();
-    other[digit] = b'2';
+    other[digit + 1] = b'2';
     assert_eq!(
         error(&other),
-        "test.trace is a trace of format 2, this command reads formats 3 to 9: use the Trapline that made it"
+        "test.trace is a trace of format 12, this command reads formats 3 to 10: use the Trapline that made it"
     );
 }
 

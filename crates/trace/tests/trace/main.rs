@@ -14,6 +14,7 @@ mod html;
 mod interrupts;
 mod kind;
 mod lies;
+mod lifecycle;
 mod log;
 mod mmiotrace;
 mod not_watched;

@@ -8,14 +8,15 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value as Json;
 use trapline_abi::{
-    Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, PciFunction, Signal, WatchError, Way,
+    Change, ConfigWay, DmaDirection, DmaOp, ErrorCode, Flags, LifecycleOp, PciFunction, Signal, WatchError,
+    Way,
 };
 use trapline_registers::config::{Capability, Layout as ConfigLayout};
 use trapline_trace::{
     Access, Argument, Bar, ConfigAccess, Device, Direction, DmaCall, Event, Followed, Format, Frame, Header,
-    Hit, Injected, Interrupt, Item, JsonLines, Layout, LogLine, Logged, Lost, Map, Mapped, Mark, Moment,
-    NotWatched, Outcome, PageFault, Place, PortAccess, Ports, Probe, Probed, Sink, Site, Source, Space,
-    Spaces, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
+    Hit, Injected, Interrupt, Item, JsonLines, Layout, Lifecycle, Lived, LogLine, Logged, Lost, Map, Mapped,
+    Mark, Moment, NotWatched, Outcome, PageFault, Place, PortAccess, Ports, Probe, Probed, Sink, Site,
+    Source, Space, Spaces, Studied, Totals, Unmap, Value, Watched, WatchedRange, What, Window,
 };
 
 static SCHEMA: LazyLock<Json> =
@@ -107,6 +108,11 @@ fn header() -> Header {
             Source::Dma(mapped),
             Source::Dma(Mapped::default()),
             Source::Log(Logged {}),
+            Source::Lifecycle(Lived {
+                devices: vec!["0000:00:03.0".into()],
+                not_followed: vec!["resets".into()],
+            }),
+            Source::Lifecycle(Lived::default()),
         ],
         ..Header::default()
     }
@@ -281,7 +287,33 @@ fn events() -> Vec<What<'static>> {
     };
     let [dma, least_dma] = dma();
     let log = LogLine { text: "a\u{1b}[m\n\"".into(), cut: u32::MAX, flags: Flags(u8::MAX) };
+    let life = Lifecycle {
+        device: PciFunction::new(0, 0, 3, 0).into(),
+        op: LifecycleOp::Power,
+        end: Some((i32::MIN, LARGE)),
+        power: 15,
+        wanted: Some(3),
+        name: "a\u{1b}[m\n\"".into(),
+        flags: Flags(u8::MAX),
+        ip: LARGE,
+        site: SITE,
+        stack: vec![Frame { ip: LARGE, site: SITE }, Frame { ip: 1, site: None }],
+    };
+    let least_life = Lifecycle {
+        op: LifecycleOp::Bind,
+        end: None,
+        power: 0,
+        wanted: None,
+        name: "".into(),
+        ip: 0,
+        site: None,
+        stack: Vec::new(),
+        ..life.clone()
+    };
     vec![
+        What::Lifecycle(Lifecycle { op: LifecycleOp::Firmware, ..life.clone() }),
+        What::Lifecycle(life),
+        What::Lifecycle(least_life),
         What::Log(LogLine { text: "".into(), cut: 0, flags: Flags(0) }),
         What::Log(log),
         What::Dma(dma),
@@ -330,6 +362,7 @@ fn lines() -> Vec<Json> {
         dma_missed: 1,
         dma_pieces_missed: LARGE,
         log_missed: LARGE,
+        lifecycle_missed: LARGE,
         ..Totals::default()
     };
     json.end(&totals).unwrap();

@@ -5,8 +5,9 @@
 //! recorded when it has ended, since only then the address is known. The data that change hands are
 //! there at the same moments.
 
-use super::Watch;
-use super::functions::{Form, Given};
+use super::super::functions;
+use super::functions::Form;
+use super::{DmaCalls, Watch};
 use crate::glue::{self, DmaPiece};
 use crate::platform::Kernel;
 use crate::state::ENGINE;
@@ -18,6 +19,9 @@ use trapline_abi::{
 };
 use trapline_engine::{Engine, Trap};
 use trapline_insn::Registers;
+
+/// What the handlers are given.
+type Given = functions::Given<DmaCalls>;
 
 /// Words of a record that follows another.
 const PART: usize = 4;
@@ -47,7 +51,7 @@ const NO_DEVICE: u64 = u64::MAX;
 /// One of the functions was called, for a device of the watch; `None` if for another.
 fn call_of(watch: &Watch, registers: &Registers) -> Option<Carried> {
     let device = registers.rdi;
-    let number = glue::glue_dma_device(device);
+    let number = glue::glue_pci_number(device);
     if !watch.devices.has(PciFunction(number)) {
         return None;
     }

@@ -13,6 +13,7 @@ mod calls;
 mod functions;
 
 use super::devices::Devices;
+use super::functions::Probes;
 use super::{Host, Source};
 use crate::errno::Errno;
 use crate::glue;
@@ -20,7 +21,7 @@ use crate::platform::Kernel;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use functions::{COUNT, MEMORY, Probes};
+use functions::{COUNT, FUNCTIONS};
 use trapline_abi::{DmaCounts, DmaWatch, MAX_DMA_DATA, MAX_DMA_DEVICES};
 use trapline_engine::{Engine, Owned, Sink};
 
@@ -28,7 +29,7 @@ use trapline_engine::{Engine, Owned, Sink};
 ///
 /// # Invariants
 /// `sink` is the session's, which outlives this.
-struct Watch {
+pub(super) struct Watch {
     sink: NonNull<Sink>,
     devices: Devices<MAX_DMA_DEVICES>,
     /// Bytes of a buffer that are recorded, at most.
@@ -47,7 +48,7 @@ unsafe impl Sync for Watch {}
 /// # Invariants
 /// `watch` stays until the probes were removed.
 struct Running {
-    probes: Probes,
+    probes: Probes<DmaCalls>,
     watch: Owned<Watch>,
 }
 
@@ -81,7 +82,8 @@ impl DmaCalls {
             ids.extend((0..COUNT).map(|_| control.next_id()));
         }
         // SAFETY: the watch stays where it is, on the heap, until `stop` has ended the probes.
-        let probes = unsafe { Probes::begin(&mut host.unlocked.patching(), &watch, &ids, host.owner) }?;
+        let probes =
+            unsafe { Probes::begin(&mut host.unlocked.patching(), &FUNCTIONS, &*watch, &ids, host.owner) }?;
         // INVARIANT: `stop` ends the probes before it drops the watch.
         Ok(Running { probes, watch })
     }
@@ -114,7 +116,8 @@ impl Source for DmaCalls {
             None => Self::begin(host, request.data)?,
         };
         let Running { probes, watch } = self.running.insert(running);
-        (request.followed, request.refused) = (probes.followed, probes.refused);
+        // As many functions as bits.
+        (request.followed, request.refused) = (probes.followed as u32, probes.refused as u32);
         watch.devices.add(request.device)
     }
 
@@ -130,6 +133,6 @@ impl Source for DmaCalls {
     fn counts(&self, _engine: &Engine<Kernel>) {}
 
     fn memory(&self) -> usize {
-        self.running.as_ref().map_or(0, |_| size_of::<Watch>() + MEMORY)
+        self.running.as_ref().map_or(0, |running| size_of::<Watch>() + running.probes.memory())
     }
 }

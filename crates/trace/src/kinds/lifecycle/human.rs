@@ -1,0 +1,56 @@
+//! What is done with a device for a person: `LIFE  00:03.0 e1000e  bind  begins  modprobe-80
+//! really_probe`, and at its end `done` or why it failed, and how long it took, in the columns of
+//! accesses.
+
+use std::fmt::{self, Write as _};
+
+use super::Lifecycle;
+use super::words::{error_words, power_name};
+use crate::Event;
+use crate::write::{ALARM, Line, NOTE, REGISTER, duration, printable, site, task};
+
+pub(super) fn write(life: &Lifecycle<'_>, event: &Event<'_>, line: &mut Line<'_>) -> fmt::Result {
+    line.paint(NOTE, "LIFE ")?;
+    let place = match life.driver() {
+        Some(driver) => format!("{} {}", life.device.short(), printable(driver)),
+        None => life.device.short().to_owned(),
+    };
+    write!(line, " {place:20} ")?;
+    line.paint(REGISTER, &format!("{:18}", life.what()))?;
+    line.write_char(' ')?;
+    let style = if fails(life) { ALARM } else { NOTE };
+    line.paint(style, &format!("{:>18}", result(life)))?;
+    write!(line, "  {:22} {}", task(event), site(life.site.as_ref(), life.ip))?;
+    let mut notes: Vec<String> = Vec::new();
+    if let Some(firmware) = life.firmware() {
+        notes.push(printable(firmware));
+    }
+    if let Some((_, took)) = life.end {
+        notes.push(duration(took));
+    }
+    if let Some(power) = power_name(life.power) {
+        notes.push(format!("in {power}"));
+    }
+    if !notes.is_empty() {
+        line.write_str("  ")?;
+        line.paint(NOTE, &notes.join(", "))?;
+    }
+    Ok(())
+}
+
+/// Whether it ended with an error.
+pub(super) fn fails(life: &Lifecycle<'_>) -> bool {
+    life.end.is_some_and(|(result, _)| error_words(result).is_some())
+}
+
+/// How it went: `begins`, `done`, `No such device`.
+pub(super) fn result(life: &Lifecycle<'_>) -> String {
+    match life.end {
+        None => "begins".into(),
+        Some((result, _)) => match error_words(result) {
+            Some(words) => words.into_owned(),
+            None if result != 0 => format!("done: {result}"),
+            None => "done".into(),
+        },
+    }
+}
