@@ -23,6 +23,7 @@ mod hotplug;
 mod inject;
 mod interrupts;
 mod leftovers;
+mod lifecycle;
 mod machine;
 mod mistakes;
 mod mmiotrace;

@@ -8,8 +8,8 @@
 
 use super::{
     Run, Scenario, code, config, conformance, dma, drivers, events, examples, faults, forced, forms, gate,
-    hammer, harden, hotplug, inject, interrupts, leftovers, machine, mistakes, mmiotrace, ports, probes,
-    reach, record, silence, sources, together, uses,
+    hammer, harden, hotplug, inject, interrupts, leftovers, lifecycle, machine, mistakes, mmiotrace, ports,
+    probes, reach, record, silence, sources, together, uses,
 };
 use crate::setup::Series;
 
@@ -96,6 +96,7 @@ const TABLE: &[Row] = {
         row(&ports::EQUAL, Ends, "the drivers' code, and how the kernel lays out a module"),
         row(&dma::AS_BOOKED, Ends, "which functions of the kernel do the work of the DMA interface"),
         row(&dma::AS_THE_KERNEL, Every, "what drivers call, and the kernel's tracepoints of DMA"),
+        row(&lifecycle::EQUAL, Ends, "which functions of the kernel bind, reset, power and load firmware"),
         row(&inject::TOLD, Newest, "a driver that is lied to"),
         row(&harden::PLANTED, Oldest, "what the command finds; the kernel only dies"),
         row(&harden::REFUSED, Oldest, "what the command does and says"),

@@ -117,7 +117,7 @@ fn a_person_reads_what_is_done_how_it_ends_for_how_long_and_the_power_state() {
         "1.000005000 0 LIFE 00:03.0 e1000e power D3hot done modprobe-80 e1000_suspend+0x10 [e1000e] 2.0 us, in D3hot",
         "1.000006000 0 LIFE 00:03.0 firmware begins modprobe-80 e1000_suspend+0x10 [e1000e] e1000e/?fw.bin, in D0",
         "1.000007000 0 LIFE 00:03.0 firmware No such file or directory modprobe-80 e1000_suspend+0x10 [e1000e] e1000e/?fw.bin, 3.0 us, in D0",
-        &format!("1.000008000 0 LIFE 00:03.0 {x} reset done: 7 modprobe-80 0x1 9 ns, in unknown"),
+        &format!("1.000008000 0 LIFE 00:03.0 {x} reset done: 7 modprobe-80 0x1 9 ns, power state not known"),
     ];
     assert_eq!(
         told.iter().filter(|line| line.contains("LIFE")).collect::<Vec<_>>(),

@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Write as _};
 
+use trapline_abi::POWER_UNKNOWN;
+
 use super::Lifecycle;
 use super::words::{error_words, power_name};
 use crate::Event;
@@ -28,14 +30,12 @@ pub(super) fn write(life: &Lifecycle<'_>, event: &Event<'_>, line: &mut Line<'_>
     if let Some((_, took)) = life.end {
         notes.push(duration(took));
     }
-    if let Some(power) = power_name(life.power) {
-        notes.push(format!("in {power}"));
+    match power_name(life.power) {
+        Some(power) if life.power < POWER_UNKNOWN => notes.push(format!("in {power}")),
+        _ => notes.push("power state not known".into()),
     }
-    if !notes.is_empty() {
-        line.write_str("  ")?;
-        line.paint(NOTE, &notes.join(", "))?;
-    }
-    Ok(())
+    line.write_str("  ")?;
+    line.paint(NOTE, &notes.join(", "))
 }
 
 /// Whether it ended with an error.
