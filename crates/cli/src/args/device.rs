@@ -12,9 +12,9 @@ use crate::pci::DeviceName;
 /// configuration space, the memory that it is given, its lifecycle (binding, resets, power states,
 /// firmware), what the kernel logs meanwhile
 ///
-/// Short for `trace` with `--device DEVICE --interrupts --config --ports --dma --lifecycle
-/// --log`; what each tells and what of it may be missing is described there. What a device does not have is said and
-/// left out.
+/// Short for `trace` with `--device DEVICE --interrupts --config --ports --dma --lifecycle --log`;
+/// what each tells and what of it may be missing is described there. What a device does not have is
+/// said and left out.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEVICE_HELP)]
 pub(crate) struct Whole {

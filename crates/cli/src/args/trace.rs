@@ -54,8 +54,8 @@ pub(crate) struct Trace {
     /// Record the first N bytes of each buffer too, whenever it changes hands; at most 224
     #[arg(long, value_name = "N", requires = "dma", value_parser = parse_data)]
     pub dma_data: Option<u32>,
-    /// Record what the kernel does with the devices as a whole too: drivers that bind and go, resets,
-    /// power states, firmware; each with how it went and how long it took
+    /// Record what the kernel does with the devices as a whole too: drivers that bind and go,
+    /// resets, power states, firmware; each with how it went and how long it took
     #[arg(long, requires = "whose")]
     pub lifecycle: bool,
     /// Record the lines of the kernel log too, whoever writes them, with CPU and task

@@ -2,9 +2,9 @@
 //! firmware. Each call is two events: that it has begun, and that it has ended.
 //!
 //! In JSON: `op` (`"bind"`, `"unbind"`, `"reset"`, `"power"`, `"runtime_suspend"`, ...), `phase`
-//! (`"begin"`, `"end"`), `device`, `driver` or `firmware`, `power` (the state that the device is in:
-//! `"D0"`), `wanted` (the one that is asked for), at the end `result` and `took_ns`, `flags`, `ip`,
-//! `function`, `function_offset`, `module`, `stack`.
+//! (`"begin"`, `"end"`), `device`, `driver` or `firmware`, `power` (the state that the device is
+//! in: `"D0"`), `wanted` (the one that is asked for), at the end `result` and `took_ns`, `flags`,
+//! `ip`, `function`, `function_offset`, `module`, `stack`.
 
 mod caller;
 mod human;
