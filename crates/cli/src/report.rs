@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anstream::ColorChoice;
-use trapline_trace::{Ending, Header, HtmlError, Summary};
+use trapline_trace::{Ending, Header, HtmlError, Names, Summary};
 
 use crate::args::Report;
 use crate::naming::RegistersError;
@@ -71,7 +71,9 @@ pub(crate) fn run(args: &Report) -> Result<(), ReportError> {
     }
     let looking = Looking::new(&args.selection)?;
     let mut reading = looking.open(&args.file).map_err(ReadError::from)?;
-    let mut summary = Summary::new(reading.header());
+    let header = reading.header();
+    let names = Names::new(&header.devices, looking.registers(), None).with_spaces(header);
+    let mut summary = Summary::new(header).with_names(names);
     if args.html.is_some() {
         summary = summary.with_timeline();
     }

@@ -115,9 +115,25 @@ impl DeviceRegisters {
     /// The fields of `value` in the register that starts at `offset` in `bar`, as `EN=1 CSS=0
     /// (NVM)`; empty if there are none.
     pub fn fields(&self, bar: u8, offset: u64, width: u8, value: u64) -> String {
+        self.fields_of(bar, offset, width, value, |_| true)
+    }
+
+    /// Of these fields those that are not 0.
+    pub fn fields_set(&self, bar: u8, offset: u64, width: u8, value: u64) -> String {
+        self.fields_of(bar, offset, width, value, |field| value & field.mask() != 0)
+    }
+
+    fn fields_of(
+        &self,
+        bar: u8,
+        offset: u64,
+        width: u8,
+        value: u64,
+        which: impl Fn(&Field) -> bool,
+    ) -> String {
         let Some((Names { register, .. }, 0)) = self.at(bar, offset) else { return String::new() };
         let fields = self.registers[*register].fields.iter();
-        let shown = fields.filter(|field| field.high < u32::from(width) * 8);
+        let shown = fields.filter(|field| field.high < u32::from(width) * 8 && which(field));
         shown.map(|field| field.show(value)).collect::<Vec<_>>().join(" ")
     }
 }

@@ -96,6 +96,7 @@ fn fields_are_shown_with_what_their_values_mean() {
         nvme.fields(0, 0x14, 4, 0x0046_0001),
         "EN=1 CSS=0 (NVM) MPS=0 AMS=0 (round robin) SHN=0 (none) IOSQES=6 IOCQES=4 CRIME=0"
     );
+    assert_eq!(nvme.fields_set(0, 0x14, 4, 0x0046_0001), "EN=1 IOSQES=6 IOCQES=4");
     assert_eq!(nvme.fields(0, 0x04, 4, 1), "", "an access inside a register has no fields");
     assert!(!nvme.fields(0, 0x00, 4, 1).contains("DSTRD"), "bits beyond the access are not shown");
 }

@@ -106,8 +106,7 @@ impl Names {
     /// BAR and offset of the register whose next access answers a write to this place, if the
     /// device's register file tells.
     pub(crate) fn answer(&self, place: &Place<'_>) -> Option<(u8, u64)> {
-        let (_, registers) = self.devices.iter().find(|(device, _)| device.address == place.device)?;
-        registers.as_ref()?.answer(place.bar, place.offset)
+        self.registers(place)?.answer(place.bar, place.offset)
     }
 
     /// Function at an address in the code.
@@ -133,8 +132,26 @@ impl Names {
 
     fn fields_at(&self, place: Option<Place<'_>>, width: u8, value: Option<Value>) -> String {
         let (Some(place), Some(value)) = (place, value) else { return String::new() };
-        let device = self.devices.iter().find(|(device, _)| device.address == place.device);
-        let Some((_, Some(registers))) = device else { return String::new() };
+        let Some(registers) = self.registers(&place) else { return String::new() };
         registers.fields(place.bar, place.offset, width, value.low())
+    }
+
+    /// The fields that are not 0 of what a register in a BAR held; empty if they are not known.
+    pub(crate) fn fields_set(&self, place: &Place<'_>, value: &Value) -> String {
+        let width = value.bytes().len() as u8;
+        let set = |known: &DeviceRegisters| known.fields_set(place.bar, place.offset, width, value.low());
+        self.registers(place).map(set).unwrap_or_default()
+    }
+
+    /// The fields that are not 0 of what a device's configuration space held at an offset.
+    pub(crate) fn config_fields_set(&self, place: &Place<'_>, value: &Value) -> String {
+        let (width, low) = (value.bytes().len() as u8, value.low() as u32);
+        let known = self.config(place.device).zip(u16::try_from(place.offset).ok());
+        known.map(|(known, offset)| known.fields_set(offset, width, low)).unwrap_or_default()
+    }
+
+    fn registers(&self, place: &Place<'_>) -> Option<&DeviceRegisters> {
+        let known = self.devices.iter().find(|(device, _)| device.address == place.device);
+        known?.1.as_ref()
     }
 }

@@ -6,10 +6,14 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard};
 
 use peak_alloc::PeakAlloc;
-use trapline_abi::{AccessPayload, Counters, FaultPayload, HitPayload, Kind, Record, TaskPayload};
+use trapline_abi::{
+    AccessPayload, Change, Counters, FaultPayload, Flags, HitPayload, INTERRUPT_THREAD, Kind, PciFunction,
+    Record, Signal, TaskPayload,
+};
 use trapline_trace::{
-    Ending, Event, FileWriter, Header, Merge, Mmiotrace, Moment, Names, Probe, Registers, Sink, Summary,
-    Totals, TraceReader,
+    Access, Bar, Device, Direction, Ending, Event, FileWriter, Followed, Header, Interrupt, Mapped, Merge,
+    Mmiotrace, Moment, Names, Outcome, Probe, RegisterFile, Registers, Sink, Source, Summary, Totals,
+    TraceReader, Value, Watched, What,
 };
 
 #[path = "../examples/made/records.rs"]
@@ -213,4 +217,87 @@ fn tasks_without_end_and_their_names_take_little_memory() {
     let (most, summary) = pass(&header, Merge::new(1), &mut sink, round);
     assert!(most <= MOST, "{most} bytes were allocated");
     assert_eq!(summary.events(), 60 * ROUND as u64 / 2);
+}
+
+#[test]
+fn handlers_doorbells_and_functions_without_end_take_little_memory_in_a_report() {
+    let _alone = alone();
+    let (header, registers) = (related(), doorbells());
+    let names = || Names::new(&header.devices, &registers, None);
+    let (naming, of_report) = (names(), names());
+    let before = ALLOCATED.current_usage();
+    ALLOCATED.reset_peak_usage();
+    let mut summary = Summary::new(&header).with_names(of_report);
+    for number in 0..400_000_u64 {
+        // From a doorbell to an interrupt it takes whatever time, and its handler does not end. On
+        // another CPU one reads something else each time.
+        let cpu = (number / 4 % 1_024) as u16;
+        let (cpu, time, what) = match number % 4 {
+            0 => (cpu, number, register(Direction::Write, 4 * (number / 4 % 4_096), number)),
+            1 => (cpu, u64::MAX / (1 + number % 4_096), handler(number, u64::MAX)),
+            2 => (2_000, number, handler(number, 1)),
+            _ => (2_000, number, register(Direction::Read, 0x20_000 + 4 * (number / 4 % 0x3_0000), number)),
+        };
+        let pid = number as u32;
+        summary.add(&naming.name(Event { time, cpu, pid, tgid: 7, comm: "dd", what }));
+    }
+    summary.write(&mut io::sink(), false, usize::MAX).unwrap();
+    let most = ALLOCATED.peak_usage() - before;
+    // Each bound of what is related has its part of it, and less than one is to spare.
+    assert!(most <= 14 << 20, "{most} bytes were allocated");
+}
+
+/// Of a trace of a device's accesses, interrupts and buffers.
+fn related() -> Header {
+    let mut device = Device { address: "0000:00:03.0".into(), vendor: 1, ..Device::default() };
+    device.bars[0] = Bar { start: 0x1_0000_0000, length: 0x10_0000, flags: 0x200 };
+    let sources = vec![
+        Source::Access(Watched::default()),
+        Source::Interrupt(Followed::default()),
+        Source::Dma(Mapped::default()),
+    ];
+    Header { devices: vec![device], sources, ..Header::default() }
+}
+
+/// A register file with 4,096 doorbells.
+fn doorbells() -> Registers {
+    let text = "name = \"x\"\n[[match]]\nvendor = 1\n[[register]]\noffset = 0\nname = \"BELL{}\"\n\
+                count = 4096\nstride = 4\nanswer = \"TOLD\"\n\
+                [[register]]\noffset = 0x20000\nname = \"TOLD\"\n";
+    let mut registers = Registers::none();
+    registers.add(RegisterFile::parse("x", text).unwrap());
+    registers
+}
+
+fn register(direction: Direction, offset: u64, value: u64) -> What<'static> {
+    What::Access(Access {
+        direction,
+        width: 8,
+        value: Value::from_u64(value, 8),
+        change: Change::None,
+        original: None,
+        mapping: 1,
+        address: offset,
+        physical: Some(0x1_0000_0000 + offset),
+        flags: Flags(0),
+        way: None,
+        ip: 1 + value,
+        place: None,
+        site: None,
+    })
+}
+
+/// A call of one of few handlers, in a thread or not.
+fn handler(number: u64, took: u64) -> What<'static> {
+    What::Interrupt(Interrupt {
+        device: PciFunction::new(0, 0, 3, 0).into(),
+        irq: 11,
+        signal: Signal::Line,
+        index: 0,
+        flags: if number % 8 == 1 { Flags(INTERRUPT_THREAD) } else { Flags(0) },
+        handler: 1 + number % 3,
+        site: None,
+        outcome: Some(Outcome::Handled),
+        took: Some(took),
+    })
 }

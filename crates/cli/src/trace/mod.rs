@@ -146,7 +146,7 @@ pub(crate) fn run(
     let names = Names::new(&header.devices, registers, symbols).with_spaces(&header);
     let live = tell::live_counter(taking, &destination);
     let mut writer = Writer::new(readers.len(), names, output, live)
-        .with_header(&header)
+        .with_header(&header, registers)
         .with_latency(sources.iter().any(|source| source.latency()))
         .with_handlers(sources.iter().any(|source| source.handlers()))
         .with_room(backlog.limit())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use rustix::thread::gettid;
 use trapline_abi::{Counters, FaultCounts, Flags, Kind};
-use trapline_trace::{Bounds, Event, Header, Merge, Names, Sink, Summary, Totals, What};
+use trapline_trace::{Bounds, Event, Header, Merge, Names, Registers, Sink, Summary, Totals, What};
 
 use super::pump::{Backlog, Round};
 use super::source::{Counted, Prepare};
@@ -69,9 +69,10 @@ impl Writer {
     }
 
     /// Of a trace with this header: understands the hits of its probes, and sums up what it was
-    /// asked for.
-    pub(crate) fn with_header(self, header: &Header) -> Self {
-        let end = End { summary: Summary::new(header), ..self.end };
+    /// asked for, with what is known of its devices' registers.
+    pub(crate) fn with_header(self, header: &Header, registers: &Registers) -> Self {
+        let names = Names::new(&header.devices, registers, None).with_spaces(header);
+        let end = End { summary: Summary::new(header).with_names(names), ..self.end };
         Self { merge: self.merge.with_probes(&header.probes), end }
     }
 

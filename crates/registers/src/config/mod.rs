@@ -117,6 +117,21 @@ impl ConfigRegisters {
     /// The fields of a value of `width` bytes at `offset`, as `MEMORY=1 MASTER=0`; empty if there
     /// are none.
     pub fn fields(&self, offset: u16, width: u8, value: u32) -> String {
+        self.fields_by(offset, width, value, DeviceRegisters::fields)
+    }
+
+    /// Of these fields those that are not 0.
+    pub fn fields_set(&self, offset: u16, width: u8, value: u32) -> String {
+        self.fields_by(offset, width, value, DeviceRegisters::fields_set)
+    }
+
+    fn fields_by(
+        &self,
+        offset: u16,
+        width: u8,
+        value: u32,
+        of: impl Fn(&DeviceRegisters, u8, u64, u8, u64) -> String,
+    ) -> String {
         if !matches!(width, 1 | 2 | 4) {
             return String::new();
         }
@@ -125,7 +140,7 @@ impl ConfigRegisters {
         let whole = inside.filter(|(start, width)| u32::from(**start) + u32::from(**width) <= end);
         let fields = whole.map(|(start, width)| {
             let value = u64::from(value) >> (8 * (start - offset));
-            self.registers.fields(0, u64::from(*start), *width, value)
+            of(&self.registers, 0, u64::from(*start), *width, value)
         });
         fields.filter(|fields| !fields.is_empty()).collect::<Vec<_>>().join(" ")
     }

@@ -8,7 +8,7 @@ use trapline_abi::Record;
 use crate::file::{Cells, Row};
 use crate::merge::{Gathered, Known};
 use crate::mmiotrace::{Mappings, TextLine};
-use crate::report::{Section, Seen, Shown, Texts};
+use crate::report::{Section, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, Line, MmiotraceLines};
 use crate::{Event, Names};
 
@@ -61,6 +61,11 @@ pub(crate) trait EventKind<'a>: Sized {
 
     /// What it is on the timeline of a page; `None` of what a report does not count.
     fn shown(&self) -> Option<Shown<'_>>;
+
+    /// What code touched of a device by it, if it is such an event.
+    fn touch(&self) -> Option<Touch<'_>> {
+        None
+    }
 
     /// Records that it tells to be lost.
     fn lost(&self) -> u64 {

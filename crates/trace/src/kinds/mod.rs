@@ -18,7 +18,7 @@ use trapline_abi::{Kind, Record};
 use crate::file::{Row, Rows};
 use crate::merge::{Gathered, Known};
 use crate::mmiotrace::{Mappings, TextLine};
-use crate::report::{Section, Seen, Shown, Texts};
+use crate::report::{Section, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, JsonLine, Line, MmiotraceLines};
 use crate::{Event, Names};
 pub(crate) use kind::EventKind;
@@ -164,6 +164,13 @@ macro_rules! kinds {
             pub(crate) fn shown(&self) -> Option<Shown<'_>> {
                 match &self.what {
                     $(What::$kind(what) => what.shown(),)*
+                }
+            }
+
+            /// What code touched of a device by it.
+            pub(crate) fn touch(&self) -> Option<Touch<'_>> {
+                match &self.what {
+                    $(What::$kind(what) => what.touch(),)*
                 }
             }
 

@@ -11,7 +11,7 @@ const FIRST: u64 = 256;
 /// Characters of the longest bucket.
 const WIDTH: u64 = 64;
 
-/// Times by how often they were seen, to three digits.
+/// Times by how often they were seen, to three digits if nothing else is said.
 #[derive(Debug)]
 pub(crate) struct Latency {
     times: Histogram<u64>,
@@ -32,6 +32,11 @@ pub(crate) struct Bucket {
 }
 
 impl Latency {
+    /// To two digits: so a report can have many, each of at most 60 KiB whatever the times.
+    pub(crate) fn rough() -> Self {
+        Self { times: Histogram::new(2).expect("two digits are among those allowed") }
+    }
+
     /// Counts one that took so many nanoseconds.
     pub(crate) fn add(&mut self, nanoseconds: u64) {
         self.times.record(nanoseconds).expect("it grows as it must, and 64 bits are enough to count in");

@@ -14,6 +14,8 @@ mod html;
 mod latency;
 mod page;
 mod texts;
+mod together;
+mod touch;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -22,7 +24,9 @@ use anstyle::Style;
 
 use crate::kinds::{EventKind, Tallies};
 use crate::write::duration;
-use crate::{Access, Cut, Event, Header, Hit, Moment, ProbeTotals, RegisterCount, Source, Totals, Watched};
+use crate::{
+    Access, Cut, Event, Header, Hit, Moment, Names, ProbeTotals, RegisterCount, Source, Totals, Watched,
+};
 pub(crate) use activity::{Activity, Code};
 pub(crate) use completeness::Completeness;
 use completeness::Verdict;
@@ -32,6 +36,8 @@ use html::Timeline;
 pub(crate) use latency::{Bucket, Latency};
 pub(crate) use page::{Page, function, plain};
 pub(crate) use texts::Texts;
+use together::Together;
+pub(crate) use touch::{Of, Touch};
 
 const TITLE: Style = Style::new().bold();
 
@@ -103,6 +109,8 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Summary {
     pub(crate) tallies: Tallies,
+    /// What relates kinds of events to each other.
+    together: Together,
     texts: Texts,
     /// Kinds that the trace was asked for.
     asked: Vec<&'static str>,
@@ -124,7 +132,7 @@ impl Summary {
         if !header.probes.is_empty() {
             asked.push(Hit::NAME);
         }
-        let mut summary = Self { asked, ..Self::default() };
+        let mut summary = Self { asked, together: Together::new(header), ..Self::default() };
         summary.tallies.hit.under(&header.probes);
         for source in &header.sources {
             match source {
@@ -139,6 +147,14 @@ impl Summary {
             }
         }
         summary
+    }
+
+    /// With what knows the fields of registers and which of them are doorbells, as the report tells
+    /// of what interrupts' handlers read first, and how long it was from doorbells to interrupts.
+    /// To be called before anything is counted.
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.together.set_names(names);
+        self
     }
 
     /// Keeps what happened when, too, for [`write_html`](Self::write_html): to be asked for before
@@ -159,6 +175,7 @@ impl Summary {
         }
         event.count(self.cpus[cpu], &mut self.tallies, &mut self.texts);
         self.cpus[cpu] += 1;
+        self.together.add(event, &mut self.texts);
         if let Some(timeline) = &mut self.timeline {
             timeline.add(event, &mut self.texts);
         }
@@ -281,6 +298,7 @@ impl Summary {
         let mut page = Page { out, rows, texts: &self.texts, colour };
         page.line(TITLE, &self.title(&sections))?;
         self.told(&sections).iter().try_for_each(|section| section.tables(&mut page))?;
+        self.together.tables(&mut page)?;
         self.verdict(&sections).write(&mut page)
     }
 

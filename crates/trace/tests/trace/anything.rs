@@ -11,10 +11,11 @@ use trapline_abi::{
 };
 use trapline_registers::config::{Capability, Layout};
 use trapline_trace::{
-    Access, Bar, ConfigAccess, Device, Direction, DmaCall, Ending, Event, FileWriter, Frame, Header, Human,
-    Interrupt, JsonLines, Lifecycle, Lived, LogLine, Logged, Lost, Map, Mapped, Mmiotrace, Names, Outcome,
-    PageFault, ParquetFile, Perfetto, PortAccess, Ports, RegisterFile, Registers, Sink, Source, Space,
-    Spaces, Summary, Symbols, Totals, TraceReader, Unmap, Value, What, Window, devices,
+    Access, Bar, ConfigAccess, Device, Direction, DmaCall, Ending, Event, FileWriter, Followed, Frame,
+    Header, Human, Interrupt, JsonLines, Lifecycle, Lived, LogLine, Logged, Lost, Map, Mapped, Mmiotrace,
+    Names, Outcome, PageFault, ParquetFile, Perfetto, PortAccess, Ports, RegisterFile, Registers, Sink,
+    Source, Space, Spaces, Summary, Symbols, Totals, TraceReader, Unmap, Value, Watched, What, Window,
+    devices,
 };
 
 /// Numbers of every size, those at the edges often.
@@ -264,7 +265,8 @@ fn read(bytes: &[u8], registers: &Registers) {
     let Ok(mut reader) = TraceReader::new(bytes, "it") else { return };
     let header = reader.header().clone();
     let names = Names::new(&header.devices, registers, None).with_spaces(&header);
-    let mut summary = Summary::new(&header);
+    let of_registers = Names::new(&header.devices, registers, None).with_spaces(&header);
+    let mut summary = Summary::new(&header).with_names(of_registers);
     let fields = Names::new(&header.devices, registers, None).with_spaces(&header);
     let mut sinks: Vec<Box<dyn Sink>> = vec![
         Box::new(Human::new(io::sink(), true).with_fields(fields)),
@@ -310,7 +312,10 @@ proptest! {
         let ports = Ports { devices: vec![String::new()], modules: vec!["x".into()] };
         let mapped = Mapped { not_followed: vec!["x".into()], ..Mapped::default() };
         let lived = Lived { not_followed: vec!["x".into()], ..Lived::default() };
-        let sources = vec![source(&layouts, &events), Source::Port(ports), Source::Dma(mapped), Source::Log(Logged {}), Source::Lifecycle(lived)];
+        let [access, interrupt] = [Source::Access(Watched::default()), Source::Interrupt(Followed::default())];
+        let config = source(&layouts, &events);
+        let [log, lifecycle] = [Source::Log(Logged {}), Source::Lifecycle(lived)];
+        let sources = vec![access, interrupt, config, Source::Port(ports), Source::Dma(mapped), log, lifecycle];
         let header = Header { devices: vec![device(bar)], cpus: 4, sources, ..Header::default() };
         let [dropped, windows, performed] = counts;
         let totals = Totals { dropped, windows, performed: [performed; 3], ..Totals::default() };

@@ -152,7 +152,7 @@ fn hits_that_we_cause_ourselves_are_left_out_and_counted_but_not_those_of_interr
     let records =
         [task(7, 7), task(8, std::process::id()), hit(1, 7, 0), hit(2, 8, 0), hit(3, 8, Flags::INTERRUPT)];
     let mut writer = writer(Box::new(JsonLines::new(Shared::default(), &Default::default()).unwrap()))
-        .with_header(&Header { probes: vec![probe], ..Header::default() });
+        .with_header(&Header { probes: vec![probe], ..Header::default() }, &Registers::none());
     let (rounds, received) = channel();
     rounds.send(vec![(records.to_vec(), true)]).unwrap();
     drop(rounds);

@@ -18,7 +18,7 @@ use super::EventKind;
 use crate::file::{Cells, Row};
 use crate::merge::Gathered;
 use crate::mmiotrace::{Mappings, TextLine};
-use crate::report::{Seen, Shown, Texts};
+use crate::report::{Of, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, Line, MmiotraceLines};
 use crate::{Event, Names, Place, Site};
 pub use lies::{Injected, Lies};
@@ -239,6 +239,19 @@ impl<'a> EventKind<'a> for Access<'a> {
 
     fn from_mmiotrace(line: &TextLine<'a>, mappings: &mut Mappings) -> Option<(Self, u32)> {
         mmiotrace::read(line, mappings)
+    }
+
+    fn touch(&self) -> Option<Touch<'_>> {
+        (self.way != Some(Way::Forbidden)).then(|| Touch {
+            of: Of::Registers,
+            place: self.place,
+            buffer: None,
+            is_read: self.direction == Direction::Read,
+            value: self.value,
+            site: self.site.as_ref(),
+            ip: self.ip,
+            in_interrupt: self.flags.has(Flags::INTERRUPT),
+        })
     }
 
     fn count(&self, seen: &Seen<'_>, tally: &mut Tally, texts: &mut Texts) {

@@ -16,9 +16,9 @@ use super::hit::Frame;
 use super::EventKind;
 use crate::file::{Cells, Row};
 use crate::merge::Gathered;
-use crate::report::{Seen, Shown, Texts};
+use crate::report::{Of, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, Line, MmiotraceLines};
-use crate::{Event, Names, PciAddress, Site, Value};
+use crate::{Event, Names, PciAddress, Place, Site, Value};
 pub(crate) use report::Tally;
 
 /// The accesses to which configuration spaces are recorded.
@@ -234,6 +234,20 @@ impl<'a> EventKind<'a> for ConfigAccess<'a> {
 
     fn mmiotrace(&self, _lines: &mut MmiotraceLines<'_>) -> io::Result<()> {
         Err(MmiotraceLines::refused("accesses to configuration space"))
+    }
+
+    fn touch(&self) -> Option<Touch<'_>> {
+        let (device, offset) = (self.device.as_str(), self.offset.into());
+        Some(Touch {
+            of: Of::Config,
+            place: Some(Place { device, bar: 0, offset, register: self.register }),
+            buffer: None,
+            is_read: self.direction == Direction::Read,
+            value: self.digits().filter(|_| self.error == 0),
+            site: self.site.as_ref(),
+            ip: self.ip,
+            in_interrupt: self.flags.has(Flags::INTERRUPT),
+        })
     }
 
     fn count(&self, seen: &Seen<'_>, tally: &mut Tally, texts: &mut Texts) {

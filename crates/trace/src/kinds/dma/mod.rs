@@ -5,6 +5,7 @@ mod caller;
 mod human;
 mod json;
 mod report;
+mod sizes;
 mod words;
 
 use std::borrow::Cow;
@@ -18,11 +19,11 @@ use super::access;
 use super::hit::Frame;
 use crate::file::{Cells, Row};
 use crate::merge::Gathered;
-use crate::report::{Seen, Shown, Texts};
+use crate::report::{Of, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, Line, MmiotraceLines};
 use crate::{Event, Names, PciAddress, Site};
 pub(crate) use report::Tally;
-use words::{direction_from_name, direction_name, op_from_name, op_name, op_words};
+use words::{direction_from_name, direction_name, direction_words, op_from_name, op_name, op_words};
 
 /// The devices whose DMA is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +254,19 @@ impl<'a> EventKind<'a> for DmaCall<'a> {
 
     fn mmiotrace(&self, _lines: &mut MmiotraceLines<'_>) -> io::Result<()> {
         Err(MmiotraceLines::refused("DMA"))
+    }
+
+    fn touch(&self) -> Option<Touch<'_>> {
+        Some(Touch {
+            of: Of::Buffers,
+            place: None,
+            buffer: Some((op_words(self.op), direction_words(self.direction))),
+            is_read: false,
+            value: None,
+            site: self.site.as_ref(),
+            ip: self.ip,
+            in_interrupt: self.flags.has(Flags::INTERRUPT),
+        })
     }
 
     fn count(&self, seen: &Seen<'_>, tally: &mut Tally, texts: &mut Texts) {

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use trapline_abi::{DmaDirection, DmaOp, MAX_DMA_PIECES};
 
 use super::book::{Book, Held, Left};
+use super::sizes::Sizes;
 use super::words::{direction_words, op_words};
 use super::{DmaCall, Mapped};
 use crate::kinds::EventKind;
@@ -49,6 +50,7 @@ pub(crate) struct Tally {
     ops: [u64; DmaOp::ALL.len()],
     rows: HashMap<(DmaOp, DmaDirection, By), Row>,
     book: Book,
+    sizes: Sizes,
     failed: u64,
     /// Taken back by the address that a failed call returns.
     of_failed: u64,
@@ -67,6 +69,7 @@ impl Tally {
         self.failed += u64::from(call.is_failed());
         self.of_failed += u64::from(call.is_of_failed());
         self.book.add(call, texts);
+        self.sizes.add(call);
         let by = Code::of(call.site.as_ref(), call.ip, texts).map_or(By::Unknown, By::Known);
         let mut key = (call.op, call.direction, by);
         if self.rows.len() >= MOST_APART && !self.rows.contains_key(&key) {
@@ -208,6 +211,7 @@ impl Section for Tally {
             }
             page.rest(lines.len(), "rows")?;
         }
+        self.sizes.write(page)?;
         page.activity(UNIT, &self.activity)?;
         page.cpus(UNIT, &self.activity)?;
         self.write_left(page)?;

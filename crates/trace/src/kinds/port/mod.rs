@@ -15,7 +15,7 @@ use super::access::{self, Direction};
 use super::hit::Frame;
 use crate::file::{Cells, Row};
 use crate::merge::Gathered;
-use crate::report::{Seen, Shown, Texts};
+use crate::report::{Of, Seen, Shown, Texts, Touch};
 use crate::write::{Drawing, Line, MmiotraceLines, place};
 use crate::{Event, Names, Place, Site, Value};
 pub(crate) use report::Tally;
@@ -205,6 +205,20 @@ impl<'a> EventKind<'a> for PortAccess<'a> {
 
     fn mmiotrace(&self, _lines: &mut MmiotraceLines<'_>) -> io::Result<()> {
         Err(MmiotraceLines::refused("accesses to I/O ports"))
+    }
+
+    fn touch(&self) -> Option<Touch<'_>> {
+        let (site, ip) = self.asked();
+        Some(Touch {
+            of: Of::Ports,
+            place: self.place,
+            buffer: None,
+            is_read: self.direction == Direction::Read,
+            value: self.value,
+            site,
+            ip,
+            in_interrupt: self.flags.has(Flags::INTERRUPT),
+        })
     }
 
     fn count(&self, seen: &Seen<'_>, tally: &mut Tally, texts: &mut Texts) {

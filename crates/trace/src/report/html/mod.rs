@@ -104,6 +104,7 @@ impl Summary {
         let told = self.told(&sections);
         // Writing to memory does not fail.
         let _ = told.iter().try_for_each(|section| section.tables(&mut page));
+        let _ = self.together.tables(&mut page);
         let causes = Causes {
             functions: whole(&told, |activity| named(activity.functions(&self.texts), function)),
             tasks: whole(&told, |activity| named(activity.tasks(&self.texts), task)),
