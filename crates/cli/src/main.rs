@@ -40,6 +40,7 @@ mod system;
 mod table;
 mod trace;
 mod units;
+mod user_mappings;
 
 #[cfg(test)]
 mod anything;

@@ -1,54 +1,37 @@
 //! Checks for processes that have a device's registers mapped themselves: their accesses go past
 //! the kernel, so no trace of ours has them.
 
-use std::fs;
-
 use super::Finding;
 use crate::system::System;
+use crate::user_mappings;
 
 const WHAT: &str = "user mappings";
 
 /// A finding for each process and device, or one that there is none.
 pub(super) fn check(system: &System) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for process in system.list("proc").iter().filter_map(|name| name.parse::<u32>().ok()) {
-        // Another user's maps can't be read without root, and a process may just have ended:
-        // neither is worth a line.
-        let Ok(maps) = fs::read_to_string(system.path(format!("proc/{process}/maps"))) else { continue };
-        let mut files: Vec<&str> = maps.lines().filter_map(device_file).collect();
-        files.sort_unstable();
-        files.dedup();
-        let name = system.command_name(process).unwrap_or_else(|| "?".into());
-        findings.extend(files.iter().map(|file| {
-            Finding::warning(
-                WHAT,
-                format!("process {process} ({name}) has {file} mapped; what it accesses there is not traced"),
-                "only accesses by the kernel are traced; end that process if it matters",
-            )
-        }));
+    let mut found: Vec<(u32, String, String)> = user_mappings::all(system)
+        .into_iter()
+        .map(|mapping| (mapping.process, mapping.file, mapping.name))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return vec![Finding::ok(WHAT, "no process has a device's registers mapped")];
     }
-    if findings.is_empty() {
-        findings.push(Finding::ok(WHAT, "no process has a device's registers mapped"));
-    }
-    findings
-}
-
-/// The file of a line of `maps`, if device memory may be behind it: a BAR in sysfs, all of memory,
-/// a device handed to user space.
-fn device_file(line: &str) -> Option<&str> {
-    let file = line.splitn(6, ' ').nth(5)?.trim();
-    let is_bar = file.starts_with("/sys/devices/pci")
-        && file.rsplit('/').next().is_some_and(|name| {
-            let number = name.strip_prefix("resource").map(|rest| rest.trim_end_matches("_wc"));
-            number.is_some_and(|number| number.parse::<u8>().is_ok())
-        });
-    let others = ["/dev/mem", "/dev/uio", "/dev/vfio/"];
-    (is_bar || others.iter().any(|prefix| file.starts_with(prefix)) || file == "anon_inode:[vfio-device]")
-        .then_some(file)
+    let warning = |(process, file, name): &(u32, String, String)| {
+        Finding::warning(
+            WHAT,
+            format!("process {process} ({name}) has {file} mapped; what it accesses there is not traced"),
+            "only accesses by the kernel are traced; end that process if it matters",
+        )
+    };
+    found.iter().map(warning).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -24,9 +24,7 @@ use anstyle::Style;
 
 use crate::kinds::{EventKind, Tallies};
 use crate::write::duration;
-use crate::{
-    Access, Cut, Event, Header, Hit, Moment, Names, ProbeTotals, RegisterCount, Source, Totals, Watched,
-};
+use crate::{Access, Cut, Event, Header, Hit, Moment, Names, ProbeTotals, RegisterCount, Source, Totals};
 pub(crate) use activity::{Activity, Code};
 pub(crate) use completeness::Completeness;
 use completeness::Verdict;
@@ -136,9 +134,7 @@ impl Summary {
         summary.tallies.hit.under(&header.probes);
         for source in &header.sources {
             match source {
-                Source::Access(Watched { injected: Some(injected), .. }) => {
-                    summary.tallies.access.under(injected);
-                }
+                Source::Access(watched) => summary.tallies.access.under(watched),
                 Source::Config(spaces) => summary.tallies.config.under(spaces),
                 Source::Port(ports) => summary.tallies.port.under(ports),
                 Source::Dma(mapped) => summary.tallies.dma.under(mapped),

@@ -25,6 +25,7 @@ fn header() -> Header {
             reads: true,
             writes: true,
             injected: Some(injected),
+            mapped: Vec::new(),
         })],
         ..Header::default()
     }

@@ -74,6 +74,7 @@ fn header() -> Header {
         reads: true,
         writes: false,
         injected: Some(Injected { rules: vec!["read CTRL ones".into()], seed: LARGE }),
+        mapped: vec!["process 7 (dd) has it mapped".into()],
     };
     let faults = Studied {
         user: true,

@@ -44,6 +44,7 @@ fn header(kinds: &[Kind]) -> Header {
             reads: true,
             writes: true,
             injected: None,
+            mapped: Vec::new(),
         }),
     };
     let probes = if kinds.contains(&Kind::Hit) { vec![probe()] } else { Vec::new() };
@@ -268,4 +269,15 @@ fn mmiotraces_format_refuses_the_first_event_that_is_no_access() {
         let is_other = matches!(event.what, What::Hit(_) | What::Fault(_));
         assert_eq!(sink.event(event).is_err(), is_other, "{event:?}");
     });
+}
+
+#[test]
+fn who_has_what_is_traced_mapped_is_in_the_report_without_what_a_terminal_obeys() {
+    let mut header = header(&[Kind::Access]);
+    let [Source::Access(watched)] = &mut header.sources[..] else { panic!("{header:?}") };
+    watched.mapped = vec!["process 7 (po\u{1b}[mker) has it mapped".into()];
+    let mut text = Vec::new();
+    Summary::new(&header).write(&mut text, false, 20).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\nprocess 7 (po?[mker) has it mapped\n"), "{text}");
 }

@@ -58,8 +58,10 @@ fn call_of(watch: &Watch, form: Form, registers: &Registers) -> Option<Carried> 
     }
     let (wanted, name_at) = match form.argument {
         Argument::Device | Argument::Pci => (NO_POWER.into(), glue::glue_driver_name(device)),
-        // A state's number is small; what is none is told as none.
-        Argument::Power => (registers.rsi.min(u64::from(NO_POWER)), glue::glue_driver_name(device)),
+        // An `int`; a state's number is small, and what is none is told as none.
+        Argument::Power => {
+            (u64::from(registers.rsi as u32).min(NO_POWER.into()), glue::glue_driver_name(device))
+        }
         Argument::Firmware => (NO_POWER.into(), registers.rsi),
     };
     let mut frames = [0; MAX_LIFECYCLE_FRAMES];

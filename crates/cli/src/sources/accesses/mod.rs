@@ -14,6 +14,7 @@ use crate::sources::devices;
 use crate::sources::inject::{InjectError, Injection, Rules};
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
+use crate::user_mappings;
 pub(super) use targets::Target;
 pub(crate) use targets::TargetError;
 use targets::Targets;
@@ -43,6 +44,8 @@ pub(crate) struct Accesses {
     targets: Vec<Target>,
     /// What of the devices is not watched, a sentence each.
     left_out: Vec<String>,
+    /// Who has them mapped, so that not all accesses are seen, a sentence each.
+    mapped: Vec<String>,
     /// [`WATCH_READS`] and [`WATCH_WRITES`].
     directions: u32,
     registers: Registers,
@@ -70,6 +73,7 @@ impl Accesses {
             devices,
             targets,
             left_out,
+            mapped: Vec::new(),
             directions: directions(wanted.reads, wanted.writes),
             registers,
             injection: None,
@@ -81,6 +85,24 @@ impl Accesses {
         let targets = (&self.devices[..], &self.targets[..]);
         self.injection = Some(Injection::new(&self.system, rules, targets, &self.registers, symbols)?);
         Ok(())
+    }
+}
+
+impl Accesses {
+    /// Says which processes have them mapped that were not said yet.
+    fn tell_mapped(&mut self) {
+        let mappings = user_mappings::all(&self.system);
+        for target in &self.targets {
+            let bar = target.bar.as_ref().map(|(device, number)| (device, *number));
+            for sentence in
+                user_mappings::sentences(&mappings, &self.system, target.range, bar, &target.name())
+            {
+                if !self.mapped.contains(&sentence) {
+                    say!("{sentence}");
+                    self.mapped.push(sentence);
+                }
+            }
+        }
     }
 }
 
@@ -112,6 +134,8 @@ impl Source for Accesses {
         if !arming.quiet {
             self.left_out.iter().for_each(|sentence| say!("{sentence}"));
         }
+        // Said in any case: accesses are missing.
+        self.tell_mapped();
         Ok(())
     }
 
@@ -124,6 +148,7 @@ impl Source for Accesses {
             reads: self.directions & WATCH_READS != 0,
             writes: self.directions & WATCH_WRITES != 0,
             injected: self.injection.as_ref().map(Injection::injected),
+            mapped: self.mapped.clone(),
         }));
     }
 
@@ -132,6 +157,8 @@ impl Source for Accesses {
     }
 
     fn counted(&mut self, control: &dyn Control) -> Counted {
+        // Who has mapped them since.
+        self.tell_mapped();
         if let Some(injection) = &mut self.injection {
             injection.count(control);
         }
@@ -185,6 +212,8 @@ mod tests {
 
     use super::*;
     use crate::device::fake::Module;
+    use crate::system::tests::with;
+    use crate::trace::tests::quietly;
     use crate::units::PhysicalRange;
 
     fn target() -> Target {
@@ -207,6 +236,39 @@ mod tests {
             matches!(error, Refusal::Watch { reason: Some(WatchError::Ram), failed_at: 0x10_0000, .. }),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn who_has_a_range_mapped_is_in_the_header_and_who_maps_it_later_is_found_at_the_end() {
+        let (root, system) = with(&[]);
+        let maps = |process: u32| {
+            let folder = root.path().join(format!("proc/{process}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            let line = "7f0000000000-7f0000001000 rw-s 00100000 00:05 4      /dev/mem\n";
+            std::fs::write(folder.join("maps"), line).unwrap();
+            std::fs::write(folder.join("comm"), "poker\n").unwrap();
+        };
+        let mut accesses = Accesses {
+            system,
+            devices: Vec::new(),
+            targets: vec![target()],
+            left_out: Vec::new(),
+            mapped: Vec::new(),
+            directions: directions(false, false),
+            registers: Registers::none(),
+            injection: None,
+        };
+        maps(77);
+        let (module, mut header) = (Module::default(), Header::default());
+        accesses.arm(&module, &quietly(false)).unwrap();
+        accesses.describe(&mut header);
+        let [trapline_trace::Source::Access(watched)] = &header.sources[..] else { panic!("{header:?}") };
+        let [sentence] = &watched.mapped[..] else { panic!("{watched:?}") };
+        assert!(sentence.starts_with("process 77 (poker) has 0x100000"), "{sentence}");
+        maps(78);
+        accesses.counted(&module);
+        assert_eq!(accesses.mapped.len(), 2);
+        assert!(accesses.mapped[1].starts_with("process 78 "), "{:?}", accesses.mapped);
     }
 
     #[test]

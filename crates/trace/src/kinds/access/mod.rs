@@ -47,6 +47,10 @@ pub struct Watched {
     /// Rules by which they were changed, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected: Option<Injected>,
+    /// Processes that have some of it mapped themselves as the trace begins, a sentence each: what
+    /// they access is not recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapped: Vec<String>,
 }
 
 /// A physical range.

@@ -5,10 +5,10 @@ use std::io;
 use hashbrown::HashMap;
 use trapline_abi::Way;
 
-use super::{Access, Direction, Injected, Lies, Poll, Value, lies};
+use super::{Access, Direction, Injected, Lies, Poll, Value, Watched, lies};
 use crate::kinds::EventKind;
 use crate::report::{Activity, Completeness, Page, Section, Seen, Texts, counted};
-use crate::write::{self, grouped};
+use crate::write::{self, grouped, printable};
 use crate::Place;
 
 /// How a report calls accesses.
@@ -117,6 +117,8 @@ pub(crate) struct Tally {
     performed: [u64; Way::COUNT],
     /// The rules that the trace was taken under, if there were any.
     injected: Option<Injected>,
+    /// Who has what is watched mapped, a sentence each.
+    mapped: Vec<String>,
 }
 
 impl Tally {
@@ -137,9 +139,11 @@ impl Tally {
         self.poll(seen, access, row);
     }
 
-    /// Of a trace that was taken under these rules.
-    pub(crate) fn under(&mut self, injected: &Injected) {
-        self.injected = Some(injected.clone());
+    /// Keeps what the trace says of itself: the rules that it was taken under, and who else
+    /// accesses what is watched.
+    pub(crate) fn under(&mut self, watched: &Watched) {
+        self.injected.clone_from(&watched.injected);
+        self.mapped.extend(watched.mapped.iter().cloned());
     }
 
     /// Reads and writes.
@@ -293,6 +297,9 @@ impl Section for Tally {
             trace.line(format!(
                 "performed: {emulated} emulated, {redirected} redirected, {stepped} stepped"
             ));
+        }
+        for sentence in &self.mapped {
+            trace.line(printable(sentence));
         }
         trace.remark(self.unknown, "accesses have no known value");
     }
