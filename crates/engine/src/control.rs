@@ -5,41 +5,18 @@
 //! page is in the published snapshot before it is armed and until no fault on it can be in flight
 //! any more.
 
+mod mapping;
 mod sorted;
 
 use crate::space::{ActiveProbe, ArmedPage, Space};
 use crate::{
-    Alias, Backing, Behind, ControlError, Engine, FaultHandler, Linear, Mapped, NotArmed, Owned, PageTables,
-    Platform, Probe, ProbeId, Retired,
+    Behind, ControlError, Engine, FaultHandler, Linear, Mapped, NotArmed, Owned, PageTables, Platform, Probe,
+    ProbeId, Retired,
 };
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+pub use mapping::Mapping;
 use sorted::{by_start, merge, page_in, used_by};
-
-/// A range of linear addresses that may be armed, and where its second mapping lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// Its number, for events.
-    pub id: u32,
-    /// First address.
-    pub start: Linear,
-    /// Bytes; whole pages.
-    pub length: u64,
-    /// The alias of `start`; the alias is contiguous.
-    pub alias: Alias,
-    /// What is behind it.
-    pub backing: Backing,
-}
-
-impl Mapping {
-    fn last(&self) -> Linear {
-        self.start.plus(self.length - 1)
-    }
-
-    fn holds(&self, start: Linear, last: Linear) -> bool {
-        self.start <= start && last <= self.last()
-    }
-}
 
 /// The writer's state.
 #[derive(Debug)]

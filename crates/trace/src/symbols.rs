@@ -8,16 +8,19 @@
 //! `blazesym` was looked at and not used: its kernel resolver reads kallsyms once and has no way to
 //! keep what a module left behind, and what is left of the job is one sorted table.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::Site;
+use kallsyms::{KernelCode, is_made, symbol_line};
 use modules::{Listed, Module};
+use recent::{Found, Recent};
 
+mod kallsyms;
 mod modules;
+mod recent;
 
 /// No function is this long: an address further from the function before it belongs to none.
 const LONGEST: u64 = 1 << 20;
@@ -27,39 +30,6 @@ const LONGEST_MADE: u64 = 1 << 12;
 
 /// How often `/proc/kallsyms` is read if modules come and go meanwhile.
 const TRIES: usize = 4;
-
-/// Addresses whose functions are kept at hand: a driver accesses its device at some hundred places.
-const RECENT: usize = 256;
-
-/// What was found for an address: the number of its function, and where in that it is.
-type Found = Option<(u32, u64)>;
-
-/// What was found last, by the address: a search of the whole table takes more time than all else
-/// that is done with an event.
-#[derive(Debug)]
-struct Recent(Box<[Cell<(u64, Found)>]>);
-
-impl Default for Recent {
-    /// Nothing is at address 0.
-    fn default() -> Self {
-        Self((0..RECENT).map(|_| Cell::new((0, None))).collect())
-    }
-}
-
-impl Recent {
-    #[inline]
-    fn get(&self, ip: u64, find: impl FnOnce(u64) -> Found) -> Found {
-        // Instructions of one function differ in the low bits, functions in the next.
-        let slot = &self.0[(ip ^ ip >> 8) as usize % RECENT];
-        let (known, found) = slot.get();
-        if known == ip {
-            return found;
-        }
-        let found = find(ip);
-        slot.set((ip, found));
-        found
-    }
-}
 
 /// The functions of the running kernel, by address.
 #[derive(Debug, Default)]
@@ -366,54 +336,6 @@ fn read_at_rest(
     }
     let text = read()?;
     Ok((now, text))
-}
-
-/// Where the kernel's own code lies. From 7.2 or so on (7.3 was seen), kallsyms gives what is data
-/// the type of code.
-#[derive(Clone, Copy, Debug, Default)]
-struct KernelCode {
-    /// The end of what stays: `_etext`.
-    end: Option<u64>,
-    /// What it began with and has freed, of which the type is the better guess: `_sinittext` to
-    /// `__init_end`. Functions that nothing calls in a kernel without modules are there too.
-    init: (u64, u64),
-}
-
-impl KernelCode {
-    fn of<'a>(lines: impl Iterator<Item = (u64, bool, &'a str, Option<&'a str>)>) -> Self {
-        let mut code = Self::default();
-        for (address, _, name, module) in lines {
-            match (name, module) {
-                ("_etext", None) => code.end = Some(address),
-                ("_sinittext", None) => code.init.0 = address,
-                ("__init_end", None) => code.init.1 = address,
-                _ => {}
-            }
-        }
-        code
-    }
-
-    /// Whether code may be there. All may be where no table tells an end.
-    fn may_hold(&self, address: u64) -> bool {
-        self.end.is_none_or(|end| address < end) || (self.init.0..self.init.1).contains(&address)
-    }
-}
-
-/// Whether what kallsyms tells as a module is code that the kernel made as it ran: trampolines of
-/// ftrace, pages of kprobes' (`__builtin__ftrace`, `__builtin__kprobes`), programs of BPF.
-fn is_made(module: &str) -> bool {
-    module.starts_with("__builtin__") || module == "bpf"
-}
-
-/// `ffffffffc0401230 t nvme_probe\t[nvme]` (kernel/kallsyms.c, `s_show`): address, whether it is
-/// code, name, module; unless its address is hidden.
-fn symbol_line(line: &str) -> Option<(u64, bool, &str, Option<&str>)> {
-    let mut words = line.split_whitespace();
-    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
-    let is_code = matches!(kind, "t" | "T" | "w" | "W");
-    let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
-    let module = words.next().and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-    Some((address, is_code, name, module))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What comes of records and of files, in every format: one program for all, since each would be
 //! linked with all that the crate needs.
 
+mod any;
 mod anything;
 mod common;
 mod config;

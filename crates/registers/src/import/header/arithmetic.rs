@@ -82,3 +82,11 @@ pub(super) fn operate(operator: &str, left: i128, right: i128) -> Result<i128, W
     };
     value.ok_or_else(|| format!("{left} {operator} {right} has no value"))
 }
+
+/// A value as bits: what `~` gives is negative before its width is known.
+pub(super) fn unsigned(value: i128) -> Option<u64> {
+    match i32::try_from(value) {
+        Ok(value) if value < 0 => Some(u64::from(value.cast_unsigned())),
+        _ => u64::try_from(value).ok().or_else(|| i64::try_from(value).ok().map(i64::cast_unsigned)),
+    }
+}

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use crate::Field;
 use crate::import::output::{Line, MOST_FIELDS, Output};
 
+use super::arithmetic::unsigned;
 use super::expression::{Evaluator, Macro, Macros};
 use super::item::{Item, Kind};
 use super::token::Token;
-use super::unsigned;
 
 /// What is said of numbers whose bits no field has.
 pub(super) const NOT_IN_A_ROW: &str = "its bits are not in a row";

@@ -30,6 +30,7 @@ use crate::Register;
 use super::output::{Line, Output};
 use super::{Options, Source};
 
+use arithmetic::unsigned;
 use bits::{Candidate, Part, Parts};
 use expression::{Evaluator, Macros, Shape};
 use item::{Item, Kind, items};
@@ -391,14 +392,6 @@ impl<'s, 'a> Sorter<'s, '_, 'a> {
 const NO_CONSTANT: &str = "it is no constant";
 const NO_OWNER: &str = "bits of no register that is known";
 const NO_REGISTER: &str = "a number of no register that is known";
-
-/// A value as bits: what `~` gives is negative before its width is known.
-fn unsigned(value: i128) -> Option<u64> {
-    match i32::try_from(value) {
-        Ok(value) if value < 0 => Some(u64::from(value.cast_unsigned())),
-        _ => u64::try_from(value).ok().or_else(|| i64::try_from(value).ok().map(i64::cast_unsigned)),
-    }
-}
 
 #[cfg(test)]
 mod tests;
