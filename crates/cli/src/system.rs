@@ -163,7 +163,9 @@ impl System {
 
     /// A process's command name, if it is still there.
     pub(crate) fn command_name(&self, process: u32) -> Option<String> {
-        self.read(format!("proc/{process}/comm")).ok()
+        // A process may call itself anything, also what a terminal would obey.
+        let name = self.read(format!("proc/{process}/comm")).ok()?;
+        Some(name.replace(char::is_control, "?"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use trapline_trace::Device;
 
+use crate::pci::Bdf;
 use crate::system::System;
 use crate::units::PhysicalRange;
 
@@ -29,13 +30,15 @@ pub(crate) fn all(system: &System) -> Vec<UserMapping> {
     processes.sort_unstable();
     for process in processes {
         // A process may just have ended: that is not worth a word.
-        let Ok(maps) = fs::read_to_string(system.path(format!("proc/{process}/maps"))) else { continue };
+        let Ok(maps) = system.read(format!("proc/{process}/maps")) else { continue };
         let mut name = None;
         for (file, offset, length) in maps.lines().filter_map(device_memory) {
             let name = name
                 .get_or_insert_with(|| system.command_name(process).unwrap_or_else(|| "?".into()))
                 .clone();
-            found.push(UserMapping { process, name, file: file.to_owned(), offset, length });
+            // A file may be called anything, also what a terminal would obey.
+            let file = file.replace(char::is_control, "?");
+            found.push(UserMapping { process, name, file, offset, length });
         }
     }
     found
@@ -63,11 +66,13 @@ const UIO: &str = "/dev/uio";
 /// A device handed to a program by VFIO.
 const VFIO: &str = "anon_inode:[vfio-device]";
 
-/// The device's address and the BAR of a file of sysfs that stands for one.
+/// The device's address and the BAR of a file of sysfs that stands for one, wherever its bridge is.
 fn bar_of(file: &str) -> Option<(&str, u8)> {
-    let (folder, name) = file.strip_prefix("/sys/devices/pci")?.rsplit_once('/')?;
+    let (folder, name) = file.strip_prefix("/sys/devices/")?.rsplit_once('/')?;
     let bar = name.strip_prefix("resource")?.trim_end_matches("_wc").parse().ok()?;
-    Some((folder.rsplit('/').next()?, bar))
+    let address = folder.rsplit('/').next()?;
+    address.parse::<Bdf>().ok()?;
+    Some((address, bar))
 }
 
 impl UserMapping {
@@ -86,7 +91,11 @@ impl UserMapping {
             let link = fs::read_link(system.path(format!("sys/class/uio/uio{uio}/device")));
             return link.is_ok_and(|link| link.ends_with(&device.address));
         }
-        device.driver.as_deref() == Some("vfio-pci")
+        // The one that it has now: it may have got that meanwhile. There are several for VFIO.
+        let driver = fs::read_link(system.path(format!("sys/bus/pci/devices/{}/driver", device.address)));
+        driver.is_ok_and(|driver| {
+            driver.file_name().is_some_and(|name| name.to_string_lossy().contains("vfio"))
+        })
     }
 }
 
@@ -124,6 +133,7 @@ mod tests {
 7f0000002000-7f0000003000 rw-s 00001000 00:15 12     /sys/devices/pci0000:00/0000:00:03.0/resource0
 7f0000003000-7f0000004000 rw-s 00001000 00:15 12     /sys/devices/pci0000:00/0000:00:03.0/resource2_wc
 7f0000004000-7f0000005000 r--p 00000000 08:01 99     /usr/share/resource0
+7f0000005000-7f0000006000 r--p 00000000 08:01 99     /sys/devices/system/resource0
 7f0000006000-7f0000007000 rw-p 00000000 00:00 0 
 7f0000008000-7f000000a000 rw-s fed00000 00:05 4      /dev/mem
 7f000000b000-7f000000c000 rw-s 00000000 00:05 9      /dev/uio3
@@ -137,11 +147,11 @@ mod tests {
     #[test]
     fn device_memory_is_known_by_its_file() {
         let (_root, system) =
-            with(&[("proc/77/maps", MAPS), ("proc/77/comm", "poker\n"), ("proc/self/maps", MAPS)]);
+            with(&[("proc/77/maps", MAPS), ("proc/77/comm", "po\u{1b}ker\n"), ("proc/self/maps", MAPS)]);
         let found: Vec<_> =
             all(&system).into_iter().map(|found| (found.process, found.name, found.file)).collect();
         assert_eq!(found.len(), 6);
-        assert!(found.iter().all(|(process, name, _)| (*process, &**name) == (77, "poker")));
+        assert!(found.iter().all(|(process, name, _)| (*process, &**name) == (77, "po?ker")));
         assert!(!found.iter().any(|(.., file)| file.is_empty() || file.starts_with("/usr")), "{found:?}");
     }
 
@@ -149,6 +159,9 @@ mod tests {
     fn a_range_is_told_by_who_has_it_mapped_and_by_what() {
         let (root, system) = with(&[("proc/77/maps", MAPS), ("proc/77/comm", "poker\n")]);
         fs::create_dir_all(root.path().join("sys/class/uio/uio3")).unwrap();
+        let vfio = root.path().join("sys/bus/pci/devices/0000:00:06.0");
+        fs::create_dir_all(&vfio).unwrap();
+        symlink("../../drivers/mlx5-vfio-pci", vfio.join("driver")).unwrap();
         symlink("../../../0000:00:05.0", root.path().join("sys/class/uio/uio3/device")).unwrap();
         let mappings = all(&system);
         let told = |physical, bar: Option<(&Device, u8)>| {
@@ -170,7 +183,7 @@ mod tests {
         assert_eq!(told(0xfed0_1fff, None), ["/dev/mem"]);
         assert_eq!(told(0xfed0_2000, None), [""; 0]);
         assert_eq!(told(0x1000, Some((&device("0000:00:05.0", "uio_pci_generic"), 4))), ["/dev/uio3"]);
-        assert_eq!(told(0x1000, Some((&device("0000:00:06.0", "vfio-pci"), 4))), [VFIO]);
+        assert_eq!(told(0x1000, Some((&device("0000:00:06.0", "none, as it began"), 4))), [VFIO]);
         assert_eq!(told(0x1000, Some((&device("0000:00:04.0", "e1000e"), 0))), [""; 0]);
     }
 

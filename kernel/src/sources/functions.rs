@@ -15,14 +15,18 @@ use trapline_engine::code::{CodeHandlers, TrustedHandler};
 use trapline_insn::branch;
 
 /// A source that follows functions.
-pub(super) trait Follows {
+///
+/// # Safety
+/// The handlers take a [`Given`] of this source and, those that wait for the return, as much room
+/// for what is carried as is asked for. They do not fault: they read registers and what is carried,
+/// and all else with care.
+pub(super) unsafe trait Follows {
     /// What says whose calls are recorded, and where to.
-    type Watch;
+    type Watch: Sync;
     /// What tells what a function is called with.
-    type Form: Copy + 'static;
+    type Form: Copy + Send + Sync + 'static;
 
-    /// What the probes that wait for the return have in common; their handlers get a
-    /// [`Given`] of this source.
+    /// What the probes that wait for the return have in common.
     const RETURNS: Returns;
 
     /// What is called, with a [`Given`], at the beginning of a call whose return is not waited for;
@@ -77,7 +81,7 @@ pub(super) struct Given<S: Follows> {
 }
 
 // SAFETY: the watch is shared by the traps of all CPUs.
-unsafe impl<S: Follows> Send for Given<S> where S::Watch: Sync {}
+unsafe impl<S: Follows> Send for Given<S> {}
 
 /// The probes, until [`Probes::end`].
 ///
@@ -224,8 +228,8 @@ unsafe fn add<S: Follows>(
 ) -> Result<(), Errno> {
     let &Given { id, address, form, .. } = given;
     let Some(begins) = S::begins(form) else {
-        // SAFETY: the handlers get what they expect, which stays: `add` asks for that. They do not
-        // fault: they read registers and what is carried, and all else with care.
+        // SAFETY: the handlers get what they expect and do not fault: who implements `Follows`
+        // promises that. What they are given stays: `add` asks for that.
         return unsafe { S::RETURNS.add(patching, address, given, id, owner) };
     };
     let registration = Registration {

@@ -73,7 +73,7 @@ echo 1 > /sys/bus/pci/rescan
 test -e $(space {CARD})
 mark
 WORK
-trapline device {MARKS} {CARD} {BRIDGE} {DISK} --without accesses,interrupts,ports,dma,log --buffer 16MiB --output /out/config.trace -- sh work > /out/summary 2> /out/said
+trapline device {MARKS} {CARD} {BRIDGE} {DISK} --without accesses,interrupts,ports,dma,lifecycle,log --buffer 16MiB --output /out/config.trace -- sh work > /out/summary 2> /out/said
 test \"$(trapline list)\" = 'nothing is probed'
 rmmod trapline",
         mark = config::mark(MARKS)

@@ -119,7 +119,7 @@ for way in '0 0' '1 1' '2 0'; do
     ! test -e $woken || echo 1 > $woken
     echo 1 > $tracing/events/irq/irq_handler_entry/enable
     echo 1 > $tracing/events/irq/irq_handler_exit/enable
-    trapline device {CARD} {DISK} {USB} --without accesses,config,ports,dma,log --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
+    trapline device {CARD} {DISK} {USB} --without accesses,config,ports,dma,lifecycle,log --buffer 16MiB --output /out/$1.trace -- sh work $way > /out/summary.$1 2> /out/said.$1
     echo 0 > $tracing/events/irq/enable
     grep 'irq.*thread' /proc/kallsyms > /out/symbols.$1 || true
     ! test -e $woken || echo 0 > $woken

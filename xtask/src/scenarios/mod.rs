@@ -110,7 +110,10 @@ fn set_up(runs: &[Run]) {
             return;
         }
         // What fails here fails for the first scenario that needs it, which tells.
-        let _ = setup::host::ensure().and_then(|()| build::modules(&Kernel::ensure(series)?));
+        let _ = checked(|| {
+            setup::host::ensure()?;
+            build::modules(&Kernel::ensure(series)?).map(drop)
+        });
     }
 }
 

@@ -86,10 +86,10 @@ for round in 1 2; do
 done
 mark
 WORK
-trapline device {devices} --without accesses,interrupts,config,dma,log --buffer 16MiB --output /out/ports.trace -- sh work > /out/summary 2> /out/said || {{ cat /out/said; exit 1; }}
+trapline device {devices} --without accesses,interrupts,config,dma,lifecycle,log --buffer 16MiB --output /out/ports.trace -- sh work > /out/summary 2> /out/said || {{ cat /out/said; exit 1; }}
 # A driver that is loaded before; and the second sees the breakpoints of the first.
 modprobe ne2k-pci
-ports='trapline device 0000:00:05.0 --without accesses,interrupts,config,dma,log --output'
+ports='trapline device 0000:00:05.0 --without accesses,interrupts,config,dma,lifecycle,log --output'
 $ports /out/first.trace -- $ports /out/second.trace -- true > /dev/null 2> both || {{ cat both; exit 1; }}
 grep 'in the code of ne2k_pci, 8390$' both > found
 cat found

@@ -94,6 +94,8 @@ pub(super) static FUNCTIONS: [Function<Form>; COUNT] = [
 ];
 
 const _: () = {
+    // A bit for each.
+    assert!(COUNT <= 32);
     let mut at = 0;
     while at < COUNT {
         assert!(is_called(FUNCTIONS[at].name, DMA_FUNCTIONS[at]));
@@ -101,7 +103,9 @@ const _: () = {
     }
 };
 
-impl Follows for DmaCalls {
+// SAFETY: `called`, `returned` and what `begins` gives ask for just that, and read all that they
+// are told of with care.
+unsafe impl Follows for DmaCalls {
     type Watch = Watch;
     type Form = Form;
 

@@ -92,6 +92,8 @@ pub(super) static FUNCTIONS: [Function<Form>; COUNT] = {
 };
 
 const _: () = {
+    // A bit for each.
+    assert!(COUNT <= 64);
     let mut at = 0;
     while at < COUNT {
         assert!(is_called(FUNCTIONS[at].name, LIFECYCLE_FUNCTIONS[at].0));
@@ -101,7 +103,8 @@ const _: () = {
     assert!(FUNCTIONS[SET_POWER].inner.is_none() && FUNCTIONS[REQUEST].inner.is_none());
 };
 
-impl Follows for Lifecycle {
+// SAFETY: `called` and `returned` ask for just that, and read all that they are told of with care.
+unsafe impl Follows for Lifecycle {
     type Watch = Watch;
     type Form = Form;
 

@@ -121,6 +121,9 @@ impl Source for Accesses {
     }
 
     fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
+        // Before anything is armed, since it may take a while, and nobody reads events yet. Said in
+        // any case: accesses are missing.
+        self.tell_mapped();
         // Rules come before the first range.
         if let Some(injection) = &self.injection {
             injection.arm(control)?;
@@ -134,8 +137,6 @@ impl Source for Accesses {
         if !arming.quiet {
             self.left_out.iter().for_each(|sentence| say!("{sentence}"));
         }
-        // Said in any case: accesses are missing.
-        self.tell_mapped();
         Ok(())
     }
 

@@ -164,7 +164,9 @@ impl Memory {
         if self.processes.len() >= PROCESSES {
             self.processes.clear();
         }
-        let text = fs::read_to_string(self.proc.join(format!("{tgid}/maps"))).unwrap_or_default();
+        // Names of files need not be UTF-8.
+        let text = fs::read(self.proc.join(format!("{tgid}/maps"))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let areas: Vec<_> = text.lines().filter_map(Area::parse).collect();
         let known = self.processes.entry(tgid).or_insert_with(|| Process {
             areas: Vec::new(),

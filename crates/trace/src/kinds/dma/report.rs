@@ -13,7 +13,7 @@ use super::words::{direction_words, op_words};
 use super::{DmaCall, Mapped};
 use crate::kinds::EventKind;
 use crate::report::{Activity, Code, Completeness, Page, Section, Seen, Texts, counted, function};
-use crate::write::grouped;
+use crate::write::{grouped, printable};
 
 /// How a report calls them.
 const UNIT: &str = "dma";
@@ -247,7 +247,7 @@ impl Section for Tally {
             trace.alarm(&format!("THIS TRACE IS NOT COMPLETE: pieces of a scatter list behind the first {MAX_DMA_PIECES}, and such that could not be read, are only counted."));
         }
         if !self.not_followed.is_empty() {
-            let what = self.not_followed.join("; ");
+            let what = printable(&self.not_followed.join("; "));
             trace.line(format!("not recorded, since no function for it could be followed: {what}"));
         }
         let is_missing = totals.dma_missed + totals.dma_pieces_missed + totals.dropped > 0;

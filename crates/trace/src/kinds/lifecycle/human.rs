@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use trapline_abi::POWER_UNKNOWN;
 
 use super::Lifecycle;
-use super::words::{error_words, power_name};
+use super::words::{error_words, is_failure, power_name};
 use crate::Event;
 use crate::write::{ALARM, Line, NOTE, REGISTER, duration, printable, site, task};
 
@@ -20,7 +20,8 @@ pub(super) fn write(life: &Lifecycle<'_>, event: &Event<'_>, line: &mut Line<'_>
     write!(line, " {place:20} ")?;
     line.paint(REGISTER, &format!("{:18}", life.what()))?;
     line.write_char(' ')?;
-    let style = if fails(life) { ALARM } else { NOTE };
+    let fails = life.end.is_some_and(|(result, _)| is_failure(life.op, result));
+    let style = if fails { ALARM } else { NOTE };
     line.paint(style, &format!("{:>18}", result(life)))?;
     write!(line, "  {:22} {}", task(event), site(life.site.as_ref(), life.ip))?;
     let mut notes: Vec<String> = Vec::new();
@@ -36,11 +37,6 @@ pub(super) fn write(life: &Lifecycle<'_>, event: &Event<'_>, line: &mut Line<'_>
     }
     line.write_str("  ")?;
     line.paint(NOTE, &notes.join(", "))
-}
-
-/// Whether it ended with an error.
-pub(super) fn fails(life: &Lifecycle<'_>) -> bool {
-    life.end.is_some_and(|(result, _)| error_words(result).is_some())
 }
 
 /// How it went: `begins`, `done`, `No such device`.

@@ -5,7 +5,7 @@ use std::io;
 
 use trapline_abi::LifecycleOp;
 
-use super::words::{error_words, op_words};
+use super::words::{error_words, is_failure, op_words};
 use super::{Lifecycle, Lived};
 use crate::PciAddress;
 use crate::kinds::EventKind;
@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     activity: Activity,
     /// By device, operation, and the number of the name of the driver or the firmware.
     rows: BTreeMap<(PciAddress, LifecycleOp, u32), Row>,
-    /// Of rows beyond [`MOST_APART`].
+    /// Begun beyond [`MOST_APART`] rows.
     others: u64,
     not_followed: Vec<String>,
 }
@@ -49,11 +49,14 @@ impl Tally {
 
     pub(super) fn add(&mut self, seen: &Seen<'_>, life: &Lifecycle<'_>, texts: &mut Texts) {
         self.activity.add(seen.event, life.site.as_ref(), life.ip, texts);
-        let key = (life.device, life.op, texts.number(&life.name));
-        if self.rows.len() >= MOST_APART && !self.rows.contains_key(&key) {
-            self.others += 1;
+        // A text that is not kept apart is not kept either.
+        let has_room = self.rows.len() < MOST_APART;
+        let name = if has_room { Some(texts.number(&life.name)) } else { texts.known(&life.name) };
+        let key = name.map(|name| (life.device, life.op, name));
+        let Some(key) = key.filter(|key| has_room || self.rows.contains_key(key)) else {
+            self.others += u64::from(life.end.is_none());
             return;
-        }
+        };
         let row = self.rows.entry(key).or_default();
         let Some((result, took)) = life.end else {
             row.begun += 1;
@@ -61,7 +64,7 @@ impl Tally {
         };
         row.ended += 1;
         row.longest = row.longest.max(took);
-        if error_words(result).is_some() {
+        if is_failure(life.op, result) {
             row.failed += 1;
             row.last = result;
         }
@@ -98,8 +101,8 @@ impl Section for Tally {
     }
 
     fn headline(&self) -> String {
-        let begun = self.rows.values().map(|row| row.begun.max(row.ended)).sum();
-        counted(begun, "step of a device's lifecycle", "steps of devices' lifecycles")
+        let begun: u64 = self.rows.values().map(|row| row.begun.max(row.ended)).sum();
+        counted(begun + self.others, "step of a device's lifecycle", "steps of devices' lifecycles")
     }
 
     fn tables(&self, page: &mut Page<'_>) -> io::Result<()> {
@@ -112,7 +115,7 @@ impl Section for Tally {
             page.rest(lines.len(), "rows")?;
         }
         if self.others > 0 {
-            page.dim(&format!("and {} events of other names", grouped(self.others)))?;
+            page.dim(&format!("{:>12}  and {} of other names", "", counted(self.others, "step", "steps")))?;
         }
         Ok(())
     }
@@ -124,7 +127,7 @@ impl Section for Tally {
             trace.alarm("THIS TRACE IS NOT COMPLETE: what was done with a device, whichever, inside of another probe's handler, or with too much under way, is only counted.");
         }
         if !self.not_followed.is_empty() {
-            let what = self.not_followed.join("; ");
+            let what = printable(&self.not_followed.join("; "));
             trace.line(format!("not recorded, since no function for it could be followed: {what}"));
         }
     }

@@ -63,17 +63,33 @@ pub(super) fn power_name(state: u8) -> Option<&'static str> {
     }
 }
 
-/// `EPROBE_DEFER` (include/linux/errno.h), which programs never see.
+/// `EPROBE_DEFER` and `ENOTSUPP` (include/linux/errno.h), which programs never see.
 const PROBE_DEFER: i32 = 517;
+const NOT_SUPPORTED: i32 = 524;
 
 /// What an error number of the kernel's says; `None` of a result that is no error.
 pub(super) fn error_words(result: i32) -> Option<Cow<'static, str>> {
     let number = result.checked_neg().filter(|number| (1..=4095).contains(number))?;
-    if number == PROBE_DEFER {
-        return Some(Cow::Borrowed("to be tried again later"));
+    match number {
+        PROBE_DEFER => return Some(Cow::Borrowed("to be tried again later")),
+        NOT_SUPPORTED => return Some(Cow::Borrowed("Operation is not supported")),
+        _ => {}
     }
     let text = io::Error::from_raw_os_error(number).to_string();
     Some(Cow::Owned(text.split(" (os error").next().unwrap_or(&text).to_owned()))
+}
+
+/// Whether that is an error which somebody should look at. A driver that waits for another one, and
+/// a device that is still in use or may not sleep yet, are the usual case.
+pub(super) fn is_failure(op: LifecycleOp, result: i32) -> bool {
+    /// `EAGAIN` and `EBUSY`.
+    const NOT_NOW: [i32; 2] = [-11, -16];
+    let is_usual = match op {
+        LifecycleOp::RuntimeIdle => true,
+        LifecycleOp::RuntimeSuspend => NOT_NOW.contains(&result),
+        _ => result == -PROBE_DEFER,
+    };
+    !is_usual && error_words(result).is_some()
 }
 
 #[cfg(test)]
@@ -93,10 +109,22 @@ mod tests {
     fn results_and_power_states_are_told_in_words() {
         assert_eq!(error_words(-19).unwrap(), "No such device");
         assert_eq!(error_words(-517).unwrap(), "to be tried again later");
+        assert_eq!(error_words(-524).unwrap(), "Operation is not supported");
         for fine in [0, 1, 16, -4096, i32::MIN, i32::MAX] {
             assert_eq!(error_words(fine), None);
         }
         assert_eq!([0, 3, 4, 5, 14].map(power_name).map(Option::unwrap), ["D0", "D3hot", "D3cold", "unknown", "unknown"]);
         assert_eq!(power_name(NO_POWER), None);
+    }
+
+    #[test]
+    fn what_is_the_usual_case_is_no_failure() {
+        use LifecycleOp as Op;
+        for (op, result) in [(Op::Bind, -19), (Op::Resume, -16), (Op::RuntimeSuspend, -5), (Op::Firmware, -2)] {
+            assert!(is_failure(op, result), "{op:?} {result}");
+        }
+        for (op, result) in [(Op::Bind, -517), (Op::RuntimeIdle, -16), (Op::RuntimeSuspend, -16), (Op::Bind, 1)] {
+            assert!(!is_failure(op, result), "{op:?} {result}");
+        }
     }
 }

@@ -230,7 +230,8 @@ impl Causes {
                 Of::Config => names.config_fields_set(&place, &value),
                 _ => names.fields_set(&place, &value),
             });
-            let spot = format!("{} {}", device.strip_prefix("0000:").unwrap_or(device), of.spot(bar, offset));
+            let device = printable(device.strip_prefix("0000:").unwrap_or(device));
+            let spot = format!("{device} {}", of.spot(bar, offset));
             let register = row.register.map_or_else(String::new, |name| printable(texts.text(name)));
             let value = value.map_or_else(|| "unknown".into(), |value| value.to_string());
             let (handler, fields) = (who(handler), fields.unwrap_or_default());
