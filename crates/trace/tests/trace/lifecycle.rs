@@ -203,3 +203,15 @@ fn flags_of_other_kinds_are_left_out() {
         other => panic!("{other:?}"),
     });
 }
+
+#[test]
+fn of_more_names_than_are_told_apart_the_others_are_counted() {
+    let many = |each: Each<'_>| {
+        for number in 0..4106_u64 {
+            let name = format!("driver{number}");
+            merged(Merge::new(1), &call(5 + number, CALL, &[], name.as_bytes()), |event| each(&event));
+        }
+    };
+    let text = report(&header(), &Totals::default(), many).1;
+    assert_says(&text, &["4,106 steps of devices' lifecycles", "and 10 steps of other names"]);
+}
