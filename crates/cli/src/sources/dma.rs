@@ -1,15 +1,12 @@
 //! Memory that devices access by themselves (DMA): what their drivers tell the kernel of it.
 
-use rustix::io::Errno;
 use trapline_abi::{DMA_FUNCTIONS, DmaWatch};
-use trapline_trace::{Device, Header, Mapped};
+use trapline_trace::{Header, Mapped};
 
-use super::devices::{self, NoDevice, chosen, describe, distinct};
+use super::devices::{Followed, NoDevice, Words};
 use crate::args::Beside;
 use crate::device::Control;
-use crate::pci::Bdf;
 use crate::refusal::Refusal;
-use crate::say::say;
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
 
@@ -44,79 +41,49 @@ const NEEDED: [(&str, &[&str]); 10] = [
 
 /// DMA of devices.
 pub(crate) struct Dma {
-    /// All devices of the machine, for the header.
-    all: Vec<Device>,
-    devices: Vec<(Bdf, String)>,
+    followed: Followed,
     /// Bytes of a buffer that are recorded.
     data: u32,
-    /// What of it is not recorded: known once it is armed.
-    not_followed: Vec<String>,
-    /// Whether what there is of a device is enough.
-    is_enough: bool,
-    /// Whether nothing else is traced.
-    is_alone: bool,
 }
+
+const WORDS: Words = Words {
+    of: "of DMA",
+    recording: |name| format!("the memory that {name} is given (DMA)"),
+    refusal: |device, source| Refusal::Dma { device, source },
+};
 
 impl Dma {
     /// That of the devices that are asked for, which must be there in any case; `None` if their DMA
     /// is not asked for.
     pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Option<Self>, DmaError> {
-        let all = devices::all(system)?;
-        let found = distinct(chosen(system, &all, &wanted.targets)?);
-        if !wanted.dma {
-            return if wanted.dma_data == 0 { Ok(None) } else { Err(DmaError::LeftOut) };
+        let followed = Followed::new(system, wanted)?;
+        match (wanted.dma, wanted.dma_data) {
+            (true, data) => Ok(Some(Self { followed, data })),
+            (false, 0) => Ok(None),
+            (false, _) => Err(DmaError::LeftOut),
         }
-        let devices = found.into_iter().map(|(address, device)| (address, describe(device))).collect();
-        let (data, is_enough) = (wanted.dma_data, wanted.is_enough);
-        Ok(Some(Self { all, devices, data, not_followed: Vec::new(), is_enough, is_alone: false }))
     }
 
     /// Tells whether nothing else is traced: then what is left out must not be all.
     pub(crate) fn alone(self, is_alone: bool) -> Self {
-        Self { is_alone, ..self }
+        Self { followed: self.followed.alone(is_alone), ..self }
     }
 }
 
 impl Source for Dma {
     fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
-        for (number, (address, name)) in self.devices.iter().enumerate() {
-            let device = (*address).into();
-            let mut watch = DmaWatch { device, data: self.data, ..DmaWatch::default() };
-            if let Err(source) = control.dma(&mut watch) {
-                let is_missing = Errno::from_io_error(&source) == Some(Errno::NOSYS);
-                let refusal = Refusal::Dma { device: name.clone(), source };
-                if !(self.is_enough && is_missing) || self.is_alone {
-                    return Err(refusal);
-                }
-                say!("left out: {refusal}");
-                self.devices.truncate(number);
-                return Ok(());
-            }
-            self.not_followed = not_followed(&watch);
-            if !arming.quiet {
-                say!("recording the memory that {name} is given (DMA)");
-            }
-        }
-        // Said in any case: it is missing.
-        if !self.not_followed.is_empty() {
-            say!(
-                "of DMA is not recorded: {}; this kernel has no such function that can be followed",
-                self.not_followed.join(", ")
-            );
-        }
-        Ok(())
+        let data = self.data;
+        self.followed.arm(arming.quiet, &WORDS, |device| {
+            let mut watch = DmaWatch { device: device.into(), data, ..DmaWatch::default() };
+            control.dma(&mut watch).map(|()| not_followed(&watch))
+        })
     }
 
     fn describe(&self, header: &mut Header) {
-        if self.devices.is_empty() {
-            return;
+        if let Some((devices, not_followed)) = self.followed.describe(header) {
+            let mapped = Mapped { devices, data: self.data, not_followed };
+            header.sources.push(trapline_trace::Source::Dma(mapped));
         }
-        if header.devices.is_empty() {
-            header.devices.clone_from(&self.all);
-        }
-        let devices = self.devices.iter().map(|(address, _)| address.to_string()).collect();
-        let not_followed = self.not_followed.clone();
-        header.sources.push(trapline_trace::Source::Dma(Mapped { devices, data: self.data, not_followed }));
     }
 
     fn counted(&mut self, control: &dyn Control) -> Counted {
@@ -144,6 +111,8 @@ fn not_followed(watch: &DmaWatch) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::args::Targets;
     use crate::device::fake::Module;

@@ -1,15 +1,12 @@
 //! What the kernel does with devices as a whole: binding, resets, power states, firmware.
 
-use rustix::io::Errno;
 use trapline_abi::{LIFECYCLE_FUNCTIONS, LifecycleOp, LifecycleWatch};
-use trapline_trace::{Device, Header, Lived};
+use trapline_trace::{Header, Lived};
 
-use super::devices::{self, NoDevice, chosen, describe, distinct};
+use super::devices::{Followed, NoDevice, Words};
 use crate::args::Beside;
 use crate::device::Control;
-use crate::pci::Bdf;
 use crate::refusal::Refusal;
-use crate::say::say;
 use crate::system::System;
 use crate::trace::{Arming, Counted, Source};
 
@@ -44,72 +41,38 @@ const INNER: [(&str, &str); 2] = [
 ];
 
 /// Lifecycles of devices.
-pub(crate) struct Lifecycle {
-    /// All devices of the machine, for the header.
-    all: Vec<Device>,
-    devices: Vec<(Bdf, String)>,
-    /// What of it is not recorded: known once it is armed.
-    not_followed: Vec<String>,
-    /// Whether what there is of a device is enough.
-    is_enough: bool,
-    /// Whether nothing else is traced.
-    is_alone: bool,
-}
+pub(crate) struct Lifecycle(Followed);
+
+const WORDS: Words = Words {
+    of: "of lifecycles",
+    recording: |name| format!("when {name} is bound, reset, put to sleep, woken, given firmware"),
+    refusal: |device, source| Refusal::Lifecycle { device, source },
+};
 
 impl Lifecycle {
     /// That of the devices that are asked for.
     pub(crate) fn new(system: &System, wanted: &Beside) -> Result<Self, NoDevice> {
-        let all = devices::all(system)?;
-        let found = distinct(chosen(system, &all, &wanted.targets)?);
-        let devices = found.into_iter().map(|(address, device)| (address, describe(device))).collect();
-        Ok(Self { all, devices, not_followed: Vec::new(), is_enough: wanted.is_enough, is_alone: false })
+        Followed::new(system, wanted).map(Self)
     }
 
     /// Tells whether nothing else is traced: then what is left out must not be all.
     pub(crate) fn alone(self, is_alone: bool) -> Self {
-        Self { is_alone, ..self }
+        Self(self.0.alone(is_alone))
     }
 }
 
 impl Source for Lifecycle {
     fn arm(&mut self, control: &dyn Control, arming: &Arming) -> Result<(), Refusal> {
-        for (number, (address, name)) in self.devices.iter().enumerate() {
-            let mut watch = LifecycleWatch { device: (*address).into(), ..LifecycleWatch::default() };
-            if let Err(source) = control.lifecycle(&mut watch) {
-                let is_missing = Errno::from_io_error(&source) == Some(Errno::NOSYS);
-                let refusal = Refusal::Lifecycle { device: name.clone(), source };
-                if !(self.is_enough && is_missing) || self.is_alone {
-                    return Err(refusal);
-                }
-                say!("left out: {refusal}");
-                self.devices.truncate(number);
-                return Ok(());
-            }
-            self.not_followed = not_followed(&watch);
-            if !arming.quiet {
-                say!("recording when {name} is bound, reset, put to sleep, woken, given firmware");
-            }
-        }
-        // Said in any case: it is missing.
-        if !self.not_followed.is_empty() {
-            say!(
-                "of lifecycles is not recorded: {}; this kernel has no such function that can be followed",
-                self.not_followed.join(", ")
-            );
-        }
-        Ok(())
+        self.0.arm(arming.quiet, &WORDS, |device| {
+            let mut watch = LifecycleWatch { device: device.into(), ..LifecycleWatch::default() };
+            control.lifecycle(&mut watch).map(|()| not_followed(&watch))
+        })
     }
 
     fn describe(&self, header: &mut Header) {
-        if self.devices.is_empty() {
-            return;
+        if let Some((devices, not_followed)) = self.0.describe(header) {
+            header.sources.push(trapline_trace::Source::Lifecycle(Lived { devices, not_followed }));
         }
-        if header.devices.is_empty() {
-            header.devices.clone_from(&self.all);
-        }
-        let devices = self.devices.iter().map(|(address, _)| address.to_string()).collect();
-        let not_followed = self.not_followed.clone();
-        header.sources.push(trapline_trace::Source::Lifecycle(Lived { devices, not_followed }));
     }
 
     fn counted(&mut self, control: &dyn Control) -> Counted {
@@ -142,6 +105,8 @@ fn not_followed(watch: &LifecycleWatch) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::args::Targets;
     use crate::device::fake::Module;

@@ -2,6 +2,7 @@
 //! on what others ask for.
 
 use super::hit::Frame;
+use crate::{Names, Site};
 
 /// Functions that only pass on what others ask for, or are a part of one that does.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,19 @@ impl Passing {
         stack.iter().find(asks).or(stack.last())
     }
 
+    /// Names the functions of a stack, and gives who asked: the address, and the function if that
+    /// is known.
+    pub(super) fn name<'a>(
+        &self,
+        stack: &mut [Frame<'a>],
+        names: &'a Names,
+    ) -> Option<(u64, Option<Site<'a>>)> {
+        for frame in &mut *stack {
+            frame.site = names.site(frame.ip).or(frame.site);
+        }
+        self.caller(stack).map(|caller| (caller.ip, caller.site))
+    }
+
     /// Whose module that was for, if who asked is of the kernel itself.
     pub(super) fn for_whom<'s, 'a>(&self, stack: &'s [Frame<'a>]) -> Option<&'s Frame<'a>> {
         let asked = self.caller(stack)?;
@@ -41,7 +55,6 @@ impl Passing {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::Site;
 
     /// A function on a stack, and its module. One without a name is not known.
     pub(in crate::kinds) type Called = (&'static str, Option<&'static str>);

@@ -1,6 +1,7 @@
 //! The devices that a person means by `--device` and `--driver`, for every source.
 
 mod driver;
+mod followed;
 
 use trapline_trace::{Device, DeviceError};
 
@@ -12,6 +13,7 @@ use driver::Driver;
 pub(super) use driver::modules_for;
 #[cfg(test)]
 pub(super) use driver::tests::machine;
+pub(super) use followed::{Followed, Words};
 
 /// Why no device is meant.
 #[derive(Debug, thiserror::Error)]

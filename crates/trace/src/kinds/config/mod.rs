@@ -146,11 +146,8 @@ impl<'a> EventKind<'a> for ConfigAccess<'a> {
     }
 
     fn named(mut self, names: &'a Names) -> Self {
-        for frame in &mut self.stack {
-            frame.site = names.site(frame.ip).or(frame.site);
-        }
-        if let Some(caller) = caller::PASSING.caller(&self.stack) {
-            (self.ip, self.site) = (caller.ip, caller.site);
+        if let Some(caller) = caller::PASSING.name(&mut self.stack, names) {
+            (self.ip, self.site) = caller;
         }
         let registers = names.config(self.device.as_str());
         let name = |offset| registers.and_then(|registers| registers.name(offset, self.width));
